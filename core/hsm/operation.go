@@ -1,0 +1,54 @@
+package hsm
+
+import "context"
+
+// OpKind says what a running operation does.
+type OpKind uint8
+
+// The kinds of operation; a session of the standard's 3.x runs one of each at once.
+const (
+	OpEncrypt OpKind = iota
+	OpDecrypt
+	OpDigest
+	OpSign
+	OpVerify
+	OpSignRecover
+	OpVerifyRecover
+	NumOpKinds
+)
+
+func (k OpKind) String() string {
+	return [...]string{"encrypt", "decrypt", "digest", "sign", "verify", "sign-recover", "verify-recover"}[k]
+}
+
+// Operation is one running operation. It lives on the near side; a remote one carries its sealed state with each call.
+// It is used by one goroutine at a time. After any error, and after Finish or Verify, only Close may be called.
+//
+// A one-shot call is Finish (or Verify) with all the data and no Update before it.
+type Operation interface {
+	// UpdateLen is how many bytes Update returns, exactly, for n more bytes of input; 0 for digests and signatures.
+	UpdateLen(n int) int
+	// Update takes a part and appends the output to dst. CKR_FUNCTION_NOT_SUPPORTED where the mechanism works in one
+	// part only.
+	Update(ctx context.Context, dst, part []byte) ([]byte, error)
+
+	// FinishLen is an upper bound of what Finish returns when n more bytes come with it. exact says that it is no
+	// mere bound: then a shorter buffer is refused beforehand, without ending the operation.
+	FinishLen(n int) (size int, exact bool)
+	// Finish takes the last part, which may be empty, and appends the rest of the output to dst.
+	Finish(ctx context.Context, dst, part []byte) ([]byte, error)
+
+	// Verify ends a verification: CKR_OK, CKR_SIGNATURE_INVALID or CKR_SIGNATURE_LEN_RANGE.
+	Verify(ctx context.Context, part, signature []byte) error
+
+	// DigestKey feeds a secret key's value into a digest. PKCS#11 v3.2, C_DigestKey.
+	DigestKey(ctx context.Context, cred Credential, key Object) error
+
+	// MustAuthenticate says that the key is CKA_ALWAYS_AUTHENTICATE and that nothing but Authenticate is allowed yet.
+	MustAuthenticate() bool
+	// Authenticate checks the user's PIN for this operation. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
+	Authenticate(ctx context.Context, pin []byte) error
+
+	// Close wipes the operation's state. It may be called more than once.
+	Close()
+}

@@ -1,0 +1,137 @@
+// Package mech says what a mechanism is: a row of constructors. What C_GetMechanismInfo answers, what may be called with
+// the mechanism and what the documentation lists, follow from which constructors the row has; nothing is said twice.
+//
+// Families of mechanisms are sub-packages, each a table of rows; package all puts them together. Rows hold no state and
+// may be used by many goroutines at once; what their constructors return belongs to one operation.
+package mech
+
+import (
+	"crypto"
+	"hash"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Mechanism is one row. A nil constructor means that the mechanism cannot do that.
+//
+// Constructors check the parameter (its Go type first: CKR_MECHANISM_PARAM_INVALID) and the key's values. The engine has
+// already checked the key's class, its type against KeyTypes, and what its attributes allow. A constructor must be safe
+// to call with any parameter that the decoder can produce: nil, typed nil, wild numbers, slices of any length.
+type Mechanism struct {
+	Type     pkcs11.MechanismType
+	KeyTypes []pkcs11.KeyType // of the key that the operation uses; of the key that results, for generators
+	Min, Max uint             // key sizes, in the unit that the standard's mechanism table names
+	Flags    pkcs11.Flags     // what cannot be computed from the row: the CKF_EC_ flags
+	OnePart  bool             // the standard knows no multi-part form
+	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
+
+	Digest  func(param any) (hash.Hash, error)
+	Encrypt func(k Key, param any) (Cipher, error)
+	Decrypt func(k Key, param any) (Cipher, error)
+	Sign    func(k Key, param any) (Signer, error)
+	Verify  func(k Key, param any) (Verifier, error)
+	// SignRecover and VerifyRecover give the data back from the signature; one part only.
+	SignRecover   func(k Key, param any) (Cipher, error)
+	VerifyRecover func(k Key, param any) (Cipher, error)
+
+	// Generate makes a secret key's values (CKA_VALUE) from the template's wishes (CKA_VALUE_LEN).
+	Generate func(param any, template pkcs11.Template) (pkcs11.Template, error)
+	// GeneratePair makes both keys' values. The result holds key material and what follows from it (CKA_MODULUS,
+	// CKA_EC_POINT ...), not policy attributes.
+	GeneratePair func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error)
+
+	// Wrap and Unwrap work on the encoded key: the value of a secret key, the PKCS #8 PrivateKeyInfo of a private one.
+	Wrap   func(k Key, param any, plain []byte) ([]byte, error)
+	Unwrap func(k Key, param any, wrapped []byte) ([]byte, error)
+
+	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
+	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.
+	Derive func(k Key, param any, size int) ([]byte, error)
+}
+
+// Key is a key as a mechanism sees it. Byte slices are the key's own: they are read, never changed and never kept beyond
+// the operation.
+type Key interface {
+	Class() pkcs11.ObjectClass
+	Type() pkcs11.KeyType
+	// Bytes returns a byte-string attribute, secret ones included; nil where it is missing.
+	Bytes(t pkcs11.AttributeType) []byte
+	// Uint returns a numeric attribute.
+	Uint(t pkcs11.AttributeType) (uint, bool)
+	// Expanded returns the key in the form that computing needs (an *rsa.PrivateKey, a cipher.Block). build runs once
+	// for each key and its result is kept with the key, for all mechanisms of the family: slot tells forms apart. An
+	// error of build is returned and not kept.
+	Expanded(slot Slot, build func() (any, error)) (any, error)
+}
+
+// Slot names an expanded form that a key keeps. A key has few of them, so the number is small and fixed.
+type Slot uint8
+
+// The expanded forms.
+const (
+	SlotMain   Slot = iota // private key, block cipher, HMAC key
+	SlotPublic             // public half of a private key
+	SlotAEAD               // GCM tables
+	SlotECDH               // key-agreement form
+	NumSlots
+)
+
+// Cipher encrypts or decrypts a stream of parts. Output never appears before its input; an AEAD's plaintext never
+// before its tag is checked. dst is appended to and may not overlap src.
+type Cipher interface {
+	// UpdateLen is how many bytes Update returns, exactly, for n more bytes of input.
+	UpdateLen(n int) int
+	Update(dst, src []byte) ([]byte, error)
+	// FinishLen is an upper bound of what Finish returns when n more bytes come with it; exact where it is no mere bound.
+	FinishLen(n int) (size int, exact bool)
+	// Finish takes the last part, which may be empty, and appends what remains. It ends the operation.
+	Finish(dst, src []byte) ([]byte, error)
+	// Close wipes the state. It may be called more than once.
+	Close()
+}
+
+// Signer makes a signature or a MAC.
+type Signer interface {
+	Update(part []byte) error
+	// Size is the signature's length in bytes, exactly (for ECDSA: twice the order's length).
+	Size() int
+	// Finish takes the last part and appends the signature.
+	Finish(dst, part []byte) ([]byte, error)
+	Close()
+}
+
+// Verifier checks a signature or a MAC. MACs are compared in constant time.
+type Verifier interface {
+	Update(part []byte) error
+	// Verify takes the last part: nil, CKR_SIGNATURE_INVALID, or CKR_SIGNATURE_LEN_RANGE for a length that no
+	// signature of this key has.
+	Verify(part, signature []byte) error
+	Close()
+}
+
+// Info computes what C_GetMechanismInfo answers.
+func (m *Mechanism) Info() pkcs11.MechanismInfo {
+	info := pkcs11.MechanismInfo{MinKeySize: m.Min, MaxKeySize: m.Max, Flags: m.Flags}
+	for _, c := range []struct {
+		has  bool
+		flag pkcs11.Flags
+	}{
+		{m.Digest != nil, pkcs11.CKF_DIGEST},
+		{m.Encrypt != nil, pkcs11.CKF_ENCRYPT},
+		{m.Decrypt != nil, pkcs11.CKF_DECRYPT},
+		{m.Sign != nil, pkcs11.CKF_SIGN},
+		{m.Verify != nil, pkcs11.CKF_VERIFY},
+		{m.SignRecover != nil, pkcs11.CKF_SIGN_RECOVER},
+		{m.VerifyRecover != nil, pkcs11.CKF_VERIFY_RECOVER},
+		{m.Generate != nil, pkcs11.CKF_GENERATE},
+		{m.GeneratePair != nil, pkcs11.CKF_GENERATE_KEY_PAIR},
+		{m.Wrap != nil, pkcs11.CKF_WRAP},
+		{m.Unwrap != nil, pkcs11.CKF_UNWRAP},
+		{m.Derive != nil, pkcs11.CKF_DERIVE},
+	} {
+		if c.has {
+			info.Flags |= c.flag
+		}
+	}
+	return info
+}

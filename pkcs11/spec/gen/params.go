@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/coffer-hsm/coffer/pkcs11/spec"
+)
+
+// paramKinds maps the words of the PARAM column to Go; structs with a Go name come on top of these.
+var paramKinds = map[string]string{
+	"none": "ParamNone", "iv": "ParamIV", "bytes": "ParamIV", "ulong": "ParamUlong",
+}
+
+// structKind is the ParamKind of a struct: GCMParams has ParamGCM.
+func structKind(st spec.Struct) string { return "Param" + strings.TrimSuffix(st.Go, "Params") }
+
+// goParams writes the parameter structs, ParamKind and what mechanisms say of their parameters.
+func goParams(s *spec.Spec, b *bytes.Buffer) {
+	b.WriteString(goHeader)
+	kinds := map[string]string{}
+	for word, kind := range paramKinds {
+		kinds[word] = kind
+	}
+	b.WriteString(`// ParamKind says what Go value a mechanism takes as its parameter.
+type ParamKind uint8
+
+// The kinds of parameters. ParamUnknown is for mechanisms that the standard does not know and for those
+// whose parameters Go does not decode yet.
+const (
+	ParamUnknown ParamKind = iota
+	ParamNone // no parameter: nil
+	ParamIV // IV, a byte string as it is
+	ParamUlong // MACGeneralParams, one number
+`)
+	for _, st := range s.Structs {
+		if st.Go != "" {
+			kinds[st.C] = structKind(st)
+			fmt.Fprintf(b, "%s // *%s\n", structKind(st), st.Go)
+		}
+	}
+	b.WriteString(")\n\n")
+	for _, st := range s.Structs {
+		if st.Go != "" {
+			goStruct(s, b, st)
+		}
+	}
+	byKind, byLen, optional := map[string][]string{}, map[uint64][]string{}, []string{}
+	for _, m := range s.Mechanisms {
+		if m.Alias != "" {
+			continue
+		}
+		if k, ok := kinds[m.Param]; ok {
+			byKind[k] = append(byKind[k], m.Name)
+		}
+		if m.Len > 0 {
+			byLen[uint64(m.Len)] = append(byLen[uint64(m.Len)], m.Name)
+		}
+		if m.Optional {
+			optional = append(optional, m.Name)
+		}
+	}
+	b.WriteString("// ParamKind returns what m takes as its parameter.\n" +
+		"func (m MechanismType) ParamKind() ParamKind {\nswitch m {\n")
+	for _, k := range sorted(byKind) {
+		fmt.Fprintf(b, "case %s:\nreturn %s\n", strings.Join(byKind[k], ",\n"), k)
+	}
+	b.WriteString("}\nreturn ParamUnknown\n}\n\n")
+	b.WriteString("// IVLen returns how many bytes the parameter of a ParamIV mechanism must have, 0 if any number will do.\n" +
+		"func (m MechanismType) IVLen() int {\nswitch m {\n")
+	for n := uint64(1); n <= 64; n++ {
+		if len(byLen[n]) > 0 {
+			fmt.Fprintf(b, "case %s:\nreturn %d\n", strings.Join(byLen[n], ",\n"), n)
+		}
+	}
+	b.WriteString("}\nreturn 0\n}\n\n")
+	b.WriteString("// ParamOptional reports whether the parameter of m may be left out although m has one.\n" +
+		"func (m MechanismType) ParamOptional() bool {\nswitch m {\n")
+	fmt.Fprintf(b, "case %s:\nreturn true\n}\nreturn false\n}\n", strings.Join(optional, ",\n"))
+}
+
+// goStruct writes one parameter struct.
+func goStruct(s *spec.Spec, b *bytes.Buffer, st spec.Struct) {
+	fmt.Fprintf(b, "// %s is %s.\ntype %s struct {\n", st.Go, st.C, st.Go)
+	for _, f := range st.Fields {
+		if f.Role != "len" {
+			fmt.Fprintf(b, "%s %s\n", f.Go, goType(s, f))
+		}
+	}
+	b.WriteString("}\n\n")
+}
+
+// goType is the Go type of a field of a parameter struct.
+func goType(s *spec.Spec, f spec.Field) string {
+	switch f.Role {
+	case "bool", "byte":
+		return f.Role
+	case "fixed":
+		return f.Array + "byte"
+	case "bytes", "bits":
+		return "[]byte"
+	case "ref", "struct":
+		st, _ := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
+		if f.Role == "ref" {
+			return "*" + st.Go
+		}
+		return st.Go
+	}
+	for _, g := range s.All() {
+		if g.C == f.CType && g.C != "CK_ULONG" {
+			return g.Go
+		}
+	}
+	return "uint"
+}
