@@ -1,0 +1,40 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+)
+
+// askEvery bounds how late a commit shows whose writer was killed before it could announce it.
+const askEvery = 250 * time.Millisecond
+
+// Changed implements store.Store. It reads the generation word, and asks the database itself when that was last done
+// longer than askEvery ago, or each time if there is no such word.
+func (s *Store) Changed() uint64 {
+	now := int64(time.Since(s.born))
+	if !s.sync.mapped() || now-s.asked.Load() >= int64(askEvery) {
+		s.ask(now)
+	}
+	// Words are random, so a sum that was seen before does not come back.
+	return s.sync.word() + s.missed.Load()
+}
+
+// ask compares the database's revision with the one found the last time it was asked, not with what readers saw since:
+// another user of this Store may not have seen it. So a change counts twice, once by the word and once here, which costs
+// one look too many at most every askEvery.
+func (s *Store) ask(now int64) {
+	if s.sync.mapped() {
+		if !s.asking.TryLock() {
+			return // someone is asking
+		}
+	} else {
+		s.asking.Lock()
+	}
+	defer s.asking.Unlock()
+	revision, err := s.revision(context.Background())
+	if err != nil || revision != s.found { // an error shows when the caller looks
+		s.found = revision
+		s.missed.Add(1)
+	}
+	s.asked.Store(now)
+}

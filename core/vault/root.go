@@ -1,0 +1,120 @@
+package vault
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/coffer-hsm/coffer/core/secret"
+)
+
+const (
+	rootFormat = 0x01
+	rootDomain = "coffer/root/1"
+
+	kdfArgon2id = 0x01
+	// 0x02 is reserved for PBKDF2-HMAC-SHA-256, for FIPS mode.
+
+	saltSize     = 16
+	headerSize   = 1 + 1 + 4 + 4 + 1 + saltSize // up to and with the salt
+	wrappedSize  = headerSize + nonceSize + RootSize + tagSize
+	maxTime      = 64
+	maxMemoryKiB = 1 << 20 // 1 GiB
+	maxThreads   = 16
+	maxWorkKiB   = 4 << 20 // passes times memory
+)
+
+// KDF is the cost of Argon2id, which turns a PIN into the key that wraps the root.
+type KDF struct {
+	Time      uint32 // passes over the memory, 1 to 64
+	MemoryKiB uint32 // 8 for each thread to 1 GiB
+	Threads   uint8  // lanes, 1 to 16
+}
+
+// DefaultKDF is the second recommended option of RFC 9106, section 4.
+var DefaultKDF = KDF{Time: 3, MemoryKiB: 64 << 10, Threads: 4}
+
+// check keeps a hostile file from making us allocate or compute without bound.
+func (k KDF) check() error {
+	switch {
+	case k.Time < 1 || k.Time > maxTime,
+		k.Threads < 1 || k.Threads > maxThreads,
+		k.MemoryKiB < 8*uint32(k.Threads) || k.MemoryKiB > maxMemoryKiB,
+		uint64(k.Time)*uint64(k.MemoryKiB) > maxWorkKiB:
+		return fmt.Errorf("%w: %d passes, %d KiB, %d threads", ErrKDF, k.Time, k.MemoryKiB, k.Threads)
+	}
+	return nil
+}
+
+// WrapRoot encrypts root under a key derived from pin. The label, for instance a user's, is bound in. Root and pin stay
+// the caller's. Errors: ErrRoot for a root of another length, ErrKDF for a cost out of bounds.
+func WrapRoot(root *secret.Bytes, pin []byte, kdf KDF, l Label) ([]byte, error) {
+	if root.Len() != RootSize {
+		return nil, fmt.Errorf("%w, this one has %d", ErrRoot, root.Len())
+	}
+	if err := kdf.check(); err != nil {
+		return nil, err
+	}
+	blob := make([]byte, headerSize, wrappedSize)
+	blob[0], blob[1] = rootFormat, kdfArgon2id
+	binary.BigEndian.PutUint32(blob[2:], kdf.Time)
+	binary.BigEndian.PutUint32(blob[6:], kdf.MemoryKiB)
+	blob[10] = kdf.Threads
+	if _, err := rand.Read(blob[11:headerSize]); err != nil {
+		return nil, fmt.Errorf("vault: random bytes: %w", err)
+	}
+	key := kdf.derive(pin, blob[11:headerSize])
+	defer secret.Wipe(key)
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal(blob, nil, root.Expose(), l.rootAAD(blob)), nil
+}
+
+// UnwrapRoot returns the root from a blob that WrapRoot made with the same pin and label. It takes as long and as much
+// memory as the blob says, within the bounds of KDF. Errors: ErrWrongPIN when the blob does not authenticate, for
+// whatever cause; ErrSealVersion for a later format or derivation; ErrSealBroken for a malformed blob.
+func UnwrapRoot(blob, pin []byte, l Label) (*secret.Bytes, error) {
+	kdf, err := parseHeader(blob)
+	if err != nil {
+		return nil, err
+	}
+	header := blob[:headerSize]
+	key := kdf.derive(pin, header[11:])
+	defer secret.Wipe(key)
+	aead, err := gcm(key)
+	if err != nil {
+		return nil, err
+	}
+	root, err := aead.Open(nil, nil, blob[headerSize:], l.rootAAD(header))
+	if err != nil {
+		return nil, ErrWrongPIN
+	}
+	return secret.Take(root), nil
+}
+
+// parseHeader checks everything about a blob that can be checked without the PIN.
+func parseHeader(blob []byte) (KDF, error) {
+	if len(blob) >= 2 && (blob[0] > rootFormat || blob[0] == rootFormat && blob[1] > kdfArgon2id) {
+		return KDF{}, fmt.Errorf("%w: root format %d, derivation %d", ErrSealVersion, blob[0], blob[1])
+	}
+	if len(blob) != wrappedSize || blob[0] != rootFormat || blob[1] != kdfArgon2id {
+		return KDF{}, fmt.Errorf("%w: wrapped root of %d bytes, %d expected", ErrSealBroken, len(blob), wrappedSize)
+	}
+	kdf := KDF{
+		Time:      binary.BigEndian.Uint32(blob[2:]),
+		MemoryKiB: binary.BigEndian.Uint32(blob[6:]),
+		Threads:   blob[10],
+	}
+	if err := kdf.check(); err != nil {
+		return KDF{}, fmt.Errorf("%w: %w", ErrSealBroken, err)
+	}
+	return kdf, nil
+}
+
+func (k KDF) derive(pin, salt []byte) []byte {
+	return argon2.IDKey(pin, salt, k.Time, k.MemoryKiB, k.Threads, 32)
+}
