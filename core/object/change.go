@@ -1,0 +1,77 @@
+package object
+
+import "github.com/coffer-hsm/coffer/pkcs11"
+
+// Set returns the object with the attributes of t changed. so says that the SO asks. The secret part stays as it is.
+//
+// CKR_ACTION_PROHIBITED if CKA_MODIFIABLE is false, for the token's own objects, and for a trusted object if anybody but
+// the SO asks (the standard says so of certificates; here keys are guarded alike). PKCS#11 v3.2, C_SetAttributeValue.
+func Set(o *Object, so bool, t pkcs11.Template) (*Object, error) {
+	switch {
+	case o.policy.builtin || !o.Bool(pkcs11.CKA_MODIFIABLE):
+		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not modifiable")
+	case o.Bool(pkcs11.CKA_TRUSTED) && !so:
+		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "a trusted object is the SO's to modify")
+	}
+	head, err := o.changed(OpSet, so, o.Attributes(), t)
+	if err != nil {
+		return nil, err
+	}
+	return newObject(o.policy, head), nil
+}
+
+// Copy returns a copy of the object under a new identity, changed as t says; the secret part is the same. A copy is never
+// less protected than its source: CKA_SENSITIVE, CKA_PRIVATE and CKA_WRAP_WITH_TRUSTED do not fall, CKA_EXTRACTABLE does
+// not rise. CKA_MODIFIABLE and CKA_DESTROYABLE are free, as the standard has it.
+//
+// Deviation: a copy that anybody but the SO makes of a trusted object is not trusted.
+//
+// CKR_ACTION_PROHIBITED if CKA_COPYABLE is false; CKR_USER_NOT_LOGGED_IN for a private copy without the user. PKCS#11 v3.2,
+// C_CopyObject.
+func Copy(o *Object, so, user bool, id string, t pkcs11.Template) (*Object, error) {
+	if o.policy.builtin || !o.Bool(pkcs11.CKA_COPYABLE) {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not copyable")
+	}
+	if !validID(id) {
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "an identity of %d bytes", len(id))
+	}
+	source := o.Attributes()
+	if o.Bool(pkcs11.CKA_TRUSTED) && !so {
+		source = source.Set(pkcs11.CKA_TRUSTED, false)
+	}
+	head, err := o.changed(OpCopy, so, source, t)
+	if err != nil {
+		return nil, err
+	}
+	if private, _ := head.Bool(pkcs11.CKA_PRIVATE); private && !user {
+		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "a private object is the user's")
+	}
+	return newObject(o.policy, head.Set(pkcs11.CKA_UNIQUE_ID, []byte(id))), nil
+}
+
+// changed applies t to head, which it takes over.
+func (o *Object) changed(op Op, so bool, head, t pkcs11.Template) (pkcs11.Template, error) {
+	if err := wellFormed(t); err != nil {
+		return nil, err
+	}
+	for _, a := range t {
+		r := o.policy.row(a.Type)
+		if r == nil {
+			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, o.policy)
+		}
+		old, _ := head.Get(a.Type)
+		if err := r.admit(op, so, old, a.Value); err != nil {
+			return nil, err
+		}
+		head = head.Set(a.Type, pkcs11.CloneValue(a.Value))
+	}
+	return head, o.policy.checkHead(head)
+}
+
+// Destroyable answers whether C_DestroyObject may have the object: nil or CKR_ACTION_PROHIBITED.
+func (o *Object) Destroyable() error {
+	if o.policy.builtin || !o.Bool(pkcs11.CKA_DESTROYABLE) {
+		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not destroyable")
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package object
+
+import (
+	"slices"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// The values that depend on more than the attribute itself.
+
+// usageOf decides a usage flag that the template does not name: none but the named ones if the template sets any to true,
+// else what the key type is for.
+func usageOf(d *Draft, t pkcs11.AttributeType) any {
+	for _, a := range d.asked {
+		if a.Value == true && d.policy.row(a.Type).has(usage) {
+			return false
+		}
+	}
+	return slices.Contains(d.policy.may, t)
+}
+
+// bound is a protection that a key inherits.
+type bound struct {
+	attr  pkcs11.AttributeType
+	value bool
+}
+
+// floor is what the new key owes to the keys that it comes out of: it may promise more, not less.
+func (d *Draft) floor() []bound {
+	var out []bound
+	for _, base := range d.bases() {
+		fromSecret := d.req.Op == OpDerive && (base.class == pkcs11.CKO_SECRET_KEY || base.class == pkcs11.CKO_OTP_KEY)
+		if (fromSecret || d.req.Op == OpUnwrap) && base.Bool(pkcs11.CKA_SENSITIVE) {
+			out = append(out, bound{pkcs11.CKA_SENSITIVE, true})
+		}
+		if !fromSecret || d.req.OneWay {
+			continue
+		}
+		if !base.Bool(pkcs11.CKA_EXTRACTABLE) {
+			out = append(out, bound{pkcs11.CKA_EXTRACTABLE, false})
+		}
+		if base.Bool(pkcs11.CKA_WRAP_WITH_TRUSTED) {
+			out = append(out, bound{pkcs11.CKA_WRAP_WITH_TRUSTED, true})
+		}
+	}
+	return out
+}
+
+func extractableOf(d *Draft, _ pkcs11.AttributeType) any {
+	return d.op().extractable && !slices.Contains(d.floor(), bound{pkcs11.CKA_EXTRACTABLE, false})
+}
+
+// trustedOnlyOf keeps CKA_WRAP_WITH_TRUSTED of a secret base key.
+func trustedOnlyOf(d *Draft, _ pkcs11.AttributeType) any {
+	return slices.Contains(d.floor(), bound{pkcs11.CKA_WRAP_WITH_TRUSTED, true})
+}
+
+func localOf(d *Draft, _ pkcs11.AttributeType) any { return d.op().local }
+
+func generatorOf(d *Draft, _ pkcs11.AttributeType) any {
+	if d.op().local {
+		return uint(d.req.Mechanism)
+	}
+	return uint(pkcs11.CK_UNAVAILABLE_INFORMATION)
+}
+
+func alwaysSensitive(d *Draft, t pkcs11.AttributeType) any {
+	now, _ := d.head.Bool(pkcs11.CKA_SENSITIVE)
+	return now && d.sincePast(t)
+}
+
+func neverExtractable(d *Draft, t pkcs11.AttributeType) any {
+	now, _ := d.head.Bool(pkcs11.CKA_EXTRACTABLE)
+	return !now && d.sincePast(t)
+}
+
+// sincePast reports whether t held for the key's value before it was this key.
+func (d *Draft) sincePast(t pkcs11.AttributeType) bool {
+	switch d.op().past {
+	case pastNone:
+		return true
+	case pastOfBase:
+		for _, base := range d.bases() {
+			if !base.Bool(t) {
+				return false
+			}
+		}
+		return len(d.bases()) > 0
+	}
+	return false
+}

@@ -1,0 +1,136 @@
+// Package object is what a token holds: objects, and the attribute policy that decides what may be in them.
+//
+// The policy is a table of rows, one set of rows for each object class and key type, with rules named after the
+// footnotes of the standard. One interpreter runs it for create, generate, unwrap, derive, encapsulate, decapsulate, copy
+// and set; nothing else decides about attributes.
+//
+// An Object is the head only: every attribute that is not secret key material. The material is a template of its own,
+// the secret part, which the engine seals apart from the head and opens when the key is first used.
+//
+// An Object never changes once it is made, so any number of goroutines may read one. Values that it returns are its own
+// and are not to be written to, save where a method says that it returns a copy. Drafts belong to one goroutine.
+package object
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Object is the head of an object.
+type Object struct {
+	attrs  pkcs11.Template // in ascending order of type
+	policy *policy
+	id     string
+	class  pkcs11.ObjectClass
+}
+
+// newObject takes ownership of attrs. Its callers have looked up the policy.
+func newObject(p *policy, attrs pkcs11.Template) *Object {
+	slices.SortFunc(attrs, func(a, b pkcs11.Attribute) int { return cmp.Compare(a.Type, b.Type) })
+	o := &Object{attrs: slices.Clip(attrs), policy: p, class: p.class}
+	o.id = string(o.Bytes(pkcs11.CKA_UNIQUE_ID))
+	return o
+}
+
+// Load makes an object from a stored head, which it takes over. It checks that the head is one that this package could
+// have written: known attributes of the right form, none of them secret, an identity, and no flag missing on which the
+// object's protection rests. Objects of the token itself (profiles, validations, mechanisms) are made with Load too.
+func Load(head pkcs11.Template) (*Object, error) {
+	if err := wellFormed(head); err != nil {
+		return nil, err
+	}
+	p, err := policyOf(head)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range head {
+		r := p.row(a.Type)
+		if r == nil || r.has(secret) {
+			return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%v does not belong in the head of %v", a.Type, p)
+		}
+	}
+	for _, r := range p.rows {
+		if r.has(guard) && !head.Has(r.attr) {
+			return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%v is missing in the head of %v", r.attr, p)
+		}
+	}
+	o := newObject(p, head)
+	if !validID(o.id) {
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "CKA_UNIQUE_ID of %d bytes, %d lower-case hex digits expected", len(o.id), idDigits)
+	}
+	return o, nil
+}
+
+const idDigits = 32
+
+func validID(id string) bool {
+	if len(id) != idDigits {
+		return false
+	}
+	for _, c := range id {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// ID is CKA_UNIQUE_ID, 32 lower-case hex digits.
+func (o *Object) ID() string { return o.id }
+
+// Class is CKA_CLASS.
+func (o *Object) Class() pkcs11.ObjectClass { return o.class }
+
+// KeyType is CKA_KEY_TYPE; ok is false for what is neither a key nor domain parameters.
+func (o *Object) KeyType() (kt pkcs11.KeyType, ok bool) {
+	v, ok := o.Uint(pkcs11.CKA_KEY_TYPE)
+	return pkcs11.KeyType(v), ok
+}
+
+// Token is CKA_TOKEN.
+func (o *Object) Token() bool { return o.Bool(pkcs11.CKA_TOKEN) }
+
+// Private is CKA_PRIVATE.
+func (o *Object) Private() bool { return o.Bool(pkcs11.CKA_PRIVATE) }
+
+// Get returns an attribute of the head.
+func (o *Object) Get(t pkcs11.AttributeType) (any, bool) {
+	i, ok := slices.BinarySearchFunc(o.attrs, t, func(a pkcs11.Attribute, t pkcs11.AttributeType) int {
+		return cmp.Compare(a.Type, t)
+	})
+	if !ok {
+		return nil, false
+	}
+	return o.attrs[i].Value, true
+}
+
+// Bool returns a boolean attribute, false where it is missing.
+func (o *Object) Bool(t pkcs11.AttributeType) bool {
+	v, _ := o.Get(t)
+	b, _ := v.(bool)
+	return b
+}
+
+// Uint returns a numeric attribute.
+func (o *Object) Uint(t pkcs11.AttributeType) (uint, bool) {
+	v, _ := o.Get(t)
+	u, ok := v.(uint)
+	return u, ok
+}
+
+// Bytes returns a byte-string attribute, nil where it is missing.
+func (o *Object) Bytes(t pkcs11.AttributeType) []byte {
+	v, _ := o.Get(t)
+	b, _ := v.([]byte)
+	return b
+}
+
+// Attributes returns a copy of the head, in ascending order of type.
+func (o *Object) Attributes() pkcs11.Template { return o.attrs.Clone() }
+
+// guarded reports whether the secret part may not leave the token in the clear (footnote 7).
+func (o *Object) guarded() bool {
+	return o.Bool(pkcs11.CKA_SENSITIVE) || !o.Bool(pkcs11.CKA_EXTRACTABLE)
+}

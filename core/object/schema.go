@@ -1,0 +1,287 @@
+package object
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// What key types have of their own (PKCS#11 v3.2, section 6).
+var (
+	rsaPublic = []row{
+		{pkcs11.CKA_MODULUS, published, nil, nil},
+		{pkcs11.CKA_MODULUS_BITS, length, nil, nil},
+		{pkcs11.CKA_PUBLIC_EXPONENT, createMust, nil, nil},
+	}
+	rsaPrivate = []row{
+		{pkcs11.CKA_MODULUS, given, nil, nil},
+		{pkcs11.CKA_MODULUS_BITS, byToken, nil, nil}, // not of the standard, but asked for
+		{pkcs11.CKA_PUBLIC_EXPONENT, given, nil, nil},
+		{pkcs11.CKA_PRIVATE_EXPONENT, keySecret, nil, nil},
+		{pkcs11.CKA_PRIME_1, concealed, nil, nil},
+		{pkcs11.CKA_PRIME_2, concealed, nil, nil},
+		{pkcs11.CKA_EXPONENT_1, concealed, nil, nil},
+		{pkcs11.CKA_EXPONENT_2, concealed, nil, nil},
+		{pkcs11.CKA_COEFFICIENT, concealed, nil, nil},
+	}
+	ecPublic = []row{
+		{pkcs11.CKA_EC_PARAMS, parameters, nil, nil},
+		{pkcs11.CKA_EC_POINT, published, nil, nil},
+	}
+	ecPrivate = []row{
+		{pkcs11.CKA_EC_PARAMS, given, nil, nil},
+		{pkcs11.CKA_EC_POINT, material, nil, nil}, // not of the standard, but sent and asked for
+		{pkcs11.CKA_VALUE, keySecret, nil, nil},
+	}
+	ffPublic = []row{ // finite fields: DSA and Diffie-Hellman
+		{pkcs11.CKA_PRIME, parameters, nil, nil},
+		{pkcs11.CKA_BASE, parameters, nil, nil},
+		{pkcs11.CKA_VALUE, published, nil, nil},
+	}
+	ffPrivate = []row{
+		{pkcs11.CKA_PRIME, given, nil, nil},
+		{pkcs11.CKA_BASE, given, nil, nil},
+		{pkcs11.CKA_VALUE, keySecret, nil, nil},
+	}
+	ffPublicSubprime  = []row{{pkcs11.CKA_SUBPRIME, parameters, nil, nil}}
+	ffPrivateSubprime = []row{{pkcs11.CKA_SUBPRIME, given, nil, nil}}
+	dhPrivate         = []row{{pkcs11.CKA_VALUE_BITS, createNever, nil, nil}}
+
+	parameterSetPublic = []row{
+		{pkcs11.CKA_PARAMETER_SET, parameters, nil, nil},
+		{pkcs11.CKA_VALUE, published, nil, nil},
+	}
+	parameterSetPrivate = []row{
+		{pkcs11.CKA_PARAMETER_SET, given, nil, nil},
+		{pkcs11.CKA_VALUE, keySecret, nil, nil},
+	}
+	seeded = []row{
+		{pkcs11.CKA_SEED, concealed | either, nil, nil},
+		{pkcs11.CKA_VALUE, concealed | either, nil, nil},
+	}
+	hssPublic = []row{
+		{pkcs11.CKA_HSS_LEVELS, createNever | generateNever, nil, nil},
+		{pkcs11.CKA_HSS_LMS_TYPE, createNever | generateNever, nil, nil},
+		{pkcs11.CKA_HSS_LMOTS_TYPE, createNever | generateNever, nil, nil},
+		{pkcs11.CKA_VALUE, published, nil, nil},
+	}
+	hssPrivate = []row{
+		{pkcs11.CKA_HSS_LEVELS, parameters, nil, nil},
+		{pkcs11.CKA_HSS_LMS_TYPES, parameters, nil, nil},
+		{pkcs11.CKA_HSS_LMOTS_TYPES, parameters, nil, nil},
+	}
+)
+
+// The columns of a kind of object, and what comes with it.
+type kind struct {
+	class   pkcs11.ObjectClass
+	types   []uint // key or certificate types; nil: the class has none
+	columns [][]row
+	may     []pkcs11.AttributeType // the usage flags that are true if a template asks for none
+	check   func(t pkcs11.Template) error
+	builtin bool // no function makes, changes or destroys one
+}
+
+func keys(types ...pkcs11.KeyType) []uint {
+	out := make([]uint, len(types))
+	for i, t := range types {
+		out[i] = uint(t)
+	}
+	return out
+}
+
+func may(usages ...pkcs11.AttributeType) []pkcs11.AttributeType { return usages }
+
+// schema is every kind of object that a token can hold.
+//
+// CKA_WRAP and CKA_UNWRAP of secret keys are never a default: a key that both decrypts and unwraps gives away what it
+// wraps. CKA_DERIVE is one only where a key is of no other use.
+func schema() []kind {
+	var (
+		sign     = may(pkcs11.CKA_SIGN)
+		verify   = may(pkcs11.CKA_VERIFY)
+		derive   = may(pkcs11.CKA_DERIVE)
+		mac      = may(pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY)
+		crypt    = may(pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT)
+		cryptMAC = may(pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY)
+		pub      = func(own ...[]row) [][]row { return append([][]row{common, storage, key, publicKey}, own...) }
+		priv     = func(own ...[]row) [][]row { return append([][]row{common, storage, key, guarded, privateKey}, own...) }
+		sec      = func(own ...[]row) [][]row { return append([][]row{common, storage, key, guarded, secretKey}, own...) }
+		cert     = func(own ...[]row) [][]row { return append([][]row{common, storage, certificate}, own...) }
+		params   = func(own ...[]row) [][]row { return append([][]row{common, storage, domainParameters}, own...) }
+	)
+	return []kind{
+		{class: pkcs11.CKO_DATA, columns: [][]row{common, storage, data}},
+		{class: pkcs11.CKO_TRUST, columns: [][]row{common, storage, trust}, check: checkTrust},
+
+		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_X_509)}, columns: cert(x509), check: checkCertificate},
+		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_WTLS)}, columns: cert(wtls), check: checkCertificate},
+		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_X_509_ATTR_CERT)}, columns: cert(attributeCertificate)},
+
+		{class: pkcs11.CKO_DOMAIN_PARAMETERS, types: keys(pkcs11.CKK_DH), columns: params()},
+		{class: pkcs11.CKO_DOMAIN_PARAMETERS, types: keys(pkcs11.CKK_DSA, pkcs11.CKK_X9_42_DH), columns: params(subprime)},
+
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_RSA), columns: pub(rsaPublic),
+			may: may(pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP)},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS), columns: pub(ecPublic), may: verify},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_EC_MONTGOMERY), columns: pub(ecPublic), may: derive},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_DSA), columns: pub(ffPublic, ffPublicSubprime), may: verify},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_DH), columns: pub(ffPublic), may: derive},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_X9_42_DH), columns: pub(ffPublic, ffPublicSubprime), may: derive},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_ML_DSA, pkcs11.CKK_SLH_DSA, pkcs11.CKK_XMSS, pkcs11.CKK_XMSSMT),
+			columns: pub(parameterSetPublic), may: verify},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_ML_KEM), columns: pub(parameterSetPublic), may: may(pkcs11.CKA_ENCAPSULATE)},
+		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_HSS), columns: pub(hssPublic), may: verify},
+
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_RSA), columns: priv(rsaPrivate),
+			may: may(pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_UNWRAP), check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS), columns: priv(ecPrivate), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC_MONTGOMERY), columns: priv(ecPrivate), may: derive, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_DSA), columns: priv(ffPrivate, ffPrivateSubprime), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_DH), columns: priv(ffPrivate, dhPrivate), may: derive, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_X9_42_DH), columns: priv(ffPrivate, ffPrivateSubprime), may: derive, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_ML_DSA), columns: priv(parameterSetPrivate, seeded), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_ML_KEM), columns: priv(parameterSetPrivate, seeded), may: may(pkcs11.CKA_DECAPSULATE), check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_SLH_DSA), columns: priv(parameterSetPrivate), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_XMSS, pkcs11.CKK_XMSSMT), columns: priv(parameterSetPrivate, stateful), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_HSS), columns: priv(hssPrivate, stateful), may: sign, check: checkPrivate},
+
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_AES), columns: sec(chosenLength), may: cryptMAC},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_GENERIC_SECRET), columns: sec(chosenLength), may: mac},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_HKDF), columns: sec(chosenLength), may: derive},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_AES_XTS), columns: sec(chosenLength), may: crypt},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(
+			pkcs11.CKK_MD5_HMAC, pkcs11.CKK_SHA_1_HMAC, pkcs11.CKK_RIPEMD128_HMAC, pkcs11.CKK_RIPEMD160_HMAC, pkcs11.CKK_SHA224_HMAC,
+			pkcs11.CKK_SHA256_HMAC, pkcs11.CKK_SHA384_HMAC, pkcs11.CKK_SHA512_HMAC, pkcs11.CKK_SHA512_224_HMAC,
+			pkcs11.CKK_SHA512_256_HMAC, pkcs11.CKK_SHA512_T_HMAC, pkcs11.CKK_SHA3_224_HMAC, pkcs11.CKK_SHA3_256_HMAC,
+			pkcs11.CKK_SHA3_384_HMAC, pkcs11.CKK_SHA3_512_HMAC, pkcs11.CKK_BLAKE2B_160_HMAC, pkcs11.CKK_BLAKE2B_256_HMAC,
+			pkcs11.CKK_BLAKE2B_384_HMAC, pkcs11.CKK_BLAKE2B_512_HMAC, pkcs11.CKK_POLY1305), columns: sec(), may: mac},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_CHACHA20, pkcs11.CKK_SALSA20), columns: sec(), may: crypt},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_DES, pkcs11.CKK_DES2, pkcs11.CKK_DES3, pkcs11.CKK_SEED, pkcs11.CKK_IDEA),
+			columns: sec(fixedLength), may: cryptMAC},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_CAMELLIA, pkcs11.CKK_ARIA, pkcs11.CKK_BLOWFISH, pkcs11.CKK_TWOFISH, pkcs11.CKK_CAST128,
+			pkcs11.CKK_RC2, pkcs11.CKK_RC5), columns: sec(chosenLength), may: cryptMAC},
+		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_RC4), columns: sec(chosenLength), may: crypt},
+
+		{class: pkcs11.CKO_OTP_KEY, types: keys(pkcs11.CKK_HOTP, pkcs11.CKK_SECURID, pkcs11.CKK_ACTI), columns: sec(otp, chosenLength), may: mac},
+
+		{class: pkcs11.CKO_PROFILE, columns: [][]row{common, profile}, builtin: true},
+		{class: pkcs11.CKO_MECHANISM, columns: [][]row{common, mechanism}, builtin: true},
+		{class: pkcs11.CKO_VALIDATION, columns: [][]row{common, validation}, builtin: true},
+	}
+}
+
+// policy is the merged rows of one class and type.
+type policy struct {
+	*kind
+	name string
+	rows []row // in ascending order of attribute
+}
+
+func (p *policy) String() string { return p.name }
+
+// row returns the row of an attribute, nil where objects of this kind cannot have it.
+func (p *policy) row(t pkcs11.AttributeType) *row {
+	i, ok := slices.BinarySearchFunc(p.rows, t, func(r row, t pkcs11.AttributeType) int { return cmp.Compare(r.attr, t) })
+	if !ok {
+		return nil
+	}
+	return &p.rows[i]
+}
+
+type kindKey struct {
+	class pkcs11.ObjectClass
+	typ   uint
+}
+
+// policies is the schema made ready for use, once.
+type policies struct {
+	byKind   map[kindKey]*policy
+	classes  map[pkcs11.ObjectClass]bool
+	keyTypes map[uint]bool
+	material map[pkcs11.AttributeType]bool // key material of any kind
+}
+
+// subtype is the attribute that tells the kinds of a class apart.
+var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
+	pkcs11.CKO_CERTIFICATE:       pkcs11.CKA_CERTIFICATE_TYPE,
+	pkcs11.CKO_DOMAIN_PARAMETERS: pkcs11.CKA_KEY_TYPE,
+	pkcs11.CKO_PUBLIC_KEY:        pkcs11.CKA_KEY_TYPE,
+	pkcs11.CKO_PRIVATE_KEY:       pkcs11.CKA_KEY_TYPE,
+	pkcs11.CKO_SECRET_KEY:        pkcs11.CKA_KEY_TYPE,
+	pkcs11.CKO_OTP_KEY:           pkcs11.CKA_KEY_TYPE,
+}
+
+var table = sync.OnceValue(func() *policies {
+	all := &policies{map[kindKey]*policy{}, map[pkcs11.ObjectClass]bool{}, map[uint]bool{}, map[pkcs11.AttributeType]bool{}}
+	for _, k := range schema() {
+		merged := map[pkcs11.AttributeType]row{}
+		for _, column := range k.columns {
+			for _, r := range column {
+				merged[r.attr] = r
+				all.material[r.attr] = all.material[r.attr] || r.has(secret)
+			}
+		}
+		rows := make([]row, 0, len(merged))
+		for _, r := range merged {
+			rows = append(rows, r)
+		}
+		slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.attr, b.attr) })
+
+		all.classes[k.class] = true
+		types := k.types
+		if types == nil {
+			types = []uint{0}
+		}
+		for _, t := range types {
+			p := &policy{kind: &k, name: k.class.String(), rows: rows}
+			switch subtype[k.class] {
+			case pkcs11.CKA_KEY_TYPE:
+				all.keyTypes[t] = true
+				p.name += "/" + pkcs11.KeyType(t).String()
+			case pkcs11.CKA_CERTIFICATE_TYPE:
+				p.name += "/" + pkcs11.CertificateType(t).String()
+			}
+			all.byKind[kindKey{k.class, t}] = p
+		}
+	}
+	return all
+})
+
+// policyOf finds the policy for a template that names its class and type.
+func policyOf(t pkcs11.Template) (*policy, error) {
+	c, ok := t.Uint(pkcs11.CKA_CLASS)
+	if !ok {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_CLASS is missing")
+	}
+	class, all := pkcs11.ObjectClass(c), table()
+	if !all.classes[class] {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "there are no objects of class %v here", class)
+	}
+	var typ uint
+	if attr, has := subtype[class]; has {
+		if typ, ok = t.Uint(attr); !ok {
+			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", attr)
+		}
+	}
+	if p := all.byKind[kindKey{class, typ}]; p != nil {
+		return p, nil
+	}
+	if subtype[class] == pkcs11.CKA_KEY_TYPE && all.keyTypes[typ] {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no key type for %v", pkcs11.KeyType(typ), class)
+	}
+	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v has no type %s", class, fmt.Sprintf("%#x", typ))
+}
+
+// SecretAttribute reports whether an attribute of such an object is key material and belongs in the secret part.
+func SecretAttribute(class pkcs11.ObjectClass, kt pkcs11.KeyType, t pkcs11.AttributeType) bool {
+	p := table().byKind[kindKey{class, uint(kt)}]
+	if p == nil {
+		return false
+	}
+	r := p.row(t)
+	return r != nil && r.has(secret)
+}

@@ -1,0 +1,146 @@
+package object
+
+import (
+	"slices"
+	"time"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// maxDepth is how deep templates may nest: an attribute of the object itself is at depth 1.
+const maxDepth = 4
+
+// wellFormed checks what can be said of a template without knowing what it is for: every attribute is one of the
+// standard's, has a value of the right form, and is there once.
+//
+// The standard leaves it open whether the same value twice is an error; here it is.
+func wellFormed(t pkcs11.Template) error { return wellFormedAt(t, 1) }
+
+func wellFormedAt(t pkcs11.Template, depth int) error {
+	if depth > maxDepth {
+		return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "templates nest deeper than %d", maxDepth)
+	}
+	for _, a := range t {
+		if err := pkcs11.CheckValue(a.Type, a.Value); err != nil {
+			return err
+		}
+		if kind, _ := a.Type.Kind(); kind == pkcs11.KindDate {
+			if err := checkDate(a); err != nil {
+				return err
+			}
+		}
+		inner, nested := a.Value.(pkcs11.Template)
+		if !nested {
+			continue
+		}
+		for _, b := range inner {
+			if table().material[b.Type] {
+				return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v has no place in %v", b.Type, a.Type)
+			}
+		}
+		if err := wellFormedAt(inner, depth+1); err != nil {
+			return err
+		}
+	}
+	if t, twice := repeated(t); twice {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is there twice", t)
+	}
+	return nil
+}
+
+func repeated(t pkcs11.Template) (pkcs11.AttributeType, bool) {
+	types := make([]pkcs11.AttributeType, len(t))
+	for i, a := range t {
+		types[i] = a.Type
+	}
+	slices.Sort(types)
+	for i := 1; i < len(types); i++ {
+		if types[i] == types[i-1] {
+			return types[i], true
+		}
+	}
+	return 0, false
+}
+
+// checkDate refuses days that no calendar has. No date at all is a value.
+func checkDate(a pkcs11.Attribute) error {
+	b, _ := a.Value.([]byte)
+	if len(b) == 0 {
+		return nil
+	}
+	if _, err := time.Parse("20060102", string(b)); err != nil {
+		return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v is no day of the calendar", a.Type)
+	}
+	return nil
+}
+
+// merge adds what a base key's template demands to what the caller asked for.
+func merge(asked, demanded pkcs11.Template, from pkcs11.AttributeType) (pkcs11.Template, error) {
+	out := slices.Clip(asked)
+	for _, a := range demanded {
+		v, there := asked.Get(a.Type)
+		switch {
+		case !there:
+			out = append(out, a)
+		case !pkcs11.EqualValue(v, a.Value):
+			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is not what %v of the base key demands", a.Type, from)
+		}
+	}
+	return out, nil
+}
+
+// Checks of an object as a whole, on all its attributes outside the secret part.
+
+// checkDates refuses a life that ends before it begins.
+func checkDates(t pkcs11.Template) error {
+	start, end := t.Bytes(pkcs11.CKA_START_DATE), t.Bytes(pkcs11.CKA_END_DATE)
+	if len(start) > 0 && len(end) > 0 && string(start) > string(end) {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_END_DATE %s is before CKA_START_DATE %s", end, start)
+	}
+	return nil
+}
+
+// checkPrivate ties CKA_ALWAYS_AUTHENTICATE to CKA_PRIVATE (PKCS#11 v3.2, private key objects).
+func checkPrivate(t pkcs11.Template) error {
+	always, _ := t.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	private, _ := t.Bool(pkcs11.CKA_PRIVATE)
+	if always && !private {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE")
+	}
+	return nil
+}
+
+// checkCertificate wants the certificate or a place to fetch it from, with hashes to know it by (X.509 and WTLS
+// certificate objects, footnotes 2 to 4).
+func checkCertificate(t pkcs11.Template) error {
+	value, url := t.Bytes(pkcs11.CKA_VALUE), t.Bytes(pkcs11.CKA_URL)
+	if len(value) == 0 && len(url) == 0 {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "neither CKA_VALUE nor CKA_URL")
+	}
+	if len(value) == 0 && !t.Has(pkcs11.CKA_SUBJECT) {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_SUBJECT is missing")
+	}
+	if len(url) == 0 {
+		return nil
+	}
+	for _, hash := range []pkcs11.AttributeType{pkcs11.CKA_HASH_OF_SUBJECT_PUBLIC_KEY, pkcs11.CKA_HASH_OF_ISSUER_PUBLIC_KEY} {
+		if len(t.Bytes(hash)) == 0 {
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_URL without %v", hash)
+		}
+	}
+	return nil
+}
+
+// checkTrust wants the certificate's hash wherever something is trusted (trust objects, footnote 2).
+func checkTrust(t pkcs11.Template) error {
+	for _, r := range trust {
+		v, given := t.Uint(r.attr)
+		if !given || r.attr == pkcs11.CKA_NAME_HASH_ALGORITHM || v == pkcs11.CKT_TRUST_UNKNOWN || v == pkcs11.CKT_NOT_TRUSTED {
+			continue
+		}
+		if len(t.Bytes(pkcs11.CKA_HASH_OF_CERTIFICATE)) == 0 {
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v without CKA_HASH_OF_CERTIFICATE", r.attr)
+		}
+	}
+	return nil
+}
