@@ -1,0 +1,70 @@
+package aes
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"math"
+	"math/bits"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// counter is counter mode. Because data beyond the last value of the counter bits is refused, the counter never carries
+// into the nonce and the 128-bit counter of the standard library does.
+type counter struct {
+	stream cipher.Stream
+	left   uint64 // bytes that the counter bits allow; no limit that matters if MaxUint64
+}
+
+// newCounter checks CK_AES_CTR_PARAMS.
+func newCounter(b cipher.Block, p *pkcs11.CTRParams) (mech.Cipher, error) {
+	if p.CounterBits < 1 || p.CounterBits > 128 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%d counter bits, not 1 to 128", p.CounterBits)
+	}
+	return &counter{cipher.NewCTR(b, p.CB[:]), ctrBytes(p)}, nil
+}
+
+// ctrBytes returns how many bytes can be processed before the counter bits overflow (PKCS#11 v3.2, AES with counter:
+// the last increment may overflow, but nothing is processed after it), MaxUint64 if that is more.
+func ctrBytes(p *pkcs11.CTRParams) uint64 {
+	// blocks = 2^CounterBits - counter, as the negative of the counter in so many bits.
+	low, borrow := bits.Sub64(0, binary.BigEndian.Uint64(p.CB[8:]), 0)
+	high, _ := bits.Sub64(0, binary.BigEndian.Uint64(p.CB[:8]), borrow)
+	if p.CounterBits <= 64 {
+		high = 0
+		low &= math.MaxUint64 >> (64 - p.CounterBits)
+	} else {
+		high &= math.MaxUint64 >> (128 - p.CounterBits)
+	}
+	if high == 0 && low == 0 { // a counter of zero has the full range before it
+		if p.CounterBits >= 64 {
+			return math.MaxUint64
+		}
+		low = 1 << p.CounterBits
+	}
+	if high != 0 || low > math.MaxUint64/16 {
+		return math.MaxUint64
+	}
+	return low * 16
+}
+
+func (c *counter) UpdateLen(n int) int { return n }
+
+func (c *counter) FinishLen(n int) (int, bool) { return n, true }
+
+func (c *counter) Update(dst, src []byte) ([]byte, error) {
+	if uint64(len(src)) > c.left {
+		return nil, pkcs11.Errorf(pkcs11.CKR_DATA_LEN_RANGE, "%d bytes, but the counter overflows after %d", len(src), c.left)
+	}
+	if c.left != math.MaxUint64 {
+		c.left -= uint64(len(src))
+	}
+	dst, out := extend(dst, len(src))
+	c.stream.XORKeyStream(out, src)
+	return dst, nil
+}
+
+func (c *counter) Finish(dst, src []byte) ([]byte, error) { return c.Update(dst, src) }
+
+func (c *counter) Close() {}

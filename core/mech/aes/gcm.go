@@ -1,0 +1,121 @@
+package aes
+
+import (
+	"crypto/cipher"
+	"crypto/subtle"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+const (
+	gcmTag   = 16
+	gcmNonce = 12
+	gcmMax   = (1<<32 - 2) * 16 // bytes of plaintext: SP 800-38D, 5.2.1.1
+)
+
+// gcm is one operation of Galois/counter mode, SP 800-38D. The tag follows the ciphertext.
+type gcm struct {
+	gather
+	aead    cipher.AEAD // with tags of 16 bytes
+	iv, aad []byte
+	tag     int
+	decrypt bool
+}
+
+// newGCM checks CK_GCM_PARAMS. The IV may have any length but 0; IVBits says nothing that the IV does not. Tags are those
+// of SP 800-38D, 5.2.1.2.
+//
+// Deviation: the standard also allows tags of other lengths down to 0 bits. They protect nothing and are refused.
+func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) {
+	switch p.TagBits {
+	case 32, 64, 96, 104, 112, 120, 128:
+	default:
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a tag of %d bits; 32, 64, 96, 104, 112, 120 and 128 are possible", p.TagBits)
+	}
+	if len(p.IV) == 0 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "an empty IV")
+	}
+	aead, err := keyAEAD(k, len(p.IV))
+	if err != nil {
+		return nil, err
+	}
+	g := &gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
+	g.excess = pkcs11.CKR_DATA_LEN_RANGE
+	if decrypt {
+		g.excess = pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE
+	}
+	return g, nil
+}
+
+// keyAEAD returns the key's GCM form, kept with the key for the usual length of IV.
+func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
+	if ivLen != gcmNonce {
+		b, err := keyBlock(k)
+		if err != nil {
+			return nil, err
+		}
+		return cipher.NewGCMWithNonceSize(b, ivLen)
+	}
+	v, err := k.Expanded(mech.SlotAEAD, func() (any, error) {
+		b, err := newBlock(k) // not keyBlock: a key need not allow Expanded inside Expanded
+		if err != nil {
+			return nil, err
+		}
+		return cipher.NewGCM(b)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(cipher.AEAD), nil
+}
+
+func (g *gcm) FinishLen(n int) (int, bool) {
+	total := len(g.buf) + n
+	if g.decrypt {
+		return max(total-g.tag, 0), true
+	}
+	return total + g.tag, true
+}
+
+func (g *gcm) Finish(dst, src []byte) ([]byte, error) {
+	in, err := g.all(src)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(len(in)) > gcmMax {
+		return nil, pkcs11.Errorf(g.excess, "%d bytes, at most %d are safe with one IV", len(in), uint64(gcmMax))
+	}
+	if !g.decrypt {
+		out := g.aead.Seal(dst, g.iv, in, g.aad)
+		return out[:len(out)-gcmTag+g.tag], nil
+	}
+	if len(in) < g.tag {
+		return nil, pkcs11.Errorf(g.excess, "%d bytes, shorter than the tag of %d", len(in), g.tag)
+	}
+	if g.tag == gcmTag {
+		dst, err = g.aead.Open(dst, g.iv, in, g.aad)
+	} else {
+		dst, err = g.openShort(dst, in)
+	}
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ENCRYPTED_DATA_INVALID, "the tag is wrong")
+	}
+	return dst, nil
+}
+
+// openShort decrypts under a tag shorter than 16 bytes, which the standard library does not do for each length of IV.
+// Counter mode is its own inverse, so sealing the ciphertext gives the plaintext, and sealing that gives the whole tag.
+func (g *gcm) openShort(dst, sealed []byte) ([]byte, error) {
+	n := len(sealed) - g.tag
+	start := len(dst)
+	dst = g.aead.Seal(dst, g.iv, sealed[:n], g.aad)
+	clear(dst[start+n:]) // a tag over the plaintext, which nobody may see
+	plain := dst[start : start+n]
+	again := g.aead.Seal(nil, g.iv, plain, g.aad)
+	if subtle.ConstantTimeCompare(again[n:n+g.tag], sealed[n:]) != 1 {
+		clear(plain)
+		return nil, ErrIntegrity
+	}
+	return dst[:start+n], nil
+}

@@ -1,0 +1,33 @@
+// Package digest has the message digests.
+package digest
+
+import (
+	"hash"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Family is the table of digests.
+var Family = mech.Family{Name: "digest", Mechanisms: rows()}
+
+func rows() []mech.Mechanism {
+	var out []mech.Mechanism
+	for _, h := range hashes.All {
+		if h.Mechanism == 0 {
+			continue
+		}
+		out = append(out, mech.Mechanism{
+			Type: h.Mechanism,
+			Hash: h.ID,
+			Digest: func(param any) (hash.Hash, error) {
+				if param != nil {
+					return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; the mechanism takes none", param)
+				}
+				return h.New(), nil
+			},
+		})
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package ec
+
+import (
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// generator makes a pair on the curve that CKA_EC_PARAMS of the public template names. PKCS#11 v3.2, Elliptic curve key
+// pair generation and its siblings for the other two kinds.
+func generator(k *kind) func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error) {
+	return func(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Template, err error) {
+		if err := noParam(param); err != nil {
+			return nil, nil, err
+		}
+		given := public.Bytes(pkcs11.CKA_EC_PARAMS)
+		c, err := k.curveOf(given)
+		if err != nil {
+			return nil, nil, err
+		}
+		key, err := k.generate(c)
+		if err != nil {
+			return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "key generation: %w", err)
+		}
+		p, ok := k.take(key)
+		if !ok {
+			return nil, nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "a new key is a %T", key)
+		}
+		params := c.normalParams(given)
+		pub = pkcs11.Template{
+			pkcs11.Attr(pkcs11.CKA_EC_PARAMS, append([]byte{}, params...)),
+			pkcs11.Attr(pkcs11.CKA_EC_POINT, emitPoint(p.point)),
+		}
+		priv = pkcs11.Template{
+			pkcs11.Attr(pkcs11.CKA_EC_PARAMS, append([]byte{}, params...)),
+			pkcs11.Attr(pkcs11.CKA_VALUE, p.scalar),
+		}
+		return pub, priv, nil
+	}
+}

@@ -1,0 +1,123 @@
+package hashes
+
+import (
+	"hash"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Signer is a mech.Signer that hashes its parts and signs the digest. Without a hash it signs the data as it comes, in
+// one part.
+type Signer struct {
+	state hash.Hash
+	size  int
+	sign  func(data []byte) ([]byte, error)
+}
+
+// NewSigner returns a Signer; h may be nil. sign makes a signature of size bytes from the digest, or from the data
+// itself where there is no hash.
+func NewSigner(h *Hash, size int, sign func(data []byte) ([]byte, error)) *Signer {
+	s := &Signer{size: size, sign: sign}
+	if h != nil {
+		s.state = h.New()
+	}
+	return s
+}
+
+// Size is the signature's length in bytes.
+func (s *Signer) Size() int { return s.size }
+
+// Update takes a part; CKR_FUNCTION_NOT_SUPPORTED where there is no hash.
+func (s *Signer) Update(part []byte) error {
+	if s.state == nil {
+		return errOnePart
+	}
+	s.state.Write(part)
+	return nil
+}
+
+// Finish takes the last part and appends the signature.
+func (s *Signer) Finish(dst, part []byte) ([]byte, error) {
+	if s.state == nil {
+		return s.FinishDigest(dst, part)
+	}
+	s.state.Write(part)
+	return s.FinishDigest(dst, s.state.Sum(nil))
+}
+
+// FinishDigest signs a digest that was made elsewhere; the parts that Update took do not count.
+func (s *Signer) FinishDigest(dst, digest []byte) ([]byte, error) {
+	if s.sign == nil {
+		return nil, errEnded
+	}
+	sig, err := s.sign(digest)
+	s.Close()
+	if err != nil {
+		return nil, err
+	}
+	return append(dst, sig...), nil
+}
+
+// Close ends the operation.
+func (s *Signer) Close() {
+	if s.state != nil {
+		s.state.Reset()
+	}
+	s.sign = nil
+}
+
+// Verifier is a mech.Verifier; the counterpart of Signer.
+type Verifier struct {
+	state  hash.Hash
+	verify func(data, signature []byte) error
+}
+
+// NewVerifier returns a Verifier; h may be nil. verify checks a signature of the digest, or of the data itself where
+// there is no hash.
+func NewVerifier(h *Hash, verify func(data, signature []byte) error) *Verifier {
+	v := &Verifier{verify: verify}
+	if h != nil {
+		v.state = h.New()
+	}
+	return v
+}
+
+// Update takes a part; CKR_FUNCTION_NOT_SUPPORTED where there is no hash.
+func (v *Verifier) Update(part []byte) error {
+	if v.state == nil {
+		return errOnePart
+	}
+	v.state.Write(part)
+	return nil
+}
+
+// Verify takes the last part and checks the signature.
+func (v *Verifier) Verify(part, signature []byte) error {
+	if v.state == nil {
+		return v.VerifyDigest(part, signature)
+	}
+	v.state.Write(part)
+	return v.VerifyDigest(v.state.Sum(nil), signature)
+}
+
+// VerifyDigest checks the signature of a digest that was made elsewhere.
+func (v *Verifier) VerifyDigest(digest, signature []byte) error {
+	if v.verify == nil {
+		return errEnded
+	}
+	defer v.Close()
+	return v.verify(digest, signature)
+}
+
+// Close ends the operation.
+func (v *Verifier) Close() {
+	if v.state != nil {
+		v.state.Reset()
+	}
+	v.verify = nil
+}
+
+var (
+	errOnePart = pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "the mechanism works in one part only")
+	errEnded   = pkcs11.Errorf(pkcs11.CKR_OPERATION_NOT_INITIALIZED, "the operation has ended")
+)

@@ -1,0 +1,123 @@
+// Package hmac has the HMACs (FIPS 198-1) over all hashes, of full and of chosen length, and the generators of their keys.
+package hmac
+
+import (
+	"crypto/hmac"
+	"hash"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/generic"
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Family is the table of HMACs.
+var Family = mech.Family{Name: "hmac", Mechanisms: rows()}
+
+func rows() []mech.Mechanism {
+	var out []mech.Mechanism
+	for _, h := range hashes.All {
+		if h.HMAC != 0 {
+			out = append(out, row(h, h.HMAC, fullSize))
+		}
+		if h.HMACGeneral != 0 {
+			out = append(out, row(h, h.HMACGeneral, chosenSize))
+		}
+		if h.KeyGen != 0 && h.KeyType != 0 {
+			out = append(out, mech.Mechanism{
+				Type: h.KeyGen, KeyTypes: []pkcs11.KeyType{h.KeyType}, Min: 1, Max: generic.MaxBytes,
+				Generate: generic.Any.Generate,
+			})
+		}
+	}
+	return out
+}
+
+// row makes a row of HMAC; size reads the tag's length from the parameter. Keys may have any length, also beyond Max,
+// which is what can be generated.
+func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) (int, error)) mech.Mechanism {
+	create := func(k mech.Key, param any) (*mac, error) {
+		n, err := size(param, h.Size())
+		if err != nil {
+			return nil, err
+		}
+		value := k.Bytes(pkcs11.CKA_VALUE)
+		if len(value) == 0 {
+			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
+		}
+		return &mac{hmac.New(h.New, value), n}, nil
+	}
+	keyTypes := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET}
+	if h.KeyType != 0 {
+		keyTypes = append(keyTypes, h.KeyType)
+	}
+	return mech.Mechanism{
+		Type: t, KeyTypes: keyTypes, Min: 1, Max: generic.MaxBytes,
+		Sign: func(k mech.Key, param any) (mech.Signer, error) {
+			m, err := create(k, param)
+			if err != nil {
+				return nil, err
+			}
+			return m, nil
+		},
+		Verify: func(k mech.Key, param any) (mech.Verifier, error) {
+			m, err := create(k, param)
+			if err != nil {
+				return nil, err
+			}
+			return m, nil
+		},
+	}
+}
+
+func fullSize(param any, full int) (int, error) {
+	if param != nil {
+		return 0, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; the mechanism takes none", param)
+	}
+	return full, nil
+}
+
+// chosenSize reads CK_MAC_GENERAL_PARAMS: 1 to the hash's length.
+func chosenSize(param any, full int) (int, error) {
+	n, ok := param.(pkcs11.MACGeneralParams)
+	if !ok || n < 1 || n > pkcs11.MACGeneralParams(full) {
+		return 0, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T, %d; want a tag of 1 to %d bytes", param, n, full)
+	}
+	return int(n), nil
+}
+
+// mac is one operation, Signer and Verifier.
+type mac struct {
+	state hash.Hash
+	size  int
+}
+
+func (m *mac) Size() int { return m.size }
+
+func (m *mac) Update(part []byte) error {
+	m.state.Write(part)
+	return nil
+}
+
+func (m *mac) Finish(dst, part []byte) ([]byte, error) {
+	m.state.Write(part)
+	start := len(dst)
+	return m.state.Sum(dst)[:start+m.size], nil
+}
+
+func (m *mac) Verify(part, signature []byte) error {
+	if len(signature) != m.size {
+		return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a tag of %d bytes, want %d", len(signature), m.size)
+	}
+	tag, err := m.Finish(nil, part)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(tag, signature) {
+		return pkcs11.CKR_SIGNATURE_INVALID
+	}
+	return nil
+}
+
+// Close does nothing: the standard library keeps the state where it cannot be wiped.
+func (m *mac) Close() {}

@@ -1,0 +1,147 @@
+package mechtest
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// wrap wraps keys of all lengths. What comes back may have zeros added, which the engine cuts off by CKA_VALUE_LEN.
+func (c *Case) wrap(t *testing.T, param any) {
+	unwrapRVs := []pkcs11.RV{pkcs11.CKR_WRAPPED_KEY_INVALID, pkcs11.CKR_WRAPPED_KEY_LEN_RANGE}
+	same := func(got, in []byte) bool {
+		return len(got) >= len(in) && len(got) < len(in)+16 && bytes.Equal(got[:len(in)], in) &&
+			bytes.Count(got[len(in):], []byte{0}) == len(got)-len(in)
+	}
+	for _, n := range c.Lens {
+		if n == 0 {
+			continue // no key is empty
+		}
+		in := data(n)
+		wrapped, err := c.Row.Wrap(c.Public, param, in)
+		if !c.WrapTakes(n) {
+			wantRV(t, err, pkcs11.CKR_KEY_SIZE_RANGE)
+			continue
+		}
+		if err != nil {
+			t.Errorf("wrap %d bytes: %v", n, err)
+			continue
+		}
+		got, err := c.Row.Unwrap(c.Key, param, wrapped)
+		if err != nil || !same(got, in) {
+			t.Errorf("unwrap %d bytes: not what was wrapped, error %v", n, err)
+		}
+		if !bytes.Equal(in, data(n)) {
+			t.Fatalf("%d bytes: the input was changed", n)
+		}
+		if got, err := c.Row.Unwrap(c.Key, param, in); err != nil {
+			wantRV(t, err, unwrapRVs...)
+		} else if c.Authentic {
+			t.Errorf("%d bytes that nobody wrapped: unwrapped to %d", n, len(got))
+		}
+	}
+	for _, n := range c.few(c.WrapTakes) {
+		if n == 0 {
+			continue
+		}
+		in := data(n)
+		wrapped, err := c.Row.Wrap(c.Public, param, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.flips(wrapped, func(bit int) {
+			got, err := c.Row.Unwrap(c.Key, param, wrapped)
+			if err != nil {
+				wantRV(t, err, unwrapRVs...)
+			} else if c.Authentic || bytes.Equal(got, in) {
+				t.Errorf("%d bytes, bit %d inverted: unwrapped", n, bit)
+			}
+		})
+		for l := range wrapped {
+			if _, err := c.Row.Unwrap(c.Key, param, wrapped[:l]); err != nil {
+				wantRV(t, err, unwrapRVs...)
+			} else if c.Authentic {
+				t.Errorf("%d bytes, cut to %d: unwrapped", n, l)
+			}
+		}
+	}
+}
+
+// derive asks for all lengths, wild ones among them.
+func (c *Case) derive(t *testing.T, param any) {
+	whole, err := c.Row.Derive(c.Key, param, 0)
+	if err != nil {
+		wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
+	} else if len(whole) == 0 {
+		t.Error("natural length: nothing derived")
+	}
+	good := 0
+	for _, size := range []int{1, 2, 15, 16, 17, 20, 24, 31, 32, 33, 48, 64, 65, 128, 1 << 16, 1 << 20, math.MaxInt32, math.MaxInt} {
+		got, err := c.Row.Derive(c.Key, param, size)
+		if err != nil {
+			wantRV(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID,
+				pkcs11.CKR_TEMPLATE_INCONSISTENT)
+			continue
+		}
+		good++
+		again, err := c.Row.Derive(c.Key, param, size)
+		if len(got) != size || err != nil || !bytes.Equal(got, again) {
+			t.Errorf("asked for %d bytes: got %d, and again %d, error %v", size, len(got), len(again), err)
+		}
+	}
+	if good == 0 {
+		t.Error("no length could be derived")
+	}
+}
+
+// generate makes keys by the templates of the case, and secret keys by wild lengths.
+func (c *Case) generate(t *testing.T, param any) {
+	for i, tm := range c.Templates {
+		var a, b pkcs11.Template
+		var err error
+		if c.Row.Generate != nil {
+			a, err = c.Row.Generate(param, tm)
+			b, _ = c.Row.Generate(param, tm)
+		} else {
+			_, a, err = c.Row.GeneratePair(param, c.PublicPart[i], tm)
+			_, b, _ = c.Row.GeneratePair(param, c.PublicPart[i], tm)
+		}
+		if err != nil {
+			t.Errorf("template %v: %v", tm, err)
+			continue
+		}
+		if c.Row.Generate == nil {
+			if pkcs11.EqualValue(a, b) {
+				t.Errorf("template %v: the same key twice", tm)
+			}
+			continue
+		}
+		value := a.Bytes(pkcs11.CKA_VALUE)
+		if n, ok := tm.Uint(pkcs11.CKA_VALUE_LEN); ok && uint(len(value)) != n {
+			t.Errorf("template %v: %d bytes, want %d", tm, len(value), n)
+		}
+		if len(value) >= 8 && bytes.Equal(value, b.Bytes(pkcs11.CKA_VALUE)) {
+			t.Errorf("template %v: the same key twice", tm)
+		}
+	}
+	if c.Row.Generate == nil {
+		return
+	}
+	for _, n := range []uint{0, 1, 7, 15, 17, 23, 25, 31, 33, 65, 1 << 16, 1 << 31, math.MaxUint >> 8, math.MaxInt, math.MaxInt + 1, math.MaxUint} {
+		tm := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, n)}
+		guarded(t, func() string { return fmt.Sprint("CKA_VALUE_LEN ", n) }, func() {
+			got, err := c.Row.Generate(param, tm)
+			if err != nil {
+				wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_TEMPLATE_INCONSISTENT)
+			} else if uint(len(got.Bytes(pkcs11.CKA_VALUE))) != n {
+				t.Errorf("CKA_VALUE_LEN %d: a key of %d bytes", n, len(got.Bytes(pkcs11.CKA_VALUE)))
+			}
+		})
+	}
+	if _, err := c.Row.Generate(param, nil); err != nil {
+		wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
+	}
+}

@@ -1,0 +1,54 @@
+package rsa
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+func marshalPKCS8(k mech.Key) ([]byte, error) {
+	key, err := privateOf(k)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key.std)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "PKCS #8: %w", err)
+	}
+	return der, nil
+}
+
+// parsePKCS8 takes a PrivateKeyInfo with rsaEncryption and an RSAPrivateKey (RFC 8017, A.1.2) of two primes.
+func parsePKCS8(der []byte) (pkcs11.Template, error) {
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "no PrivateKeyInfo, or bytes after it")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID // the parser's text could quote the key
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	if !ok {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a %T where an RSA key was expected", parsed)
+	}
+	if len(key.Primes) != 2 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "%d primes, only keys of 2 are supported", len(key.Primes))
+	}
+	return privateTemplate(key), nil
+}
+
+func publicKeyInfo(_ pkcs11.ObjectClass, t pkcs11.Template) ([]byte, error) {
+	pub, err := standardPublicKey(t.Bytes(pkcs11.CKA_MODULUS), t.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "SubjectPublicKeyInfo: %w", err)
+	}
+	return der, nil
+}
