@@ -88,6 +88,8 @@ type Objects interface {
 	Create(ctx context.Context, cred Credential, template pkcs11.Template) (Object, error)
 	Copy(ctx context.Context, cred Credential, source Object, template pkcs11.Template) (Object, error)
 	Destroy(ctx context.Context, cred Credential, o Object) error
+	// Discard gives up a session object whose session has ended: nobody is asked, and it is no act of the user.
+	Discard(o Object)
 	Size(ctx context.Context, cred Credential, o Object) (uint, error)
 	// Attributes answers for each type in order; err is for the object as a whole.
 	Attributes(ctx context.Context, cred Credential, o Object, types []pkcs11.AttributeType) ([]Value, error)

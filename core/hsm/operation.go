@@ -22,7 +22,8 @@ func (k OpKind) String() string {
 }
 
 // Operation is one running operation. It lives on the near side; a remote one carries its sealed state with each call.
-// It is used by one goroutine at a time. After any error, and after Finish or Verify, only Close may be called.
+// It is used by one goroutine at a time. After any error but Authenticate's, and after Finish or Verify, only Close may
+// be called.
 //
 // A one-shot call is Finish (or Verify) with all the data and no Update before it.
 type Operation interface {
@@ -46,7 +47,8 @@ type Operation interface {
 
 	// MustAuthenticate says that the key is CKA_ALWAYS_AUTHENTICATE and that nothing but Authenticate is allowed yet.
 	MustAuthenticate() bool
-	// Authenticate checks the user's PIN for this operation. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
+	// Authenticate checks the user's PIN for this operation; a wrong one leaves the operation as it was. PKCS#11 v3.2,
+	// C_Login with CKU_CONTEXT_SPECIFIC.
 	Authenticate(ctx context.Context, pin []byte) error
 
 	// Close wipes the operation's state. It may be called more than once.

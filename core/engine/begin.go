@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// usage is the attribute of a key that allows a kind of operation.
+var usage = [hsm.NumOpKinds]pkcs11.AttributeType{
+	hsm.OpEncrypt:       pkcs11.CKA_ENCRYPT,
+	hsm.OpDecrypt:       pkcs11.CKA_DECRYPT,
+	hsm.OpSign:          pkcs11.CKA_SIGN,
+	hsm.OpVerify:        pkcs11.CKA_VERIFY,
+	hsm.OpSignRecover:   pkcs11.CKA_SIGN_RECOVER,
+	hsm.OpVerifyRecover: pkcs11.CKA_VERIFY_RECOVER,
+}
+
+// starter begins a kind of operation on a row.
+type starter func(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error)
+
+// starters are the kinds by their constructor in the row.
+var starters = [hsm.NumOpKinds]starter{
+	hsm.OpEncrypt:       startCipher(func(m *mech.Mechanism) cipherMaker { return m.Encrypt }),
+	hsm.OpDecrypt:       startCipher(func(m *mech.Mechanism) cipherMaker { return m.Decrypt }),
+	hsm.OpSignRecover:   startCipher(func(m *mech.Mechanism) cipherMaker { return m.SignRecover }),
+	hsm.OpVerifyRecover: startCipher(func(m *mech.Mechanism) cipherMaker { return m.VerifyRecover }),
+	hsm.OpSign:          startSigner,
+	hsm.OpVerify:        startVerifier,
+}
+
+// Begin starts an operation. PKCS#11 v3.2, C_EncryptInit and its siblings.
+func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (op hsm.Operation, err error) {
+	defer answer(&err)
+	row := e.opts.Mechanisms.Mechanism(m.Type)
+	if row == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "%v is not offered", m.Type)
+	}
+	if kind == hsm.OpDigest {
+		return e.startDigest(row, m.Params)
+	}
+	v, err := e.key(cred, key, keyUse{row: row, allow: usage[kind], invalid: pkcs11.CKR_KEY_HANDLE_INVALID})
+	if err != nil {
+		return nil, err
+	}
+	op, err = starters[kind](row, v, m.Params)
+	if err != nil {
+		v.release()
+		return nil, err
+	}
+	return &held{Operation: op, engine: e, version: v, mustAuthenticate: v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)}, nil
+}
+
+// keyUse is what a key is wanted for.
+type keyUse struct {
+	row     *mech.Mechanism
+	allow   pkcs11.AttributeType // must be true
+	invalid pkcs11.RV            // for a handle that names no key
+}
+
+// key returns a key that may be used so, with its secret part open; it must be released.
+func (e *Engine) key(cred hsm.Credential, o hsm.Object, u keyUse) (*version, error) {
+	_, v, err := e.use(cred, o, u.invalid)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkKey(v, u); err != nil {
+		v.release()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (e *Engine) checkKey(v *version, u keyUse) error {
+	kt, isKey := v.head.KeyType()
+	if !isKey {
+		return pkcs11.Errorf(u.invalid, "the object is a %v, not a key", v.head.Class())
+	}
+	if !slices.Contains(u.row.KeyTypes, kt) {
+		return pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "%v does not work with a %v", u.row.Type, kt)
+	}
+	if !v.head.Bool(u.allow) {
+		return pkcs11.Errorf(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, "%v of the key is false", u.allow)
+	}
+	if list, ok := v.head.Get(pkcs11.CKA_ALLOWED_MECHANISMS); ok {
+		if allowed, _ := list.([]pkcs11.MechanismType); !slices.Contains(allowed, u.row.Type) {
+			return pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "the key's CKA_ALLOWED_MECHANISMS does not name %v", u.row.Type)
+		}
+	}
+	_, err := e.secretOf(v)
+	return err
+}
+
+// held is an operation with the key that it uses, which must not be wiped before the operation ends.
+type held struct {
+	hsm.Operation
+	engine           *Engine
+	version          *version
+	mustAuthenticate bool
+}
+
+func (h *held) MustAuthenticate() bool { return h.mustAuthenticate }
+
+// allowed refuses all use before Authenticate.
+func (h *held) allowed() error {
+	if h.mustAuthenticate {
+		return pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the key asks for a context-specific login")
+	}
+	return nil
+}
+
+func (h *held) Update(ctx context.Context, dst, part []byte) ([]byte, error) {
+	if err := h.allowed(); err != nil {
+		return nil, err
+	}
+	return h.Operation.Update(ctx, dst, part)
+}
+
+func (h *held) Finish(ctx context.Context, dst, part []byte) ([]byte, error) {
+	if err := h.allowed(); err != nil {
+		return nil, err
+	}
+	return h.Operation.Finish(ctx, dst, part)
+}
+
+func (h *held) Verify(ctx context.Context, part, signature []byte) error {
+	if err := h.allowed(); err != nil {
+		return err
+	}
+	return h.Operation.Verify(ctx, part, signature)
+}
+
+// Authenticate checks the user's PIN once more. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
+func (h *held) Authenticate(ctx context.Context, pin []byte) (err error) {
+	defer answer(&err)
+	if err := h.engine.verifyUserPIN(ctx, pin); err != nil {
+		return err
+	}
+	h.mustAuthenticate = false
+	return nil
+}
+
+// Close ends the operation and lets go of the key.
+func (h *held) Close() {
+	if h.version == nil {
+		return
+	}
+	h.Operation.Close()
+	h.version.release()
+	h.version = nil
+}

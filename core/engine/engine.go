@@ -1,0 +1,136 @@
+// Package engine holds the keys of one token: users, policy, objects and mechanisms over a store of sealed records. It
+// implements hsm.HSM, in the application's own process or inside a node.
+//
+// The store is the truth and is shared with other processes; the engine keeps an index of it in memory and brings that
+// up to date at the start of each request, which costs one comparison when nothing has changed. Objects are immutable
+// versions behind an atomic pointer, so a signature takes no lock. All methods may be called from many goroutines.
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/index"
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Options are what an engine is made of.
+type Options struct {
+	// OpenStore opens the token's store; create says that a missing one is to be made. store.ErrNotFound means that
+	// there is no token yet.
+	OpenStore func(create bool) (store.Store, error)
+	// Mechanisms is what the token can do.
+	Mechanisms *mech.Registry
+	// Log is told of records that cannot be read, and is never given a secret; it may be nil.
+	Log func(err error)
+	// KDF is the cost of guessing a PIN that is set from now on.
+	KDF vault.KDF
+}
+
+// Engine is one token.
+type Engine struct {
+	opts Options
+
+	view atomic.Pointer[view]   // the token and its users; nil: not initialised, or not looked yet
+	seen atomic.Uint64          // the store's generation that view and objects reflect
+	open atomic.Pointer[opened] // nil until the store is open
+
+	mu       sync.Mutex // one refresh, unlock or lock at a time
+	revision int64
+	objects  *index.Index[*entry]
+	holders  map[*credential]bool // the live credentials that keep the private objects open
+
+	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
+	public, private atomic.Pointer[vault.Barrier]
+
+	loginMu sync.Mutex // one PIN check at a time: see login.go
+}
+
+// opened lets readers see the store without a lock.
+type opened struct{ store store.Store }
+
+var _ hsm.HSM = (*Engine)(nil)
+
+// New returns an engine for the token that opts names. The store is opened now if it is there; a token that is not
+// there yet is no error.
+func New(opts Options) (*Engine, error) {
+	e := &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}}
+	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Close ends all credentials, wipes what was open and closes the store.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forgetToken()
+	o := e.open.Swap(nil)
+	if o == nil {
+		return nil
+	}
+	return o.store.Close()
+}
+
+// Mechanisms lists what the token can do, in ascending order.
+func (e *Engine) Mechanisms() []pkcs11.MechanismType { return e.opts.Mechanisms.Types() }
+
+// Mechanism describes one mechanism.
+func (e *Engine) Mechanism(t pkcs11.MechanismType) (pkcs11.MechanismInfo, bool) {
+	m := e.opts.Mechanisms.Mechanism(t)
+	if m == nil {
+		return pkcs11.MechanismInfo{}, false
+	}
+	return m.Info(), true
+}
+
+// store opens the store if need be. The caller holds mu.
+func (e *Engine) storeLocked(create bool) (store.Store, error) {
+	if o := e.open.Load(); o != nil {
+		return o.store, nil
+	}
+	s, err := e.opts.OpenStore(create)
+	if err != nil {
+		return nil, err
+	}
+	e.open.Store(&opened{s})
+	return s, nil
+}
+
+// barrier returns the barrier of public or of private objects; vault.ErrSealed where it is not open.
+func (e *Engine) barrier(private bool) (*vault.Barrier, error) {
+	p := &e.public
+	if private {
+		p = &e.private
+	}
+	if b := p.Load(); b != nil {
+		return b, nil
+	}
+	return nil, vault.ErrSealed
+}
+
+func (e *Engine) log(err error) {
+	if e.opts.Log != nil {
+		e.opts.Log(err)
+	}
+}
+
+// commit writes on the condition that the token is still the one that v shows, and brings the index up to date.
+func (e *Engine) commit(ctx context.Context, v *view, cmps []store.Compare, ops []store.Op) error {
+	o := e.open.Load()
+	if o == nil {
+		return errNoToken
+	}
+	cmps = append(cmps, store.Compare{Key: tokenKey, Modified: v.tokenRevision})
+	if _, err := o.store.Commit(ctx, cmps, ops); err != nil {
+		return err
+	}
+	return e.refresh()
+}

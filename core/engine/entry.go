@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// entry is one object: what the near side holds as hsm.Object. The object may change and vanish under it.
+type entry struct {
+	id             string
+	token, private bool
+	current        atomic.Pointer[version] // nil once destroyed, or hidden by a logout
+}
+
+func (n *entry) ID() string    { return n.id }
+func (n *entry) Token() bool   { return n.token }
+func (n *entry) Private() bool { return n.private }
+
+// Attribute gives an attribute of the head.
+func (n *entry) Attribute(t pkcs11.AttributeType) (any, bool) {
+	v := n.current.Load()
+	if v == nil {
+		return nil, false
+	}
+	return v.head.Get(t)
+}
+
+// replace makes v the current version; nil ends the entry.
+func (n *entry) replace(v *version) {
+	if old := n.current.Swap(v); old != nil {
+		old.release()
+	}
+}
+
+// acquire returns the current version, which stays whole until release.
+func (n *entry) acquire() (*version, bool) {
+	for {
+		v := n.current.Load()
+		if v == nil {
+			return nil, false
+		}
+		if v.acquire() {
+			return v, true
+		}
+	}
+}
+
+// version is one state of an object. It is a mech.Key. The secret part is opened at its first use; it is wiped when
+// nobody holds the version any more, so a key that is destroyed or logged out does not vanish under a running signature.
+type version struct {
+	head     *object.Object
+	counter  uint32 // the record's version number, bound into the seal
+	revision int64  // store revision; 0 for session objects
+
+	refs atomic.Int32
+
+	mu     sync.Mutex // guards sealed, opened and secret until opened
+	opened atomic.Bool
+	sealed []byte
+	secret pkcs11.Template
+
+	expanded [mech.NumSlots]atomic.Pointer[any]
+}
+
+// newVersion returns a version with one reference, the table's own. Either sealed or secret may be given.
+func newVersion(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
+	v := &version{head: head, sealed: sealed, secret: secretPart}
+	v.opened.Store(sealed == nil)
+	v.refs.Store(1)
+	return v
+}
+
+func (v *version) acquire() bool {
+	for {
+		n := v.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if v.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (v *version) release() {
+	if v.refs.Add(-1) > 0 {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	wipe(v.secret)
+	for i := range v.expanded {
+		v.expanded[i].Store(nil)
+	}
+}
+
+// wipe overwrites the byte strings of a secret part.
+func wipe(t pkcs11.Template) {
+	for _, a := range t {
+		if b, ok := a.Value.([]byte); ok {
+			secret.Wipe(b)
+		}
+	}
+}
+
+// openSecret opens the secret part if that has not happened yet.
+func (v *version) openSecret(b *vault.Barrier) error {
+	if v.opened.Load() {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.opened.Load() {
+		return nil
+	}
+	plain, err := b.Open(secretLabel(v.head.ID()), v.sealed)
+	if err != nil {
+		return err
+	}
+	defer secret.Wipe(plain)
+	t, err := object.Unmarshal(plain)
+	if err != nil {
+		return err
+	}
+	v.secret = t
+	v.opened.Store(true)
+	return nil
+}
+
+// Class is CKA_CLASS.
+func (v *version) Class() pkcs11.ObjectClass { return v.head.Class() }
+
+// Type is CKA_KEY_TYPE.
+func (v *version) Type() pkcs11.KeyType {
+	kt, _ := v.head.KeyType()
+	return kt
+}
+
+// Bytes returns a byte-string attribute; the secret part must have been opened.
+func (v *version) Bytes(t pkcs11.AttributeType) []byte {
+	if b := v.head.Bytes(t); b != nil {
+		return b
+	}
+	if !v.opened.Load() {
+		return nil
+	}
+	return v.secret.Bytes(t)
+}
+
+// Uint returns a numeric attribute.
+func (v *version) Uint(t pkcs11.AttributeType) (uint, bool) { return v.head.Uint(t) }
+
+// Expanded returns the key in a computing form, built once. Two goroutines may both build; the first result stays.
+func (v *version) Expanded(slot mech.Slot, build func() (any, error)) (any, error) {
+	if p := v.expanded[slot].Load(); p != nil {
+		return *p, nil
+	}
+	x, err := build()
+	if err != nil {
+		return nil, err
+	}
+	if !v.expanded[slot].CompareAndSwap(nil, &x) {
+		if p := v.expanded[slot].Load(); p != nil {
+			return *p, nil
+		}
+	}
+	return x, nil
+}

@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/x509"
+	"slices"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// row returns a mechanism that can do what has wants.
+func (e *Engine) row(t pkcs11.MechanismType, what string, has func(*mech.Mechanism) bool) (*mech.Mechanism, error) {
+	m := e.opts.Mechanisms.Mechanism(t)
+	if m == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "%v is not offered", t)
+	}
+	if !has(m) {
+		return nil, errCannot(m, what)
+	}
+	return m, nil
+}
+
+// made is the key type that a generator makes: the one that the template names if the row can make it, else the row's
+// first.
+func made(m *mech.Mechanism, t pkcs11.Template) (pkcs11.KeyType, error) {
+	want, named := t.Uint(pkcs11.CKA_KEY_TYPE)
+	if !named {
+		return m.KeyTypes[0], nil
+	}
+	if !slices.Contains(m.KeyTypes, pkcs11.KeyType(want)) {
+		return 0, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v does not make a %v", m.Type, pkcs11.KeyType(want))
+	}
+	return pkcs11.KeyType(want), nil
+}
+
+// draft builds the object that a generator is to make.
+func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.ObjectClass, t pkcs11.Template) (*object.Draft, error) {
+	kt, err := made(m, t)
+	if err != nil {
+		return nil, err
+	}
+	r, err := e.caller(cred, object.Request{Op: object.OpGenerate, Mechanism: m.Type, Makes: &object.Kind{Class: class, Type: kt}})
+	if err != nil {
+		return nil, err
+	}
+	return object.Build(r, t)
+}
+
+// GenerateKey makes a secret key. PKCS#11 v3.2, C_GenerateKey.
+func (e *Engine) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (o hsm.Object, err error) {
+	defer answer(&err)
+	row, err := e.row(m.Type, "generate a key", func(r *mech.Mechanism) bool { return r.Generate != nil })
+	if err != nil {
+		return nil, err
+	}
+	draft, err := e.draft(cred, row, pkcs11.CKO_SECRET_KEY, template)
+	if err != nil {
+		return nil, err
+	}
+	material, err := row.Generate(m.Params, draft.Template())
+	if err != nil {
+		return nil, err
+	}
+	return e.finishOne(ctx, draft, material, ownMaterial)
+}
+
+// GenerateKeyPair makes a key pair: both objects or none. PKCS#11 v3.2, C_GenerateKeyPair.
+func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
+	defer answer(&err)
+	row, err := e.row(m.Type, "generate a key pair", func(r *mech.Mechanism) bool { return r.GeneratePair != nil })
+	if err != nil {
+		return nil, nil, err
+	}
+	pubDraft, err := e.draft(cred, row, pkcs11.CKO_PUBLIC_KEY, public)
+	if err != nil {
+		return nil, nil, err
+	}
+	privDraft, err := e.draft(cred, row, pkcs11.CKO_PRIVATE_KEY, private)
+	if err != nil {
+		return nil, nil, err
+	}
+	pubMaterial, privMaterial, err := row.GeneratePair(m.Params, pubDraft.Template(), privDraft.Template())
+	if err != nil {
+		return nil, nil, err
+	}
+	pubKey, err := e.finish(pubDraft, pubMaterial, ownMaterial)
+	if err != nil {
+		wipe(privMaterial)
+		return nil, nil, err
+	}
+	privKey, err := e.finish(privDraft, privMaterial, ownMaterial)
+	if err != nil {
+		return nil, nil, err
+	}
+	pair, err := e.keep(ctx, pubKey, privKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pair[0], pair[1], nil
+}
+
+// complete checks key material that comes from outside, and adds to the material what follows from it.
+func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (pkcs11.Template, error) {
+	// all is the template overlaid with the material: what the object will hold.
+	all := append(pkcs11.Template{}, d.Template()...)
+	add := func(t pkcs11.Template) {
+		for _, a := range t {
+			all, made = all.Set(a.Type, a.Value), made.Set(a.Type, a.Value)
+		}
+	}
+	add(made)
+	kt, isKey := d.KeyType()
+	if !isKey {
+		return completeOther(d, made)
+	}
+	row := e.opts.Mechanisms.KeyType(kt)
+	if row == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
+	}
+	if row.Check != nil && from == checkMaterial {
+		more, err := row.Check(d.Class(), all)
+		if err != nil {
+			return nil, err
+		}
+		add(more)
+	}
+	if row.PublicKeyInfo != nil && d.Class() != pkcs11.CKO_SECRET_KEY {
+		if info, err := row.PublicKeyInfo(d.Class(), all); err == nil && len(info) > 0 {
+			made = made.Set(pkcs11.CKA_PUBLIC_KEY_INFO, info)
+		}
+	}
+	if row.CheckValue != nil && d.Class() == pkcs11.CKO_SECRET_KEY {
+		made = made.Set(pkcs11.CKA_CHECK_VALUE, row.CheckValue(all.Bytes(pkcs11.CKA_VALUE)))
+	}
+	return made, nil
+}
+
+// completeOther adds to a certificate what follows from its value; a certificate that Go cannot read is kept as it is.
+func completeOther(d *object.Draft, made pkcs11.Template) (pkcs11.Template, error) {
+	der := d.Template().Bytes(pkcs11.CKA_VALUE)
+	if d.Class() != pkcs11.CKO_CERTIFICATE || len(der) == 0 {
+		return made, nil
+	}
+	sum := sha1.Sum(der)
+	made = made.Set(pkcs11.CKA_CHECK_VALUE, sum[:3])
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return made, nil
+	}
+	if !d.Template().Has(pkcs11.CKA_SUBJECT) {
+		made = made.Set(pkcs11.CKA_SUBJECT, cert.RawSubject)
+	}
+	return made.Set(pkcs11.CKA_PUBLIC_KEY_INFO, cert.RawSubjectPublicKeyInfo), nil
+}
+
+// WrapKey encrypts a key with another. PKCS#11 v3.2, C_WrapKey.
+func (e *Engine) WrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, wrapping, key hsm.Object) (wrapped []byte, err error) {
+	defer answer(&err)
+	row, err := e.row(m.Type, "wrap", func(r *mech.Mechanism) bool { return r.Wrap != nil })
+	if err != nil {
+		return nil, err
+	}
+	w, err := e.key(cred, wrapping, keyUse{row, pkcs11.CKA_WRAP, pkcs11.CKR_WRAPPING_KEY_HANDLE_INVALID})
+	if err != nil {
+		return nil, wrappingError(err, pkcs11.CKR_WRAPPING_KEY_TYPE_INCONSISTENT)
+	}
+	defer w.release()
+	_, k, err := e.use(cred, key, pkcs11.CKR_KEY_HANDLE_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	defer k.release()
+	if err := mayWrap(w, k); err != nil {
+		return nil, err
+	}
+	plain, err := e.encode(k)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(plain)
+	return row.Wrap(w, m.Params, plain)
+}
+
+// wrappingError turns the answer for a key of the wrong type into the one for a wrapping or unwrapping key.
+func wrappingError(err error, rv pkcs11.RV) error {
+	if pkcs11.RVOf(err) == pkcs11.CKR_KEY_TYPE_INCONSISTENT {
+		return pkcs11.Errorf(rv, "%w", err)
+	}
+	return err
+}
+
+// mayWrap asks both keys.
+func mayWrap(wrapping, key *version) error {
+	switch {
+	case key.head.Class() != pkcs11.CKO_SECRET_KEY && key.head.Class() != pkcs11.CKO_PRIVATE_KEY:
+		return pkcs11.Errorf(pkcs11.CKR_KEY_NOT_WRAPPABLE, "the object is a %v", key.head.Class())
+	case !key.head.Bool(pkcs11.CKA_EXTRACTABLE):
+		return pkcs11.Errorf(pkcs11.CKR_KEY_UNEXTRACTABLE, "CKA_EXTRACTABLE of the key is false")
+	case key.head.Bool(pkcs11.CKA_WRAP_WITH_TRUSTED) && !wrapping.head.Bool(pkcs11.CKA_TRUSTED):
+		return pkcs11.Errorf(pkcs11.CKR_KEY_NOT_WRAPPABLE, "the key asks for a trusted wrapping key")
+	case !object.MatchesWrapTemplate(key.head, wrapping.head):
+		return pkcs11.Errorf(pkcs11.CKR_KEY_HANDLE_INVALID, "the key does not fit the wrapping key's CKA_WRAP_TEMPLATE")
+	}
+	return nil
+}
+
+// encode returns a key as it is wrapped: a secret key's value, a private key's PKCS #8.
+func (e *Engine) encode(k *version) ([]byte, error) {
+	secretPart, err := e.secretOf(k)
+	if err != nil {
+		return nil, err
+	}
+	if k.Class() == pkcs11.CKO_SECRET_KEY {
+		return append([]byte{}, secretPart.Bytes(pkcs11.CKA_VALUE)...), nil
+	}
+	row := e.opts.Mechanisms.KeyType(k.Type())
+	if row == nil || row.MarshalPKCS8 == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_NOT_WRAPPABLE, "a %v has no PKCS #8 form", k.Type())
+	}
+	return row.MarshalPKCS8(k)
+}
+
+// UnwrapKey decrypts a key. PKCS#11 v3.2, C_UnwrapKey.
+func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (o hsm.Object, err error) {
+	defer answer(&err)
+	row, err := e.row(m.Type, "unwrap", func(r *mech.Mechanism) bool { return r.Unwrap != nil })
+	if err != nil {
+		return nil, err
+	}
+	u, err := e.key(cred, unwrapping, keyUse{row, pkcs11.CKA_UNWRAP, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID})
+	if err != nil {
+		return nil, wrappingError(err, pkcs11.CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)
+	}
+	defer u.release()
+	draft, err := e.from(cred, object.OpUnwrap, u, template)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := row.Unwrap(u, m.Params, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(plain)
+	material, err := e.decode(draft, plain)
+	if err != nil {
+		return nil, err
+	}
+	return e.finishOne(ctx, draft, material, checkMaterial)
+}
+
+// from builds the object that an unwrapping or a derivation is to make.
+func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, error) {
+	r, err := e.caller(cred, object.Request{Op: op, Base: base.head})
+	if err != nil {
+		return nil, err
+	}
+	return object.Build(r, t)
+}
+
+// decode turns an unwrapped key into material. CKA_VALUE_LEN in the template cuts a secret key that came with padding.
+func (e *Engine) decode(d *object.Draft, plain []byte) (pkcs11.Template, error) {
+	kt, _ := d.KeyType()
+	if d.Class() == pkcs11.CKO_SECRET_KEY {
+		if n, ok := d.Template().Uint(pkcs11.CKA_VALUE_LEN); ok && n > 0 {
+			if n > uint(len(plain)) {
+				return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, CKA_VALUE_LEN is %d", len(plain), n)
+			}
+			plain = plain[:n]
+		}
+		return pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, append([]byte{}, plain...))}, nil
+	}
+	row := e.opts.Mechanisms.KeyType(kt)
+	if d.Class() != pkcs11.CKO_PRIVATE_KEY || row == nil || row.ParsePKCS8 == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "a %v of type %v cannot be unwrapped", d.Class(), kt)
+	}
+	return row.ParsePKCS8(plain)
+}
+
+// DeriveKey makes a secret key from another key. PKCS#11 v3.2, C_DeriveKey.
+func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (o hsm.Object, err error) {
+	defer answer(&err)
+	row, err := e.row(m.Type, "derive", func(r *mech.Mechanism) bool { return r.Derive != nil })
+	if err != nil {
+		return nil, err
+	}
+	b, err := e.key(cred, base, keyUse{row, pkcs11.CKA_DERIVE, pkcs11.CKR_KEY_HANDLE_INVALID})
+	if err != nil {
+		return nil, err
+	}
+	defer b.release()
+	draft, err := e.from(cred, object.OpDerive, b, template)
+	if err != nil {
+		return nil, err
+	}
+	size, _ := draft.Template().Uint(pkcs11.CKA_VALUE_LEN)
+	if size > maxDerived {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "CKA_VALUE_LEN %d is over %d", size, maxDerived)
+	}
+	value, err := row.Derive(b, m.Params, int(size))
+	if err != nil {
+		return nil, err
+	}
+	return e.finishOne(ctx, draft, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)}, checkMaterial)
+}
+
+// maxDerived bounds a derived key, in bytes.
+const maxDerived = 1 << 16

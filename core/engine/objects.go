@@ -1,0 +1,407 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+
+	"github.com/coffer-hsm/coffer/core/auth"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// use returns the current version of an object that the caller may see; it must be released. invalid is the return
+// value for a handle that names nothing.
+func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, error) {
+	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
+		return nil, nil, err
+	}
+	n, ok := o.(*entry)
+	if !ok {
+		return nil, nil, invalid
+	}
+	if err := e.may(cred, pick(n.private, auth.ReadPrivate, auth.ReadPublic)); err != nil {
+		return nil, nil, err
+	}
+	if v, ok := n.acquire(); ok {
+		return n, v, nil
+	}
+	// The table may have been read anew since the near side was given this entry.
+	if now, ok := e.objects.Get(n.id); ok && n.token {
+		if v, ok := now.acquire(); ok {
+			return now, v, nil
+		}
+	}
+	return nil, nil, invalid
+}
+
+func pick[T any](cond bool, yes, no T) T {
+	if cond {
+		return yes
+	}
+	return no
+}
+
+// secretOf opens an object's secret part and returns it.
+func (e *Engine) secretOf(v *version) (pkcs11.Template, error) {
+	if !v.opened.Load() {
+		b, err := e.barrier(v.head.Private())
+		if err != nil {
+			return nil, err
+		}
+		if err := v.openSecret(b); err != nil {
+			return nil, err
+		}
+	}
+	return v.secret, nil
+}
+
+// caller fills in who asks, for the policy.
+func (e *Engine) caller(cred hsm.Credential, r object.Request) (object.Request, error) {
+	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
+		return r, err
+	}
+	role, err := e.role(cred)
+	if err != nil {
+		return r, err
+	}
+	r.SO, r.User = role.May(auth.SetTrusted), role.May(auth.WritePrivate)
+	return r, nil
+}
+
+func newID() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// fresh is an object that is about to be kept.
+type fresh struct {
+	head   *object.Object
+	secret pkcs11.Template
+}
+
+// keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands.
+func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) {
+	out := make([]hsm.Object, len(list))
+	var cmps []store.Compare
+	var ops []store.Op
+	for i, f := range list {
+		if !f.head.Token() {
+			n := &entry{id: f.head.ID(), private: f.head.Private()}
+			n.current.Store(newVersion(f.head, nil, f.secret))
+			out[i] = n
+			continue
+		}
+		op, err := e.sealNew(f)
+		wipe(f.secret)
+		if err != nil {
+			return nil, err
+		}
+		cmps = append(cmps, store.Compare{Key: op.Key})
+		ops = append(ops, op)
+	}
+	if len(ops) == 0 {
+		return out, nil
+	}
+	v := e.view.Load()
+	if v == nil {
+		return nil, errNoToken
+	}
+	if err := e.commit(ctx, v, cmps, ops); err != nil {
+		return nil, err
+	}
+	for i, f := range list {
+		if !f.head.Token() {
+			continue
+		}
+		n, ok := e.objects.Get(f.head.ID())
+		if !ok {
+			return nil, pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "object %s is not there after it was written", f.head.ID())
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+// sealNew seals a new token object.
+func (e *Engine) sealNew(f fresh) (store.Op, error) {
+	b, err := e.barrier(f.head.Private())
+	if err != nil {
+		return store.Op{}, err
+	}
+	sealed, err := sealSecret(b, f.head.ID(), f.secret)
+	if err != nil {
+		return store.Op{}, err
+	}
+	return sealRecord(b, f.head, sealed, 1)
+}
+
+// sealRecord makes an object's record: its head is sealed under the record's version, its secret part is sealed already.
+func sealRecord(b *vault.Barrier, head *object.Object, sealed []byte, counter uint32) (store.Op, error) {
+	sealedHead, err := sealHead(b, head, counter)
+	if err != nil {
+		return store.Op{}, err
+	}
+	rec, err := record{private: head.Private(), counter: counter, head: sealedHead, secret: sealed}.marshal()
+	return store.Op{Key: objectPrefix + head.ID(), Value: rec}, err
+}
+
+// Create makes an object from the caller's values. PKCS#11 v3.2, C_CreateObject.
+func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs11.Template) (o hsm.Object, err error) {
+	defer answer(&err)
+	r, err := e.caller(cred, object.Request{Op: object.OpCreate})
+	if err != nil {
+		return nil, err
+	}
+	draft, err := object.Build(r, template)
+	if err != nil {
+		return nil, err
+	}
+	return e.finishOne(ctx, draft, nil, checkMaterial)
+}
+
+// origin says whether key material is our own making or has to be checked.
+type origin bool
+
+const (
+	ownMaterial   origin = false
+	checkMaterial origin = true
+)
+
+// finish completes an object with the material that a mechanism made; nil where it is all in the template.
+func (e *Engine) finish(draft *object.Draft, material pkcs11.Template, from origin) (fresh, error) {
+	material, err := e.complete(draft, material, from)
+	if err != nil {
+		return fresh{}, err
+	}
+	head, secretPart, err := draft.Finish(newID(), material)
+	return fresh{head, secretPart}, err
+}
+
+// finishOne finishes an object and keeps it.
+func (e *Engine) finishOne(ctx context.Context, draft *object.Draft, material pkcs11.Template, from origin) (hsm.Object, error) {
+	f, err := e.finish(draft, material, from)
+	if err != nil {
+		return nil, err
+	}
+	return e.keepOne(ctx, f)
+}
+
+func (e *Engine) keepOne(ctx context.Context, f fresh) (hsm.Object, error) {
+	list, err := e.keep(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// Copy copies an object. PKCS#11 v3.2, C_CopyObject.
+func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Object, template pkcs11.Template) (o hsm.Object, err error) {
+	defer answer(&err)
+	r, err := e.caller(cred, object.Request{})
+	if err != nil {
+		return nil, err
+	}
+	_, v, err := e.use(cred, source, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	secretPart, err := e.secretOf(v)
+	if err != nil {
+		return nil, err
+	}
+	head, err := object.Copy(v.head, r.SO, r.User, newID(), template)
+	if err != nil {
+		return nil, err
+	}
+	return e.keepOne(ctx, fresh{head, secretPart.Clone()})
+}
+
+// Destroy removes an object. PKCS#11 v3.2, C_DestroyObject.
+func (e *Engine) Destroy(ctx context.Context, cred hsm.Credential, o hsm.Object) (err error) {
+	defer answer(&err)
+	for {
+		n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		err = e.destroy(ctx, cred, n, v)
+		v.release()
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *version) error {
+	if err := e.may(cred, pick(n.private, auth.WritePrivate, auth.WritePublic)); err != nil {
+		return err
+	}
+	if err := v.head.Destroyable(); err != nil {
+		return err
+	}
+	if !n.token {
+		n.replace(nil)
+		return nil
+	}
+	view := e.view.Load()
+	if view == nil {
+		return errNoToken
+	}
+	key := objectPrefix + n.id
+	return e.commit(ctx, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
+}
+
+// Discard gives up a session object.
+func (e *Engine) Discard(o hsm.Object) {
+	if n, ok := o.(*entry); ok && !n.token {
+		n.replace(nil)
+	}
+}
+
+// Size is the length of the object's record. PKCS#11 v3.2, C_GetObjectSize.
+func (e *Engine) Size(_ context.Context, cred hsm.Credential, o hsm.Object) (n uint, err error) {
+	defer answer(&err)
+	_, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+	if err != nil {
+		return 0, err
+	}
+	defer v.release()
+	secretPart, err := e.secretOf(v)
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range []pkcs11.Template{v.head.Attributes(), secretPart} {
+		b, err := object.Marshal(t)
+		if err != nil {
+			return 0, err
+		}
+		n += uint(len(b))
+		wipe(pkcs11.Template{{Value: b}})
+	}
+	return n, nil
+}
+
+// Attributes answers for each type. PKCS#11 v3.2, C_GetAttributeValue.
+func (e *Engine) Attributes(_ context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) (values []hsm.Value, err error) {
+	defer answer(&err)
+	_, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	values = make([]hsm.Value, len(types))
+	for i, t := range types {
+		value, where, err := v.head.Reveal(t)
+		if err == nil && where == object.InSecret {
+			value, err = e.reveal(v, t)
+		}
+		if err != nil {
+			values[i].Err = err
+			continue
+		}
+		values[i].Value = pkcs11.CloneValue(value)
+	}
+	return values, nil
+}
+
+// reveal answers from the secret part, which the policy has allowed.
+func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
+	secretPart, err := e.secretOf(v)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := secretPart.Get(t)
+	if !ok {
+		return nil, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID
+	}
+	return value, nil
+}
+
+// SetAttributes changes an object. PKCS#11 v3.2, C_SetAttributeValue.
+func (e *Engine) SetAttributes(ctx context.Context, cred hsm.Credential, o hsm.Object, template pkcs11.Template) (err error) {
+	defer answer(&err)
+	for {
+		n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		err = e.set(ctx, cred, n, v, template)
+		v.release()
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *version, template pkcs11.Template) error {
+	if err := e.may(cred, pick(n.private, auth.WritePrivate, auth.WritePublic)); err != nil {
+		return err
+	}
+	r, err := e.caller(cred, object.Request{})
+	if err != nil {
+		return err
+	}
+	head, err := object.Set(v.head, r.SO, template)
+	if err != nil {
+		return err
+	}
+	if !n.token {
+		secretPart, err := e.secretOf(v)
+		if err != nil {
+			return err
+		}
+		n.replace(newVersion(head, nil, secretPart.Clone()))
+		return nil
+	}
+	view := e.view.Load()
+	if view == nil {
+		return errNoToken
+	}
+	b, err := e.barrier(head.Private())
+	if err != nil {
+		return err
+	}
+	op, err := sealRecord(b, head, v.sealed, v.counter+1)
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx, view, []store.Compare{{Key: op.Key, Modified: v.revision}}, []store.Op{op})
+}
+
+// Find returns the token objects that match. PKCS#11 v3.2, C_FindObjectsInit.
+func (e *Engine) Find(_ context.Context, cred hsm.Credential, template pkcs11.Template) (found []hsm.Object, err error) {
+	defer answer(&err)
+	if err := e.refresh(); errors.Is(err, errNoToken) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	role, err := e.role(cred)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range e.objects.Candidates(template) {
+		if !role.May(pick(n.private, auth.ReadPrivate, auth.ReadPublic)) {
+			continue
+		}
+		v, ok := n.acquire()
+		if !ok {
+			continue
+		}
+		if v.head.Matches(template, func() pkcs11.Template {
+			t, _ := e.secretOf(v)
+			return t
+		}) {
+			found = append(found, n)
+		}
+		v.release()
+	}
+	return found, nil
+}

@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coffer-hsm/coffer/core/auth"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// What every token of this engine says of itself.
+const (
+	Manufacturer = "Coffer"
+	model        = "Coffer embedded"
+)
+
+// Info describes the token. PKCS#11 v3.2, C_GetTokenInfo.
+func (e *Engine) Info(context.Context) (info pkcs11.TokenInfo, err error) {
+	defer answer(&err)
+	const unknown = pkcs11.CK_UNAVAILABLE_INFORMATION
+	info = pkcs11.TokenInfo{
+		Manufacturer:       Manufacturer,
+		Model:              model,
+		Flags:              pkcs11.CKF_RNG | pkcs11.CKF_LOGIN_REQUIRED,
+		MaxSessionCount:    pkcs11.CK_EFFECTIVELY_INFINITE,
+		MaxRwSessionCount:  pkcs11.CK_EFFECTIVELY_INFINITE,
+		MaxPinLen:          auth.MaxPIN,
+		MinPinLen:          auth.MinPIN,
+		TotalPublicMemory:  unknown,
+		FreePublicMemory:   unknown,
+		TotalPrivateMemory: unknown,
+		FreePrivateMemory:  unknown,
+	}
+	if err := e.refresh(); errors.Is(err, errNoToken) {
+		return info, nil
+	} else if err != nil {
+		return info, err
+	}
+	v := e.view.Load()
+	info.Label, info.Serial = v.header.Label, v.header.Serial
+	info.Flags |= pkcs11.CKF_TOKEN_INITIALIZED
+	for _, a := range auth.Accounts() {
+		info.Flags |= a.Flags(v.users[a.Role].user)
+	}
+	if o := e.open.Load(); o != nil && o.store.ReadOnly() {
+		info.Flags |= pkcs11.CKF_WRITE_PROTECTED
+	}
+	return info, nil
+}
+
+// InitToken makes the token, or erases it and makes it anew when the SO's PIN is given. PKCS#11 v3.2, C_InitToken.
+func (e *Engine) InitToken(ctx context.Context, soPIN []byte, label string) (err error) {
+	defer answer(&err)
+	e.loginMu.Lock()
+	defer e.loginMu.Unlock()
+	so, err := auth.AccountOf(pkcs11.CKU_SO)
+	if err != nil {
+		return err
+	}
+	var previous int64
+	switch err := e.refresh(); {
+	case errors.Is(err, errNoToken):
+		if err := auth.CheckNewPIN(soPIN); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		root, v, err := e.checkPIN(ctx, so, soPIN)
+		if err != nil {
+			return err
+		}
+		root.Zero()
+		previous = v.tokenRevision
+	}
+	ops, err := newToken(soPIN, label, so, e.opts.KDF)
+	if err != nil {
+		return err
+	}
+	return e.replaceToken(ctx, previous, ops)
+}
+
+// newToken makes the records of a token without objects.
+func newToken(soPIN []byte, label string, so auth.Account, kdf vault.KDF) ([]store.Op, error) {
+	serial := make([]byte, 8)
+	rand.Read(serial)
+	public, err := vault.NewRoot()
+	if err != nil {
+		return nil, err
+	}
+	h := header{
+		Format:     headerFormat,
+		Serial:     fmt.Sprintf("%X", serial),
+		Label:      strings.TrimRight(label, " "),
+		PublicRoot: public.Expose(),
+	}
+	head, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	root, err := vault.NewRoot()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Zero()
+	wrapped, err := vault.WrapRoot(root, soPIN, kdf, rootLabel(so, h.Serial))
+	if err != nil {
+		return nil, err
+	}
+	user, err := (&auth.User{Epoch: 1, Root: wrapped}).Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{{Key: tokenKey, Value: head}, {Key: so.Record, Value: user}}, nil
+}
+
+// replaceToken writes the new token over the old one. From that moment the old objects are nobody's: they were written
+// before the token's record, so every reader passes them over (read), and sweep removes them.
+func (e *Engine) replaceToken(ctx context.Context, previous int64, ops []store.Op) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, err := e.storeLocked(true)
+	if err != nil {
+		return err
+	}
+	fresh := map[string]bool{}
+	for _, op := range ops {
+		fresh[op.Key] = true
+	}
+	users, _, err := s.List(ctx, userPrefix)
+	if err != nil {
+		return err
+	}
+	for _, r := range users {
+		if !fresh[r.Key] {
+			ops = append(ops, store.Op{Key: r.Key, Delete: true})
+		}
+	}
+	revision, err := s.Commit(ctx, []store.Compare{{Key: tokenKey, Modified: previous}}, ops)
+	if err != nil {
+		return err
+	}
+	if err := sweep(ctx, s, revision); err != nil {
+		return err
+	}
+	e.forgetToken()
+	return e.refreshLocked()
+}
+
+// sweepBatch is how many objects are removed at once: stores bound their transactions.
+const sweepBatch = 64
+
+// sweep removes the objects of tokens before the one of this revision. If it is interrupted, the next one goes on.
+func sweep(ctx context.Context, s store.Store, revision int64) error {
+	recs, _, err := s.List(ctx, objectPrefix)
+	if err != nil {
+		return err
+	}
+	var ops []store.Op
+	for _, r := range recs {
+		if r.Modified < revision {
+			ops = append(ops, store.Op{Key: r.Key, Delete: true})
+		}
+	}
+	for batch := range slices.Chunk(ops, sweepBatch) {
+		if _, err := s.Commit(ctx, nil, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Random fills p. PKCS#11 v3.2, C_GenerateRandom.
+func (e *Engine) Random(_ context.Context, p []byte) error {
+	rand.Read(p)
+	return nil
+}
+
+// Seed answers that the generator takes no seed: it is the operating system's. PKCS#11 v3.2, C_SeedRandom.
+func (e *Engine) Seed(context.Context, []byte) error { return pkcs11.CKR_RANDOM_SEED_NOT_SUPPORTED }

@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/coffer-hsm/coffer/core/auth"
+	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/vault"
+)
+
+// The keys of the store's records (docs/storage-format.md).
+const (
+	tokenKey     = "token"
+	userPrefix   = "user/"
+	objectPrefix = "object/"
+)
+
+// header is the token's own record. PublicRoot opens the records of public objects; it stands here in the clear, for
+// anybody who may read the file may see public objects. What it buys is that a damaged record is noticed.
+type header struct {
+	Format     int    `json:"format"`
+	Serial     string `json:"serial"` // 16 upper-case hex digits, CK_TOKEN_INFO.serialNumber
+	Label      string `json:"label"`
+	PublicRoot []byte `json:"public_root"`
+}
+
+const headerFormat = 1
+
+// view is the token and its users at one revision. It is immutable.
+type view struct {
+	header        header
+	tokenRevision int64
+	users         map[auth.Role]userView
+}
+
+type userView struct {
+	user     *auth.User
+	revision int64
+}
+
+func parseHeader(b []byte) (header, error) {
+	var h header
+	if err := json.Unmarshal(b, &h); err != nil {
+		return h, fmt.Errorf("%w: token record: %v", store.ErrDamaged, err)
+	}
+	if h.Format != headerFormat {
+		return h, fmt.Errorf("%w: token record of format %d, this build knows %d", store.ErrVersion, h.Format, headerFormat)
+	}
+	if len(h.PublicRoot) != 32 || len(h.Serial) != 16 {
+		return h, fmt.Errorf("%w: token record out of range", store.ErrDamaged)
+	}
+	return h, nil
+}
+
+// refresh brings view and index up to what the store holds. It is cheap when nothing has changed.
+func (e *Engine) refresh() error {
+	if o := e.open.Load(); o != nil && o.store.Changed() == e.seen.Load() && e.view.Load() != nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refreshLocked()
+}
+
+func (e *Engine) refreshLocked() error {
+	s, err := e.storeLocked(false)
+	if errors.Is(err, store.ErrNotFound) {
+		return errNoToken
+	}
+	if err != nil {
+		return err
+	}
+	// The generation is read first: a change that comes in between is then seen again, not missed.
+	generation := s.Changed()
+	if generation == e.seen.Load() && e.view.Load() != nil {
+		return nil
+	}
+	events, now, err := s.Since(context.Background(), "", e.revision)
+	if errors.Is(err, store.ErrCompacted) {
+		return e.reload(s, generation)
+	}
+	if err != nil {
+		return err
+	}
+	if tokenReplaced(events) && e.revision != 0 {
+		return e.reload(s, generation)
+	}
+	if err := e.apply(events); err != nil {
+		return err
+	}
+	e.revision = now
+	e.seen.Store(generation)
+	if e.view.Load() == nil {
+		return errNoToken
+	}
+	return nil
+}
+
+// reload throws away what is known and reads everything.
+func (e *Engine) reload(s store.Store, generation uint64) error {
+	old := e.view.Load()
+	recs, now, err := s.List(context.Background(), "")
+	if err != nil {
+		return err
+	}
+	next, err := viewOf(nil, eventsOf(recs))
+	if err != nil {
+		return err
+	}
+	if old == nil || next == nil || old.header.Serial != next.header.Serial {
+		e.forgetToken()
+	} else {
+		e.forgetObjects(func(*entry) bool { return true })
+	}
+	if err := e.apply(eventsOf(recs)); err != nil {
+		return err
+	}
+	e.revision = now
+	e.seen.Store(generation)
+	if e.view.Load() == nil {
+		return errNoToken
+	}
+	return nil
+}
+
+func eventsOf(recs []store.Record) []store.Event {
+	events := make([]store.Event, len(recs))
+	for i, r := range recs {
+		events[i] = store.Event{Record: r}
+	}
+	return events
+}
+
+// tokenReplaced reports whether C_InitToken went by.
+func tokenReplaced(events []store.Event) bool {
+	for _, ev := range events {
+		if ev.Key == tokenKey {
+			return true
+		}
+	}
+	return false
+}
+
+// apply takes over what the store told. The caller holds mu.
+func (e *Engine) apply(events []store.Event) error {
+	v, err := viewOf(e.view.Load(), events)
+	if err != nil {
+		return err
+	}
+	if v == nil {
+		return nil
+	}
+	if e.public.Load() == nil {
+		root := secret.Copy(v.header.PublicRoot)
+		defer root.Zero()
+		b, err := vault.NewBarrier(root, v.header.Serial)
+		if err != nil {
+			return err
+		}
+		e.public.Store(b)
+	}
+	e.view.Store(v)
+	for _, ev := range events {
+		id, isObject := strings.CutPrefix(ev.Key, objectPrefix)
+		if !isObject {
+			continue
+		}
+		if ev.Deleted {
+			e.drop(id)
+			continue
+		}
+		e.take(id, ev.Record)
+	}
+	return nil
+}
+
+// viewOf returns old with the events' token and user records taken in; nil when there is no token.
+func viewOf(old *view, events []store.Event) (*view, error) {
+	next := &view{users: map[auth.Role]userView{}}
+	known := old != nil
+	if known {
+		next.header, next.tokenRevision = old.header, old.tokenRevision
+		for r, u := range old.users {
+			next.users[r] = u
+		}
+	}
+	for _, ev := range events {
+		switch {
+		case ev.Key == tokenKey:
+			h, err := parseHeader(ev.Value)
+			if err != nil {
+				return nil, err
+			}
+			next.header, next.tokenRevision, known = h, ev.Modified, true
+		case strings.HasPrefix(ev.Key, userPrefix):
+			if err := next.takeUser(ev); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !known {
+		return nil, nil
+	}
+	return next, nil
+}
+
+func (v *view) takeUser(ev store.Event) error {
+	for _, a := range auth.Accounts() {
+		if a.Record != ev.Key {
+			continue
+		}
+		if ev.Deleted {
+			delete(v.users, a.Role)
+			return nil
+		}
+		u, err := auth.ParseUser(ev.Value)
+		if err != nil {
+			return fmt.Errorf("%w: %v", store.ErrDamaged, err)
+		}
+		v.users[a.Role] = userView{u, ev.Modified}
+	}
+	return nil
+}
+
+// forgetToken ends everything that belongs to the token that was there. The caller holds mu.
+func (e *Engine) forgetToken() {
+	for c := range e.holders {
+		c.end()
+	}
+	clear(e.holders)
+	e.forgetObjects(func(*entry) bool { return true })
+	for _, p := range []*atomic.Pointer[vault.Barrier]{&e.public, &e.private} {
+		if b := p.Swap(nil); b != nil {
+			b.Destroy()
+		}
+	}
+	e.view.Store(nil)
+	e.revision = 0
+}
