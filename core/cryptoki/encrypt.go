@@ -1,0 +1,26 @@
+package cryptoki
+
+import (
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// EncryptInit begins an encryption; nil for the mechanism cancels it. PKCS#11 v3.2, C_EncryptInit.
+func (l *Library) EncryptInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
+	return l.begin("EncryptInit", h, hsm.OpEncrypt, m, key)
+}
+
+// Encrypt encrypts in one part. PKCS#11 v3.2, C_Encrypt.
+func (l *Library) Encrypt(h SessionHandle, data []byte, encrypted *pkcs11.Out) error {
+	return l.oneShot("Encrypt", h, hsm.OpEncrypt, data, encrypted)
+}
+
+// EncryptUpdate encrypts a part. PKCS#11 v3.2, C_EncryptUpdate.
+func (l *Library) EncryptUpdate(h SessionHandle, part []byte, encrypted *pkcs11.Out) error {
+	return l.update("EncryptUpdate", h, hsm.OpEncrypt, part, encrypted)
+}
+
+// EncryptFinal ends an encryption. PKCS#11 v3.2, C_EncryptFinal.
+func (l *Library) EncryptFinal(h SessionHandle, encrypted *pkcs11.Out) error {
+	return l.final("EncryptFinal", h, hsm.OpEncrypt, encrypted)
+}

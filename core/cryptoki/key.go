@@ -1,0 +1,94 @@
+package cryptoki
+
+import (
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// errNoMechanism: pMechanism is NULL where there is nothing to cancel.
+var errNoMechanism = pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "pMechanism is NULL")
+
+// GenerateKey makes a secret key or domain parameters. PKCS#11 v3.2, C_GenerateKey.
+func (l *Library) GenerateKey(h SessionHandle, m *pkcs11.Mechanism, template pkcs11.Template) (ObjectHandle, error) {
+	return l.create("GenerateKey", h, template, func(x *session) (hsm.Object, error) {
+		if m == nil {
+			return nil, errNoMechanism
+		}
+		return x.hsm.GenerateKey(x.ctx, x.cred(), *m, template)
+	})
+}
+
+// GenerateKeyPair makes a public and a private key. PKCS#11 v3.2, C_GenerateKeyPair.
+func (l *Library) GenerateKeyPair(h SessionHandle, m *pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv ObjectHandle, err error) {
+	err = l.inSession("GenerateKeyPair", h, func(x *session) error {
+		if m == nil {
+			return errNoMechanism
+		}
+		if err := x.mayWrite(isToken(public) || isToken(private)); err != nil {
+			return err
+		}
+		pubObject, privObject, err := x.hsm.GenerateKeyPair(x.ctx, x.cred(), *m, public, private)
+		if err != nil {
+			return err
+		}
+		// The private key first: it is the one that a logout takes away.
+		if priv, err = x.adopt(privObject); err != nil {
+			return err
+		}
+		pub, err = x.adopt(pubObject)
+		return err
+	})
+	return pub, priv, err
+}
+
+// WrapKey exports a key under another. PKCS#11 v3.2, C_WrapKey.
+func (l *Library) WrapKey(h SessionHandle, m *pkcs11.Mechanism, wrapping, key ObjectHandle, wrapped *pkcs11.Out) error {
+	return l.inSession("WrapKey", h, func(x *session) error {
+		if m == nil {
+			return errNoMechanism
+		}
+		w, err := x.object(wrapping, pkcs11.CKR_WRAPPING_KEY_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		k, err := x.object(key, pkcs11.CKR_KEY_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		b, err := x.hsm.WrapKey(x.ctx, x.cred(), *m, w.far(), k.far())
+		if err != nil {
+			return err
+		}
+		return wrapped.Put(b)
+	})
+}
+
+// UnwrapKey imports a key under another. PKCS#11 v3.2, C_UnwrapKey.
+func (l *Library) UnwrapKey(h SessionHandle, m *pkcs11.Mechanism, unwrapping ObjectHandle, wrapped []byte, template pkcs11.Template) (ObjectHandle, error) {
+	return l.create("UnwrapKey", h, template, func(x *session) (hsm.Object, error) {
+		if m == nil {
+			return nil, errNoMechanism
+		}
+		u, err := x.object(unwrapping, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID)
+		if err != nil {
+			return nil, err
+		}
+		o, err := x.hsm.UnwrapKey(x.ctx, x.cred(), *m, u.far(), wrapped, x.sessionOnly(template))
+		return o, x.missing(u, err, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID)
+	})
+}
+
+// DeriveKey makes a key from another. PKCS#11 v3.2, C_DeriveKey.
+func (l *Library) DeriveKey(h SessionHandle, m *pkcs11.Mechanism, base ObjectHandle, template pkcs11.Template) (ObjectHandle, error) {
+	return l.create("DeriveKey", h, template, func(x *session) (hsm.Object, error) {
+		if m == nil {
+			return nil, errNoMechanism
+		}
+		b, err := x.object(base, pkcs11.CKR_KEY_HANDLE_INVALID)
+		if err != nil {
+			return nil, err
+		}
+		o, err := x.hsm.DeriveKey(x.ctx, x.cred(), *m, b.far(), x.sessionOnly(template))
+		return o, x.missing(b, err, pkcs11.CKR_KEY_HANDLE_INVALID)
+	})
+}

@@ -1,0 +1,222 @@
+package cryptoki
+
+import (
+	"bytes"
+	"crypto/sha256"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// A session runs one operation of each kind at once. C_VerifySignatureInit's is a kind of its own here, a verification
+// for the far side.
+const (
+	opVerifySignature = hsm.NumOpKinds
+	numOperations     = hsm.NumOpKinds + 1
+)
+
+// operation is a running operation of a session.
+type operation struct {
+	hsm.Operation
+	login     *login // of a private key: the login that it may be used under
+	parts     bool   // there was an update: the one-shot function is out of order
+	result    *result
+	signature []byte // of C_VerifySignatureInit
+}
+
+// result is output that the caller's buffer could not hold and that could not be foreseen: only a bound was known.
+type result struct {
+	final bool     // of the Final function, not of the one-shot one
+	input [32]byte // hash of the one-shot function's input
+	bytes []byte
+}
+
+// running returns the operation of a kind; nil if there is none, or its login has ended.
+func (x *session) running(kind hsm.OpKind) *operation {
+	op := x.operations[kind]
+	if op != nil && op.login != nil && op.login != x.login {
+		x.cancel(kind)
+		return nil
+	}
+	return op
+}
+
+// cancel ends the operation of a kind, if there is one, and wipes it.
+func (x *session) cancel(kind hsm.OpKind) {
+	op := x.operations[kind]
+	if op == nil {
+		return
+	}
+	x.operations[kind] = nil
+	op.Close()
+	if op.result != nil {
+		clear(op.result.bytes)
+	}
+}
+
+// begin is the Init functions but C_DigestInit's and C_VerifySignatureInit's. No mechanism cancels what is running.
+func (l *Library) begin(function string, h SessionHandle, kind hsm.OpKind, m *pkcs11.Mechanism, key ObjectHandle) error {
+	return l.inSession(function, h, func(x *session) error {
+		if m == nil {
+			x.cancel(kind)
+			return nil
+		}
+		_, err := x.begin(kind, kind, *m, key)
+		return err
+	})
+}
+
+// begin starts an operation with a key. kind is its place in the session, far what the far side knows it as.
+func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHandle) (*operation, error) {
+	if x.running(kind) != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "another one of this kind is running")
+	}
+	k, err := x.object(key, pkcs11.CKR_KEY_HANDLE_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	op, err := x.hsm.Begin(x.ctx, x.cred(), far, m, k.far())
+	if err != nil {
+		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
+	}
+	x.operations[kind] = &operation{Operation: op, login: k.login}
+	return x.operations[kind], nil
+}
+
+// use runs f on the running operation of a kind and ends the operation when f says that it is over.
+func (x *session) use(kind hsm.OpKind, f func(*operation) (over bool, err error)) error {
+	op := x.running(kind)
+	if op == nil {
+		return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+	}
+	over, err := true, error(nil)
+	switch {
+	case op.MustAuthenticate():
+		err = pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "this key wants C_Login with CKU_CONTEXT_SPECIFIC for each use")
+	default:
+		over, err = f(op)
+	}
+	if over {
+		x.cancel(kind)
+	}
+	return err
+}
+
+// errResultWaits: the operation is done and only its result is still to be fetched, by the same call again.
+var errResultWaits = pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a result waits for a larger buffer")
+
+// update is the Update functions that have output.
+func (l *Library) update(function string, h SessionHandle, kind hsm.OpKind, part []byte, out *pkcs11.Out) error {
+	return l.inSession(function, h, func(x *session) error {
+		return x.use(kind, func(op *operation) (bool, error) {
+			return op.update(x, part, out, nil)
+		})
+	})
+}
+
+// update takes a part. Its output's size is exact, so a short buffer is refused before anything happens. then, which may
+// be nil, sees the output before the caller does.
+func (op *operation) update(x *session, part []byte, out *pkcs11.Out, then func([]byte) error) (over bool, err error) {
+	if op.result != nil {
+		return true, errResultWaits
+	}
+	size := op.UpdateLen(len(part))
+	if ok, err := out.Fits(size); !ok {
+		return false, err
+	}
+	op.parts = true
+	b, err := op.Update(x.ctx, make([]byte, 0, size), part)
+	if err != nil {
+		return true, err
+	}
+	if len(b) != size {
+		return true, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "update returned %d bytes and had announced %d", len(b), size)
+	}
+	if then != nil {
+		if err := then(b); err != nil {
+			clear(b)
+			return true, err
+		}
+	}
+	return false, out.Put(b)
+}
+
+// feed is the Update functions without output.
+func (l *Library) feed(function string, h SessionHandle, kind hsm.OpKind, part []byte) error {
+	return l.inSession(function, h, func(x *session) error {
+		return x.use(kind, func(op *operation) (bool, error) {
+			return op.feed(x, part)
+		})
+	})
+}
+
+func (op *operation) feed(x *session, part []byte) (over bool, err error) {
+	if op.result != nil {
+		return true, errResultWaits
+	}
+	op.parts = true
+	_, err = op.Update(x.ctx, nil, part)
+	return err != nil, err
+}
+
+// oneShot is the functions that do everything at once. After an update they end the operation with CKR_OPERATION_ACTIVE:
+// they "cannot be used to terminate a multi-part operation", and what is no success ends it.
+func (l *Library) oneShot(function string, h SessionHandle, kind hsm.OpKind, data []byte, out *pkcs11.Out) error {
+	return l.inSession(function, h, func(x *session) error {
+		return x.use(kind, func(op *operation) (bool, error) {
+			if op.parts {
+				return true, pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a multi-part operation is running")
+			}
+			return op.finish(x, kind, data, false, out)
+		})
+	})
+}
+
+// final is the Final functions that have output.
+func (l *Library) final(function string, h SessionHandle, kind hsm.OpKind, out *pkcs11.Out) error {
+	return l.inSession(function, h, func(x *session) error {
+		return x.use(kind, func(op *operation) (bool, error) {
+			return op.finish(x, kind, nil, true, out)
+		})
+	})
+}
+
+// finish produces the operation's last output under the size rule (PKCS#11 v3.2, section 5.2). Where only a bound of its
+// size is known and the buffer is shorter, it may still be large enough: the operation is done, and what turns out not
+// to fit is kept for the next call.
+func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool, out *pkcs11.Out) (over bool, err error) {
+	if op.result != nil {
+		return op.fetch(data, final, out)
+	}
+	size, exact := op.FinishLen(len(data))
+	if kind == hsm.OpVerifyRecover {
+		exact = false // A bad signature is to be told before a short buffer.
+	}
+	if out.Query || exact && out.Capacity < size {
+		_, err := out.Fits(size)
+		return false, err
+	}
+	b, err := op.Finish(x.ctx, make([]byte, 0, size), data)
+	if err != nil {
+		return true, err
+	}
+	if err := out.Put(b); err != nil {
+		op.result = &result{final: final, input: sha256.Sum256(data), bytes: b}
+		return false, err
+	}
+	return true, nil
+}
+
+// fetch hands over a result that was kept. The input is the same as before, or the caller has mixed up two messages.
+func (op *operation) fetch(data []byte, final bool, out *pkcs11.Out) (over bool, err error) {
+	hash := sha256.Sum256(data)
+	if op.result.final != final || !bytes.Equal(op.result.input[:], hash[:]) {
+		return true, errResultWaits
+	}
+	b := op.result.bytes
+	if ok, err := out.Fits(len(b)); !ok {
+		return false, err
+	}
+	op.result = nil
+	return true, out.Put(b)
+}

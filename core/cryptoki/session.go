@@ -1,0 +1,187 @@
+package cryptoki
+
+import (
+	"context"
+	"sync"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// session is one session. Its fields are constant, or guarded by mu, which a call holds from its beginning to its end.
+type session struct {
+	handle SessionHandle
+	slot   *slot
+	hsm    hsm.HSM
+	ctx    context.Context
+	rw     bool
+
+	mu         sync.Mutex
+	closed     bool
+	login      *login // the slot's login as the running call has found it
+	operations [numOperations]*operation
+	search     *search
+}
+
+// OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
+// C_OpenSession.
+func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, err error) {
+	err = l.onSlot("OpenSession", id, func(s *slot) error {
+		if flags&pkcs11.CKF_SERIAL_SESSION == 0 {
+			return pkcs11.CKR_SESSION_PARALLEL_NOT_SUPPORTED
+		}
+		if flags&pkcs11.CKF_ASYNC_SESSION != 0 {
+			return pkcs11.CKR_SESSION_ASYNC_NOT_SUPPORTED
+		}
+		t, err := s.token()
+		if err != nil {
+			return err
+		}
+		info, err := t.Info(s.run.ctx)
+		if err != nil {
+			return err
+		}
+		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0}
+		h, err = s.add(x, info)
+		return err
+	})
+	return h, err
+}
+
+// add lets a session in.
+func (s *slot) add(x *session, info pkcs11.TokenInfo) (SessionHandle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
+	}
+	if x.rw && info.Flags&pkcs11.CKF_WRITE_PROTECTED != 0 {
+		return 0, pkcs11.CKR_TOKEN_WRITE_PROTECTED
+	}
+	if who := s.login.Load(); !x.rw && who != nil && who.user == pkcs11.CKU_SO {
+		return 0, pkcs11.CKR_SESSION_READ_WRITE_SO_EXISTS
+	}
+	all, rw := s.count()
+	if full(all, info.MaxSessionCount) || x.rw && full(rw, info.MaxRwSessionCount) {
+		return 0, pkcs11.Errorf(pkcs11.CKR_SESSION_COUNT, "%d sessions are open, %d of them read/write", all, rw)
+	}
+	x.handle = SessionHandle(s.library.lastSession.Add(1))
+	s.sessions[x.handle] = x
+	s.run.sessions.store(x.handle, x)
+	return x.handle, nil
+}
+
+// full reports whether a limit of CK_TOKEN_INFO is reached; 0 and "not known" are none.
+func full(n, limit uint) bool {
+	return limit != pkcs11.CK_EFFECTIVELY_INFINITE && limit != pkcs11.CK_UNAVAILABLE_INFORMATION && n >= limit
+}
+
+// count says how many sessions are open, and how many of them are read/write. The caller holds mu.
+func (s *slot) count() (all, rw uint) {
+	for _, x := range s.sessions {
+		if x.rw {
+			rw++
+		}
+	}
+	return uint(len(s.sessions)), rw
+}
+
+// CloseSession closes a session; with the last one the user is logged out. PKCS#11 v3.2, C_CloseSession.
+func (l *Library) CloseSession(h SessionHandle) error {
+	r, err := l.current()
+	if err != nil {
+		return err
+	}
+	x, ok := r.sessions.load(h)
+	if !ok {
+		return pkcs11.CKR_SESSION_HANDLE_INVALID
+	}
+	// The session leaves the slot's table before it has ended, so C_Finalize would not wait for it.
+	x.slot.use.RLock()
+	defer x.slot.use.RUnlock()
+	return l.answer("CloseSession", r, x.slot.closeOne(x))
+}
+
+func (s *slot) closeOne(x *session) error {
+	s.mu.Lock()
+	if s.sessions[x.handle] == nil {
+		s.mu.Unlock()
+		return pkcs11.CKR_SESSION_HANDLE_INVALID
+	}
+	delete(s.sessions, x.handle)
+	var who *login
+	if len(s.sessions) == 0 {
+		who = s.login.Swap(nil)
+	}
+	s.mu.Unlock()
+	x.end()
+	s.ended(who)
+	return nil
+}
+
+// CloseAllSessions closes the application's sessions with a token and logs out. PKCS#11 v3.2, C_CloseAllSessions.
+func (l *Library) CloseAllSessions(id SlotID) error {
+	return l.onSlot("CloseAllSessions", id, func(s *slot) error {
+		s.closeAll()
+		return nil
+	})
+}
+
+func (s *slot) closeAll() {
+	s.mu.Lock()
+	closing := s.sessions
+	s.sessions = map[SessionHandle]*session{}
+	who := s.login.Swap(nil)
+	s.mu.Unlock()
+	for _, x := range closing {
+		x.end()
+	}
+	s.ended(who)
+}
+
+// end waits for the session's running call and wipes what it owns.
+func (x *session) end() {
+	x.slot.run.sessions.delete(x.handle)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed = true
+	for kind := range x.operations {
+		x.cancel(hsm.OpKind(kind))
+	}
+	x.search = nil
+	x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
+}
+
+// discard gives up session objects.
+func (s *slot) discard(t hsm.HSM, objects []*object) {
+	for _, o := range objects {
+		s.objects.remove(o)
+		t.Discard(o.far())
+	}
+}
+
+// SessionInfo is the state of a session. PKCS#11 v3.2, C_GetSessionInfo.
+func (l *Library) GetSessionInfo(h SessionHandle) (info pkcs11.SessionInfo, err error) {
+	err = l.inSession("GetSessionInfo", h, func(x *session) error {
+		info = pkcs11.SessionInfo{Slot: x.slot.ID, State: x.state(), Flags: pkcs11.CKF_SERIAL_SESSION}
+		if x.rw {
+			info.Flags |= pkcs11.CKF_RW_SESSION
+		}
+		return nil
+	})
+	return info, err
+}
+
+func (x *session) state() pkcs11.State {
+	switch {
+	case x.login == nil && x.rw:
+		return pkcs11.CKS_RW_PUBLIC_SESSION
+	case x.login == nil:
+		return pkcs11.CKS_RO_PUBLIC_SESSION
+	case x.login.user == pkcs11.CKU_SO:
+		return pkcs11.CKS_RW_SO_FUNCTIONS
+	case x.rw:
+		return pkcs11.CKS_RW_USER_FUNCTIONS
+	}
+	return pkcs11.CKS_RO_USER_FUNCTIONS
+}

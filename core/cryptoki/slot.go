@@ -1,0 +1,170 @@
+package cryptoki
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// slot is one slot during one run.
+type slot struct {
+	Slot
+	library *Library
+	run     *run
+
+	use sync.RWMutex // held shared by calls that name the slot, exclusively to close the token
+
+	openMu sync.Mutex
+	hsm    hsm.HSM // nil until opened
+
+	loginMu sync.Mutex // one C_Login, C_SetPIN at a time
+
+	mu       sync.Mutex // guards sessions and gone, and what login becomes together with them
+	sessions map[SessionHandle]*session
+	gone     bool // C_Finalize has come
+
+	login   atomic.Pointer[login] // nil: nobody
+	objects handles
+}
+
+func newSlot(l *Library, r *run, s Slot) *slot {
+	n := &slot{Slot: s, library: l, run: r, sessions: map[SessionHandle]*session{}}
+	n.objects.last = &l.lastObject
+	n.objects.local = newLocalObjects()
+	return n
+}
+
+// token returns the slot's token and opens it if need be.
+func (s *slot) token() (hsm.HSM, error) {
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if s.hsm != nil {
+		return s.hsm, nil
+	}
+	if s.run.ctx.Err() != nil {
+		return nil, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
+	}
+	h, err := s.Open()
+	if err != nil {
+		return nil, unavailable(pkcs11.CKR_DEVICE_ERROR, err)
+	}
+	s.hsm = h
+	return h, nil
+}
+
+// onToken runs f for a slot's token.
+func (l *Library) onToken(function string, id SlotID, f func(*slot, hsm.HSM) error) error {
+	return l.onSlot(function, id, func(s *slot) error {
+		t, err := s.token()
+		if err != nil {
+			return err
+		}
+		return f(s, t)
+	})
+}
+
+// cleanup is the context of what must be done although the run may have ended.
+func (s *slot) cleanup() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(s.run.ctx), cleanupTime)
+}
+
+// shut closes the sessions and the token for good.
+func (s *slot) shut() {
+	s.mu.Lock()
+	s.gone = true
+	s.mu.Unlock()
+	s.closeAll()
+	s.use.Lock()
+	defer s.use.Unlock()
+	s.openMu.Lock()
+	defer s.openMu.Unlock()
+	if s.hsm != nil {
+		s.library.log("Finalize", s.hsm.Close())
+		s.hsm = nil
+	}
+}
+
+// GetSlotList lists the slots in their configured order. A token is taken to be in each: whether it can be opened shows
+// when it is used, so that slots do not come and go with a network. PKCS#11 v3.2, C_GetSlotList.
+func (l *Library) GetSlotList(tokenPresent bool) ([]SlotID, error) {
+	r, err := l.current()
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]SlotID, len(r.order))
+	for i, s := range r.order {
+		ids[i] = s.ID
+	}
+	return ids, nil
+}
+
+// GetSlotInfo describes a slot; it does not open the token. PKCS#11 v3.2, C_GetSlotInfo.
+func (l *Library) GetSlotInfo(id SlotID) (info pkcs11.SlotInfo, err error) {
+	err = l.onSlot("GetSlotInfo", id, func(s *slot) error {
+		info = pkcs11.SlotInfo{
+			Description:     s.Description,
+			Manufacturer:    manufacturer,
+			Flags:           pkcs11.CKF_TOKEN_PRESENT,
+			HardwareVersion: l.opts.Version,
+			FirmwareVersion: l.opts.Version,
+		}
+		return nil
+	})
+	return info, err
+}
+
+// GetTokenInfo describes a token. The session counts and the dual operations are this side's. PKCS#11 v3.2,
+// C_GetTokenInfo.
+func (l *Library) GetTokenInfo(id SlotID) (info pkcs11.TokenInfo, err error) {
+	err = l.onToken("GetTokenInfo", id, func(s *slot, t hsm.HSM) (err error) {
+		if info, err = t.Info(s.run.ctx); err != nil {
+			return err
+		}
+		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		info.SessionCount, info.RwSessionCount = s.count()
+		return nil
+	})
+	return info, err
+}
+
+// GetMechanismList lists what a token can do. PKCS#11 v3.2, C_GetMechanismList.
+func (l *Library) GetMechanismList(id SlotID) (types []pkcs11.MechanismType, err error) {
+	err = l.onToken("GetMechanismList", id, func(_ *slot, t hsm.HSM) error {
+		types = slices.Clone(t.Mechanisms())
+		return nil
+	})
+	return types, err
+}
+
+// GetMechanismInfo describes a mechanism. PKCS#11 v3.2, C_GetMechanismInfo.
+func (l *Library) GetMechanismInfo(id SlotID, m pkcs11.MechanismType) (info pkcs11.MechanismInfo, err error) {
+	err = l.onToken("GetMechanismInfo", id, func(_ *slot, t hsm.HSM) error {
+		var ok bool
+		if info, ok = t.Mechanism(m); !ok {
+			return pkcs11.CKR_MECHANISM_INVALID
+		}
+		return nil
+	})
+	return info, err
+}
+
+// WaitForSlotEvent finds that slots do not change while the library is initialised; reserved says that pReserved is not
+// NULL. Deviation: waiting for what cannot come is CKR_FUNCTION_NOT_SUPPORTED. PKCS#11 v3.2, C_WaitForSlotEvent.
+func (l *Library) WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (SlotID, error) {
+	if _, err := l.current(); err != nil {
+		return 0, err
+	}
+	switch {
+	case reserved:
+		return 0, pkcs11.CKR_ARGUMENTS_BAD
+	case flags&pkcs11.CKF_DONT_BLOCK == 0:
+		return 0, pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+	}
+	return 0, pkcs11.CKR_NO_EVENT
+}
