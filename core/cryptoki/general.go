@@ -13,8 +13,10 @@ type InitArgs struct {
 	Flags     pkcs11.Flags
 }
 
-// check says whether this library can live with the arguments. It locks with the operating system's means only and
-// needs threads of its own.
+// check says whether this library can live with the arguments. It locks with the operating system's means only.
+//
+// Deviation: CKF_LIBRARY_CANT_CREATE_OS_THREADS is not answered with CKR_NEED_TO_CREATE_THREADS. The threads of the
+// runtime are there since the library was loaded, and GnuTLS sets the flag wherever it loads modules.
 func (a *InitArgs) check() error {
 	switch {
 	case a == nil:
@@ -23,8 +25,6 @@ func (a *InitArgs) check() error {
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "pReserved is not NULL")
 	case a.Callbacks != 0 && a.Callbacks != 4:
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%d of 4 mutex callbacks are given", a.Callbacks)
-	case a.Flags&pkcs11.CKF_LIBRARY_CANT_CREATE_OS_THREADS != 0:
-		return pkcs11.Errorf(pkcs11.CKR_NEED_TO_CREATE_THREADS, "this library needs threads of its own")
 	case a.Callbacks == 4 && a.Flags&pkcs11.CKF_OS_LOCKING_OK == 0:
 		return pkcs11.Errorf(pkcs11.CKR_CANT_LOCK, "mutex callbacks without CKF_OS_LOCKING_OK")
 	}

@@ -59,9 +59,11 @@ var _ hsm.HSM = (*Engine)(nil)
 
 // New returns an engine for the token that opts names. The store is opened now if it is there; a token that is not
 // there yet is no error.
-func New(opts Options) (*Engine, error) {
-	e := &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}}
+func New(opts Options) (e *Engine, err error) {
+	defer answer(&err)
+	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}}
 	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
+		_ = e.Close()
 		return nil, err
 	}
 	return e, nil

@@ -178,6 +178,9 @@ func (e *Engine) WrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechan
 	if err := mayWrap(w, k); err != nil {
 		return nil, err
 	}
+	if row.SecretOnly && k.Class() != pkcs11.CKO_SECRET_KEY {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_NOT_WRAPPABLE, "%v wraps secret keys only", row.Type)
+	}
 	plain, err := e.encode(k)
 	if err != nil {
 		return nil, err
@@ -241,12 +244,15 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
+	if row.SecretOnly && draft.Class() != pkcs11.CKO_SECRET_KEY {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v unwraps secret keys only", row.Type)
+	}
 	plain, err := row.Unwrap(u, m.Params, wrapped)
 	if err != nil {
 		return nil, err
 	}
 	defer secret.Wipe(plain)
-	material, err := e.decode(draft, plain)
+	material, err := e.decode(row, draft, plain)
 	if err != nil {
 		return nil, err
 	}
@@ -262,23 +268,36 @@ func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11
 	return object.Build(r, t)
 }
 
-// decode turns an unwrapped key into material. CKA_VALUE_LEN in the template cuts a secret key that came with padding.
-func (e *Engine) decode(d *object.Draft, plain []byte) (pkcs11.Template, error) {
+// decode turns an unwrapped key into material.
+func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs11.Template, error) {
 	kt, _ := d.KeyType()
 	if d.Class() == pkcs11.CKO_SECRET_KEY {
-		if n, ok := d.Template().Uint(pkcs11.CKA_VALUE_LEN); ok && n > 0 {
-			if n > uint(len(plain)) {
-				return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, CKA_VALUE_LEN is %d", len(plain), n)
-			}
-			plain = plain[:n]
+		value, err := cut(m, plain, d.Template())
+		if err != nil {
+			return nil, err
 		}
-		return pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, append([]byte{}, plain...))}, nil
+		return pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, append([]byte{}, value...))}, nil
 	}
 	row := e.opts.Mechanisms.KeyType(kt)
 	if d.Class() != pkcs11.CKO_PRIVATE_KEY || row == nil || row.ParsePKCS8 == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "a %v of type %v cannot be unwrapped", d.Class(), kt)
 	}
 	return row.ParsePKCS8(plain)
+}
+
+// cut takes the key out of what was unwrapped: all of it, or the CKA_VALUE_LEN bytes that the template asks for where
+// the mechanism cannot tell the key's end (mech.Mechanism).
+func cut(m *mech.Mechanism, plain []byte, t pkcs11.Template) ([]byte, error) {
+	n, said := t.Uint(pkcs11.CKA_VALUE_LEN)
+	switch {
+	case !said || n == uint(len(plain)):
+		return plain, nil
+	case n > uint(len(plain)) || !m.SecretOnly:
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, CKA_VALUE_LEN is %d", len(plain), n)
+	case m.KeyAtEnd:
+		return plain[uint(len(plain))-n:], nil
+	}
+	return plain[:n], nil
 }
 
 // DeriveKey makes a secret key from another key. PKCS#11 v3.2, C_DeriveKey.

@@ -81,10 +81,18 @@ func (e *Engine) Login(ctx context.Context, user pkcs11.UserType, name string, p
 	return e.hold(ctx, c)
 }
 
+// errReplaced answers who gave the PIN of a user or of a token that has just been replaced.
+var errReplaced = pkcs11.Errorf(pkcs11.CKR_PIN_INCORRECT, "the PIN or the token was replaced at the same time")
+
 // hold makes a credential live and, for who may see private objects, unlocks them.
 func (e *Engine) hold(ctx context.Context, c *credential) (hsm.Credential, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// Under the root of a token that is gone, private objects would be written that nobody can read again.
+	if v := e.view.Load(); v == nil || v.header.Serial != c.serial {
+		c.end()
+		return nil, errReplaced
+	}
 	if c.account.Role.May(auth.ReadPrivate) && e.private.Load() == nil {
 		b, err := vault.NewBarrier(c.root, c.serial)
 		if err != nil {
@@ -132,33 +140,45 @@ func (e *Engine) lock() {
 	}
 }
 
-// checkPIN opens the root key with a PIN and counts failures. The caller holds loginMu.
+// gate is what a store has that several processes use at once: Alone waits until no other process is between Alone and
+// done. It ends with the process and, so that nobody waits for one that was stopped, after a while by itself.
+type gate interface {
+	Alone(ctx context.Context) (done func(), err error)
+}
+
+// checkPIN opens the root key with a PIN and counts failures; it returns the view in which it found the user. The caller
+// holds loginMu.
 //
 // The first wrong PIN is counted after it was tried, so that a login costs no write while all is well. Once there has
 // been one, each attempt is counted before it is tried, so that a process which is killed, or many at once, gain
-// nothing.
+// nothing; and one process at a time tries, so that those who are right do not lock each other out.
 func (e *Engine) checkPIN(ctx context.Context, account auth.Account, pin []byte) (*secret.Bytes, *view, error) {
-	if err := e.refresh(); err != nil {
+	v, u, err := e.userNow(account)
+	if err != nil {
 		return nil, nil, err
 	}
-	v := e.view.Load()
-	u, ok := v.users[account.Role]
-	if !ok {
-		return nil, nil, pkcs11.Errorf(pkcs11.CKR_USER_PIN_NOT_INITIALIZED, "the %v has no PIN yet", account.User)
+	if o := e.open.Load(); u.Failures > 0 && o != nil {
+		if g, ok := o.store.(gate); ok {
+			done, err := g.Alone(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			defer done()
+			if v, u, err = e.userNow(account); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
-	if u.user.Locked() {
-		return nil, nil, pkcs11.Errorf(pkcs11.CKR_PIN_LOCKED, "%d wrong PINs in a row", u.user.Failures)
-	}
-	countFirst := u.user.Failures > 0
+	countFirst := u.Failures > 0
 	if countFirst {
-		if err := e.count(ctx, account, u.user.Epoch, func(n int) int { return n + 1 }); err != nil {
+		if err := e.count(ctx, account, v, attempt); err != nil {
 			return nil, nil, err
 		}
 	}
-	root, err := vault.UnwrapRoot(u.user.Root, pin, rootLabel(account, v.header.Serial))
+	root, err := vault.UnwrapRoot(u.Root, pin, rootLabel(account, v.header.Serial))
 	if errors.Is(err, vault.ErrWrongPIN) {
 		if !countFirst {
-			if err := e.count(ctx, account, u.user.Epoch, func(n int) int { return n + 1 }); err != nil {
+			if err := e.count(ctx, account, v, func(n int) (int, error) { return n + 1, nil }); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -168,44 +188,72 @@ func (e *Engine) checkPIN(ctx context.Context, account auth.Account, pin []byte)
 		return nil, nil, err
 	}
 	if countFirst {
-		if err := e.count(ctx, account, u.user.Epoch, func(int) int { return 0 }); err != nil {
+		if err := e.count(ctx, account, v, func(int) (int, error) { return 0, nil }); err != nil {
 			root.Zero()
 			return nil, nil, err
 		}
 	}
-	return root, e.view.Load(), nil
+	return root, v, nil
+}
+
+// attempt counts an attempt, unless there have been enough.
+func attempt(failures int) (int, error) {
+	if failures >= auth.MaxFailures {
+		return 0, pkcs11.Errorf(pkcs11.CKR_PIN_LOCKED, "%d wrong PINs in a row", failures)
+	}
+	return failures + 1, nil
+}
+
+// userNow returns the user of an account as he is now.
+func (e *Engine) userNow(account auth.Account) (*view, *auth.User, error) {
+	v, err := e.now()
+	if err != nil {
+		return nil, nil, err
+	}
+	u, ok := v.users[account.Role]
+	if !ok {
+		return nil, nil, pkcs11.Errorf(pkcs11.CKR_USER_PIN_NOT_INITIALIZED, "the %v has no PIN yet", account.User)
+	}
+	return v, u.user, nil
 }
 
 func rootLabel(account auth.Account, serial string) vault.Label {
 	return vault.Label{Kind: account.Record, ID: serial, Version: 1}
 }
 
-// count changes a user's failure counter, whatever else happens to the record meanwhile. A medium that cannot be written
-// cannot count: then the cost of the KDF alone stands between a guesser and the PIN (docs/limits.md).
-func (e *Engine) count(ctx context.Context, account auth.Account, epoch uint64, next func(int) int) error {
+// count changes the failure counter of the user that was shows, whatever else happens to the record meanwhile. A medium
+// that cannot be written cannot count: then the cost of the KDF alone stands between a guesser and the PIN
+// (docs/limits.md).
+func (e *Engine) count(ctx context.Context, account auth.Account, was *view, next func(int) (int, error)) error {
 	for {
-		v := e.view.Load()
-		o := e.open.Load()
-		if v == nil || o == nil {
-			return errNoToken
-		}
-		if o.store.ReadOnly() {
-			return nil
-		}
-		u, ok := v.users[account.Role]
-		if !ok || u.user.Epoch != epoch {
-			return pkcs11.Errorf(pkcs11.CKR_PIN_INCORRECT, "the PIN was replaced at the same time")
-		}
-		changed := *u.user
-		changed.Failures = next(changed.Failures)
-		err := e.putUser(ctx, v, account, &changed)
-		if !errors.Is(err, store.ErrConflict) {
+		v, u, err := e.sameUser(account, was)
+		if err != nil {
 			return err
 		}
-		if err := e.refresh(); err != nil {
+		changed := *u
+		if changed.Failures, err = next(u.Failures); err != nil {
+			return err
+		}
+		if o := e.open.Load(); o != nil && o.store.ReadOnly() {
+			return nil
+		}
+		if err := e.putUser(ctx, v, account, &changed); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
+}
+
+// sameUser returns the user that was shows as he is now; errReplaced if his PIN or the token is another.
+func (e *Engine) sameUser(account auth.Account, was *view) (*view, *auth.User, error) {
+	v, err := e.now()
+	if err != nil {
+		return nil, nil, err
+	}
+	u, old := v.users[account.Role].user, was.users[account.Role].user
+	if v.header.Serial != was.header.Serial || (u == nil) != (old == nil) || u != nil && u.Epoch != old.Epoch {
+		return nil, nil, errReplaced
+	}
+	return v, u, nil
 }
 
 // putUser writes a user's record over the one that v shows.
@@ -218,20 +266,29 @@ func (e *Engine) putUser(ctx context.Context, v *view, account auth.Account, u *
 	return e.commit(ctx, v, []store.Compare{cmp}, []store.Op{{Key: account.Record, Value: b}})
 }
 
-// setPIN wraps the root under a new PIN and ends the user's credentials.
-func (e *Engine) setPIN(ctx context.Context, v *view, account auth.Account, root *secret.Bytes, pin []byte) error {
+// setPIN wraps the root of the token that was shows under a new PIN, which ends the user's credentials, and returns the
+// user.
+func (e *Engine) setPIN(ctx context.Context, was *view, account auth.Account, root *secret.Bytes, pin []byte) (*auth.User, error) {
 	if err := auth.CheckNewPIN(pin); err != nil {
-		return err
+		return nil, err
 	}
-	wrapped, err := vault.WrapRoot(root, pin, e.opts.KDF, rootLabel(account, v.header.Serial))
+	wrapped, err := vault.WrapRoot(root, pin, e.opts.KDF, rootLabel(account, was.header.Serial))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	u := &auth.User{Epoch: 1, Root: wrapped}
-	if old, ok := v.users[account.Role]; ok {
-		u.Epoch = old.user.Epoch + 1
+	for {
+		v, old, err := e.sameUser(account, was)
+		if err != nil {
+			return nil, err
+		}
+		u := &auth.User{Epoch: 1, Root: wrapped}
+		if old != nil {
+			u.Epoch = old.Epoch + 1
+		}
+		if err := e.putUser(ctx, v, account, u); !errors.Is(err, store.ErrConflict) {
+			return u, err
+		}
 	}
-	return e.putUser(ctx, v, account, u)
 }
 
 // InitPIN gives the normal user a PIN. PKCS#11 v3.2, C_InitPIN.
@@ -249,9 +306,23 @@ func (e *Engine) InitPIN(ctx context.Context, cred hsm.Credential, pin []byte) (
 	}
 	e.loginMu.Lock()
 	defer e.loginMu.Unlock()
-	root := cred.(*credential).root.Clone()
+	root, v, err := e.rootOf(cred.(*credential))
+	if err != nil {
+		return err
+	}
 	defer root.Zero()
-	return e.setPIN(ctx, e.view.Load(), account, root, pin)
+	_, err = e.setPIN(ctx, v, account, root, pin)
+	return err
+}
+
+// rootOf copies the root of a credential that has not ended, with the token that it opens.
+func (e *Engine) rootOf(c *credential) (*secret.Bytes, *view, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if v := e.view.Load(); v != nil && v.header.Serial == c.serial && !c.ended.Load() {
+		return c.root.Clone(), v, nil
+	}
+	return nil, nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")
 }
 
 // SetPIN replaces a user's own PIN. PKCS#11 v3.2, C_SetPIN.
@@ -270,13 +341,12 @@ func (e *Engine) SetPIN(ctx context.Context, user pkcs11.UserType, oldPIN, newPI
 	if err != nil {
 		return nil, err
 	}
-	if err := e.setPIN(ctx, v, account, root, newPIN); err != nil {
+	u, err := e.setPIN(ctx, v, account, root, newPIN)
+	if err != nil {
 		root.Zero()
 		return nil, err
 	}
-	now := e.view.Load()
-	c := &credential{account: account, epoch: now.users[account.Role].user.Epoch, serial: now.header.Serial, root: root}
-	return e.hold(ctx, c)
+	return e.hold(ctx, &credential{account: account, epoch: u.Epoch, serial: v.header.Serial, root: root})
 }
 
 // verifyUserPIN checks the normal user's PIN and changes no login.

@@ -90,12 +90,19 @@ func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) 
 	out := make([]hsm.Object, len(list))
 	var cmps []store.Compare
 	var ops []store.Op
+	var v *view // of before sealing: what was sealed for a token that is gone meanwhile must not get into the new one
 	for i, f := range list {
 		if !f.head.Token() {
 			n := &entry{id: f.head.ID(), private: f.head.Private()}
 			n.current.Store(newVersion(f.head, nil, f.secret))
 			out[i] = n
 			continue
+		}
+		if v == nil {
+			var err error
+			if v, err = e.now(); err != nil {
+				return nil, err
+			}
 		}
 		op, err := e.sealNew(f)
 		wipe(f.secret)
@@ -107,10 +114,6 @@ func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) 
 	}
 	if len(ops) == 0 {
 		return out, nil
-	}
-	v := e.view.Load()
-	if v == nil {
-		return nil, errNoToken
 	}
 	if err := e.commit(ctx, v, cmps, ops); err != nil {
 		return nil, err
@@ -158,6 +161,13 @@ func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs1
 	if err != nil {
 		return nil, err
 	}
+	// The secret part of a draft is the template's own, and is wiped or kept: not the caller's bytes.
+	template = template.Clone()
+	defer func() {
+		if err != nil {
+			wipe(template)
+		}
+	}()
 	draft, err := object.Build(r, template)
 	if err != nil {
 		return nil, err
@@ -250,9 +260,9 @@ func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *
 		n.replace(nil)
 		return nil
 	}
-	view := e.view.Load()
-	if view == nil {
-		return errNoToken
+	view, err := e.now()
+	if err != nil {
+		return err
 	}
 	key := objectPrefix + n.id
 	return e.commit(ctx, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
@@ -360,9 +370,9 @@ func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *vers
 		n.replace(newVersion(head, nil, secretPart.Clone()))
 		return nil
 	}
-	view := e.view.Load()
-	if view == nil {
-		return errNoToken
+	view, err := e.now()
+	if err != nil {
+		return err
 	}
 	b, err := e.barrier(head.Private())
 	if err != nil {

@@ -38,12 +38,13 @@ func (e *Engine) Info(context.Context) (info pkcs11.TokenInfo, err error) {
 		TotalPrivateMemory: unknown,
 		FreePrivateMemory:  unknown,
 	}
-	if err := e.refresh(); errors.Is(err, errNoToken) {
+	v, err := e.now()
+	if errors.Is(err, errNoToken) {
 		return info, nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return info, err
 	}
-	v := e.view.Load()
 	info.Label, info.Serial = v.header.Label, v.header.Serial
 	info.Flags |= pkcs11.CKF_TOKEN_INITIALIZED
 	for _, a := range auth.Accounts() {

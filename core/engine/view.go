@@ -68,6 +68,23 @@ func (e *Engine) refresh() error {
 	return e.refreshLocked()
 }
 
+// now refreshes and returns the token as it is; errNoToken when there is none.
+func (e *Engine) now() (*view, error) {
+	if err := e.refresh(); err != nil {
+		return nil, err
+	}
+	if v := e.view.Load(); v != nil {
+		return v, nil
+	}
+	// Someone is reading a new token at this moment.
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.refreshLocked(); err != nil {
+		return nil, err
+	}
+	return e.view.Load(), nil
+}
+
 func (e *Engine) refreshLocked() error {
 	s, err := e.storeLocked(false)
 	if errors.Is(err, store.ErrNotFound) {

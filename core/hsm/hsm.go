@@ -5,8 +5,9 @@
 // self-contained: it says who asks (a Credential), which objects are meant and what is wanted, so that any replica of a
 // token can answer any request. All methods may be called from many goroutines at once.
 //
-// Errors carry return values of the standard (pkcs11.RVOf). Slices that a caller passes in are not kept, and slices
-// that are returned are the caller's to change and to wipe.
+// Errors carry return values of the standard (pkcs11.RVOf). Slices that a caller passes in are not kept, but for the
+// parameter of a mechanism, which is the far side's from Begin until the operation ends. Slices that are returned are the
+// caller's to change and to wipe.
 package hsm
 
 import (

@@ -16,13 +16,15 @@ import (
 //
 // Constructors check the parameter (its Go type first: CKR_MECHANISM_PARAM_INVALID) and the key's values. The engine has
 // already checked the key's class, its type against KeyTypes, and what its attributes allow. A constructor must be safe
-// to call with any parameter that the decoder can produce: nil, typed nil, wild numbers, slices of any length.
+// to call with any parameter that the decoder can produce: nil, typed nil, wild numbers, slices of any length. It may keep
+// the parameter, which nobody changes while the operation runs; and with an error it returns a nil interface.
 type Mechanism struct {
 	Type     pkcs11.MechanismType
 	KeyTypes []pkcs11.KeyType // of the key that the operation uses; of the key that results, for generators
 	Min, Max uint             // key sizes, in the unit that the standard's mechanism table names
 	Flags    pkcs11.Flags     // what cannot be computed from the row: the CKF_EC_ flags
 	OnePart  bool             // the standard knows no multi-part form
+	KeyLast  bool             // what Unwrap returns may have zeros before a secret key, not after it
 	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
 
 	Digest  func(param any) (hash.Hash, error)
@@ -41,8 +43,13 @@ type Mechanism struct {
 	GeneratePair func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error)
 
 	// Wrap and Unwrap work on the encoded key: the value of a secret key, the PKCS #8 PrivateKeyInfo of a private one.
-	Wrap   func(k Key, param any, plain []byte) ([]byte, error)
-	Unwrap func(k Key, param any, wrapped []byte) ([]byte, error)
+	//
+	// What a mechanism without padding unwraps may be longer than the key: zeros follow it, or, with KeyAtEnd, precede
+	// it. The engine cuts it to CKA_VALUE_LEN. Such a mechanism is SecretOnly: a private key does not say its length.
+	Wrap       func(k Key, param any, plain []byte) ([]byte, error)
+	Unwrap     func(k Key, param any, wrapped []byte) ([]byte, error)
+	SecretOnly bool
+	KeyAtEnd   bool
 
 	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
 	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.
@@ -60,7 +67,7 @@ type Key interface {
 	Uint(t pkcs11.AttributeType) (uint, bool)
 	// Expanded returns the key in the form that computing needs (an *rsa.PrivateKey, a cipher.Block). build runs once
 	// for each key and its result is kept with the key, for all mechanisms of the family: slot tells forms apart. An
-	// error of build is returned and not kept.
+	// error of build is returned and not kept. build must not call Expanded.
 	Expanded(slot Slot, build func() (any, error)) (any, error)
 }
 

@@ -92,7 +92,7 @@ func randomRequest(draw func(int) int) (Request, pkcs11.Template) {
 	}
 	if draw(30) != 1 {
 		template = template.Set(pkcs11.CKA_CLASS, uint(p.class))
-		if a, ok := subtype[p.class]; ok && !template.Has(a) {
+		if a, ok := subtype[p.class]; ok {
 			typ := pick(draw, p.types)
 			if req.Makes != nil && draw(30) != 1 {
 				typ = uint(req.Makes.Type)

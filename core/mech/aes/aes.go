@@ -20,7 +20,7 @@ var keyTypes = []pkcs11.KeyType{pkcs11.CKK_AES}
 // Family is the table of AES.
 var Family = mech.Family{
 	Name:     "aes",
-	KeyTypes: []mech.KeyType{{Type: pkcs11.CKK_AES, Check: lengths.Check}},
+	KeyTypes: []mech.KeyType{{Type: pkcs11.CKK_AES, Check: lengths.Check, CheckValue: CheckValue}},
 	Mechanisms: []mech.Mechanism{
 		{
 			Type: pkcs11.CKM_AES_KEY_GEN, KeyTypes: keyTypes, Min: 16, Max: 32,
@@ -84,6 +84,7 @@ func row(m mech.Mechanism, unit, least int) mech.Mechanism {
 	m.KeyTypes, m.Min, m.Max = keyTypes, 16, 32
 	m.Wrap = wrapWith(m.Encrypt, unit, least)
 	m.Unwrap = unwrapWith(m.Decrypt)
+	m.SecretOnly = unit > 1
 	return m
 }
 

@@ -74,8 +74,9 @@ func kdfs() (all []pkcs11.KDFType) {
 func TestEveryRowKeepsItsPromises(t *testing.T) {
 	for i := range Family.Mechanisms {
 		m := &Family.Mechanisms[i]
-		for _, c := range curves {
-			if !slices.Contains(m.KeyTypes, c.keyType) {
+		for j, c := range curves {
+			// A hashing row runs on the fastest curve; TestECDSAVectors has all hashes on all curves.
+			if !slices.Contains(m.KeyTypes, c.keyType) || m.Hash != 0 && j != 1 {
 				continue
 			}
 			t.Run(c.names[0], func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestEveryRowKeepsItsPromises(t *testing.T) {
 						k.Params = append(k.Params, &pkcs11.ECDH1DeriveParams{KDF: kdf, PublicData: peer, SharedData: []byte("shared")})
 					}
 				case m.Type == pkcs11.CKM_ECDSA:
-					k.Lens = []int{0, 1, 5, 16, 28, 400}
+					k.Lens = []int{0, 20, 400}
 					k.Takes = func(n int) bool { return n > 0 }
 				case m.Type == pkcs11.CKM_EDDSA:
 					k.FixedSize = true

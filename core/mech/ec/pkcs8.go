@@ -22,7 +22,13 @@ func marshalPKCS8(k mech.Key) ([]byte, error) {
 	return der, nil
 }
 
+// A key takes at most a quarter of a kilobyte; what is longer is refused before anybody computes with its numbers.
+const maxPKCS8 = 4 << 10
+
 func (k *kind) parsePKCS8(der []byte) (pkcs11.Template, error) {
+	if len(der) > maxPKCS8 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a PrivateKeyInfo of %d bytes, expected at most %d", len(der), maxPKCS8)
+	}
 	var whole asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "no PrivateKeyInfo, or bytes after it")

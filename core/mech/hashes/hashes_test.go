@@ -80,3 +80,46 @@ func TestLookupKnowsNothingOfZero(t *testing.T) {
 		t.Error("lookup found the wrong hash")
 	}
 }
+
+func TestSigner(t *testing.T) {
+	echo := func(data []byte) ([]byte, error) { return data, nil }
+	sha := ByID(crypto.SHA256)
+	s := NewSigner(sha, 32, echo)
+	if err := s.Update([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Finish([]byte("x"), []byte("bc"))
+	if err != nil || hex.EncodeToString(got[1:]) != abc[crypto.SHA256] || got[0] != 'x' {
+		t.Errorf("hashed: %x, %v", got, err)
+	}
+	if _, err := s.Finish(nil, nil); pkcs11.RVOf(err) != pkcs11.CKR_OPERATION_NOT_INITIALIZED {
+		t.Error("finished twice:", err)
+	}
+	plain := NewSigner(nil, 3, echo)
+	if err := plain.Update([]byte("a")); pkcs11.RVOf(err) != pkcs11.CKR_FUNCTION_NOT_SUPPORTED {
+		t.Error("parts without a hash:", err)
+	}
+	if got, err := plain.Finish(nil, []byte("abc")); err != nil || string(got) != "abc" {
+		t.Errorf("one part: %q, %v", got, err)
+	}
+	v := NewVerifier(sha, func(data, sig []byte) error {
+		if string(data) != string(sig) {
+			return pkcs11.CKR_SIGNATURE_INVALID
+		}
+		return nil
+	})
+	if err := v.Verify([]byte("abc"), sha.Sum([]byte("abc"))); err != nil {
+		t.Error(err)
+	}
+	if err := v.Verify(nil, nil); pkcs11.RVOf(err) != pkcs11.CKR_OPERATION_NOT_INITIALIZED {
+		t.Error("verified twice:", err)
+	}
+}
+
+func TestDeriveRefusesWildLengths(t *testing.T) {
+	for _, size := range []int{0, -1, maxDerived + 1, int(^uint(0) >> 1)} {
+		if _, err := All[0].DeriveX963([]byte("z"), nil, size); pkcs11.RVOf(err) != pkcs11.CKR_KEY_SIZE_RANGE {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}

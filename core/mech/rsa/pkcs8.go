@@ -21,8 +21,15 @@ func marshalPKCS8(k mech.Key) ([]byte, error) {
 	return der, nil
 }
 
+// The longest PrivateKeyInfo: nine values that make up 4.5 moduli, names and attributes. Longer input is refused before
+// anybody computes with its numbers.
+const maxPKCS8 = 16 << 10
+
 // parsePKCS8 takes a PrivateKeyInfo with rsaEncryption and an RSAPrivateKey (RFC 8017, A.1.2) of two primes.
 func parsePKCS8(der []byte) (pkcs11.Template, error) {
+	if len(der) > maxPKCS8 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a PrivateKeyInfo of %d bytes, expected at most %d", len(der), maxPKCS8)
+	}
 	var whole asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "no PrivateKeyInfo, or bytes after it")

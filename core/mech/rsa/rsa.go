@@ -50,11 +50,11 @@ func rows() []mech.Mechanism {
 			Wrap: wrapper(newPKCS1), Unwrap: unwrapper(newPKCS1),
 		},
 		{
-			Type: pkcs11.CKM_RSA_X_509, Min: minBits, Max: maxBits, OnePart: true,
+			Type: pkcs11.CKM_RSA_X_509, Min: minBits, Max: maxBits, OnePart: true, KeyLast: true,
 			Encrypt: encrypter(newRaw), Decrypt: decrypter(newRaw),
 			Sign: rawSign, Verify: rawVerify,
 			SignRecover: rawSignRecover, VerifyRecover: rawVerifyRecover,
-			Wrap: wrapper(newRaw), Unwrap: unwrapper(newRaw),
+			Wrap: wrapper(newRaw), Unwrap: unwrapper(newRaw), SecretOnly: true, KeyAtEnd: true,
 		},
 		{
 			Type: pkcs11.CKM_RSA_PKCS_OAEP, Min: minBits, Max: maxBits, OnePart: true,

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
-	"math"
 	"sync"
 	"testing"
 
@@ -223,58 +222,6 @@ func verify(t testing.TB, m *mech.Mechanism, k mech.Key, param any, in, sig []by
 		return err
 	}
 	return v.Verify(in, sig)
-}
-
-func TestPSSWithEveryHashMGFAndSalt(t *testing.T) {
-	private, public := testPair()
-	m := row(t, pkcs11.CKM_RSA_PKCS_PSS)
-	for _, h := range hashes.All {
-		for _, g := range mgfs() {
-			longest := testBits/8 - h.Size() - 2
-			for _, salt := range []int{0, h.Size(), longest} {
-				p := &pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: g.MGF, SaltLen: uint(salt)}
-				digest := h.Sum([]byte("data"))
-				sig, err := sign(t, m, private, p, digest)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := verify(t, m, public, p, digest, sig); err != nil {
-					t.Errorf("%v %v %d: %v", h, g, salt, err)
-				}
-				other := *p
-				other.SaltLen = p.SaltLen ^ 1
-				if int(other.SaltLen) <= longest {
-					wantRV(t, verify(t, m, public, &other, digest, sig), pkcs11.CKR_SIGNATURE_INVALID)
-				}
-				if g == h && h.ID.Available() {
-					pub, _ := publicOf(public)
-					err := rsa.VerifyPSS(pub.std, h.ID, digest, sig, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto})
-					if err != nil {
-						t.Errorf("%v: crypto/rsa says %v", h, err)
-					}
-				}
-			}
-			for _, salt := range []uint{uint(longest) + 1, 1 << 31, math.MaxInt, math.MaxUint - 66, math.MaxUint} {
-				_, err := m.Sign(private, &pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: g.MGF, SaltLen: salt})
-				wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
-			}
-		}
-	}
-}
-
-func TestPSSParameterMustNameTheMechanismsHash(t *testing.T) {
-	private, public := testPair()
-	m := row(t, pkcs11.CKM_SHA256_RSA_PKCS_PSS)
-	p := &pkcs11.PSSParams{HashAlg: pkcs11.CKM_SHA384, MGF: pkcs11.CKG_MGF1_SHA256, SaltLen: 32}
-	_, err := m.Sign(private, p)
-	wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
-	_, err = m.Verify(public, p)
-	wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
-	p = &pkcs11.PSSParams{HashAlg: pkcs11.CKM_SHA256, MGF: pkcs11.CKG_MGF1_SHA384, SaltLen: 3}
-	sig, err := sign(t, m, private, p, []byte("data"))
-	if err != nil || verify(t, m, public, p, []byte("data"), sig) != nil {
-		t.Error("another MGF hash was refused:", err)
-	}
 }
 
 func TestRawRSA(t *testing.T) {

@@ -51,6 +51,16 @@ func (s *Store) Commit(ctx context.Context, compares []store.Compare, ops []stor
 	return w.next, nil
 }
 
+// Alone waits until no other process, and no other caller of this Store, is between Alone and done; a killed process is
+// not. After some seconds it lets the caller through all the same, since somebody may have been stopped there: what
+// must never happen twice is for Commit's comparisons to see to.
+func (s *Store) Alone(ctx context.Context) (done func(), err error) {
+	if err := s.usable(ctx); err != nil {
+		return nil, err
+	}
+	return s.sync.wait(ctx, s.sync.gates)
+}
+
 // writer is one transaction.
 type writer struct {
 	tx *sql.Tx

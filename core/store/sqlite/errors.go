@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"syscall"
 
 	sqlite3driver "modernc.org/sqlite"
@@ -21,7 +23,12 @@ func wrap(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil { // an interrupted statement fails in several ways
 		return ctx.Err()
 	}
-	return fmt.Errorf("%w: %s: %w", sentinel(err), doing, err)
+	kind := sentinel(err)
+	var at *fs.PathError
+	if errors.As(err, &at) && strings.Contains(doing, at.Path) { // the file is named once
+		err = at.Err
+	}
+	return fmt.Errorf("%w: %s: %w", kind, doing, err)
 }
 
 func sentinel(err error) error {

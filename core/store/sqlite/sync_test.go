@@ -84,7 +84,7 @@ func TestWriterWaitsForItsTurnButNotForEver(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(start), patience)
 
 	release()
-	require.Eventually(t, func() bool { return len(s.sync.slot) == 0 }, patience, time.Millisecond, "the turn must be given back")
+	require.Eventually(t, func() bool { return len(s.sync.turns.slot) == 0 }, patience, time.Millisecond, "the turn must be given back")
 	start = time.Now()
 	put(t, s, "k", "with it")
 	require.Less(t, time.Since(start), patience)
@@ -98,7 +98,7 @@ func TestStoreClosesWhileWaitingForTheTurn(t *testing.T) {
 		_, err := s.Commit(ctx, nil, nil)
 		result <- err
 	}()
-	require.Eventually(t, func() bool { return len(s.sync.slot) == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.sync.turns.slot) == 1 }, patience, time.Millisecond)
 	require.NoError(t, s.Close())
 	release()
 	require.Error(t, <-result)

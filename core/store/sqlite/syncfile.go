@@ -19,18 +19,31 @@ const (
 
 	lockNext = 16 // held by who is next in line
 	lockTurn = 17 // held by who writes
+	lockGate = 18 // held by who was let through by Alone
 
 	// patience is how long a writer waits for its turn before it goes ahead without, because someone was stopped who
 	// holds it. SQLite's own locks then decide.
 	patience = 2 * time.Second
+
+	// gatePatience is the same for Alone.
+	gatePatience = 10 * time.Second
 )
 
 // syncFile is the file beside the database through which processes tell each other that something changed and whose
 // turn it is. Both only make things faster and fairer: whatever fails here is ignored, and the database itself decides.
 type syncFile struct {
-	f    *os.File // nil if there is none; not written if the store is read-only
-	page *page    // nil if it could not be mapped
-	slot chan struct{}
+	f     *os.File // nil if there is none; not written if the store is read-only
+	page  *page    // nil if it could not be mapped
+	turns line
+	gates line
+}
+
+// line orders the goroutines of this Store before a lock, which is the process's.
+type line struct {
+	slot     chan struct{}
+	patience time.Duration
+	take     func(how int) bool
+	give     func()
 }
 
 // page is a mapping. It is unmapped by the garbage collector, since Changed may run while Close does.
@@ -38,7 +51,11 @@ type page struct{ data []byte }
 
 // openSyncFile never fails: without the file the rest works, slower.
 func openSyncFile(database string, readOnly bool) *syncFile {
-	s := &syncFile{slot: make(chan struct{}, 1)}
+	s := &syncFile{}
+	s.turns = line{make(chan struct{}, 1), patience, s.queue, func() { s.lock(unix.F_SETLK, unix.F_UNLCK, lockTurn) }}
+	s.gates = line{make(chan struct{}, 1), gatePatience,
+		func(how int) bool { return s.lock(how, unix.F_WRLCK, lockGate) },
+		func() { s.lock(unix.F_SETLK, unix.F_UNLCK, lockGate) }}
 	flags := unix.O_NOFOLLOW
 	if readOnly {
 		flags |= os.O_RDONLY
@@ -121,28 +138,31 @@ func (s *syncFile) announce() {
 
 // turn waits until it is the caller's turn to write, at most patience, and returns what ends the turn. The only error
 // is the context's.
-func (s *syncFile) turn(ctx context.Context) (done func(), _ error) {
+func (s *syncFile) turn(ctx context.Context) (done func(), _ error) { return s.wait(ctx, s.turns) }
+
+// wait waits for a lock, at most the line's patience, and returns what gives it back. The only error is the context's.
+func (s *syncFile) wait(ctx context.Context, l line) (done func(), _ error) {
 	if s.f == nil {
 		return func() {}, nil
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(l.patience)
 	defer timer.Stop()
 	select {
-	case s.slot <- struct{}{}:
+	case l.slot <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timer.C:
 		return func() {}, nil
 	}
 	end := func() {
-		s.lock(unix.F_SETLK, unix.F_UNLCK, lockTurn)
-		<-s.slot
+		l.give()
+		<-l.slot
 	}
-	if s.queue(unix.F_SETLK) {
+	if l.take(unix.F_SETLK) {
 		return end, nil
 	}
 	got := make(chan struct{})
-	go func() { s.queue(unix.F_SETLKW); close(got) }()
+	go func() { l.take(unix.F_SETLKW); close(got) }()
 	abandon := func() { go func() { <-got; end() }() }
 	select {
 	case <-got:
