@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// wanted decodes the template of C_GetAttributeValue, of which only the types and the places for values matter.
+func (c *call) wanted(p, n uintptr) ([]attribute, []pkcs11.AttributeType) {
+	list, err := c.attributes(p, n)
+	c.fail(err)
+	types := make([]pkcs11.AttributeType, len(list))
+	for i, a := range list {
+		types[i] = a.typ
+	}
+	return list, types
+}
+
+// give writes the values that C_GetAttributeValue has found into the template at p. An attribute without an answer gets
+// CK_UNAVAILABLE_INFORMATION for its length and the others are still filled; the first trouble is the function's answer.
+// PKCS#11 v3.2, C_GetAttributeValue.
+func (c *call) give(p uintptr, list []attribute, values []hsm.Value) {
+	if c.err != nil {
+		return
+	}
+	if len(values) != len(list) {
+		panic(fmt.Sprintf("%d answers for %d attributes", len(values), len(list)))
+	}
+	for i, a := range list {
+		at := p + uintptr(i)*attributeSize
+		if err := values[i].Err; err != nil {
+			c.length(at, pkcs11.CK_UNAVAILABLE_INFORMATION)
+			c.fail(err)
+			continue
+		}
+		c.giveOne(at, a, values[i].Value)
+	}
+}
+
+// length writes ulValueLen of the CK_ATTRIBUTE at p.
+func (c *call) length(at uintptr, n uint) { c.fail(writeUlong(at+2*ulongSize, n)) }
+
+// giveOne writes one value under the size rule into the CK_ATTRIBUTE at at.
+func (c *call) giveOne(at uintptr, a attribute, value any) {
+	t, isTemplate := value.(pkcs11.Template)
+	var b []byte
+	n := len(t) * attributeSize
+	if !isTemplate {
+		b = encode(value)
+		n = len(b)
+		defer clear(b)
+	}
+	switch {
+	case a.value == 0:
+		c.length(at, uint(n))
+	case a.length < uintptr(n):
+		c.length(at, pkcs11.CK_UNAVAILABLE_INFORMATION)
+		c.fail(pkcs11.CKR_BUFFER_TOO_SMALL)
+	default:
+		if isTemplate {
+			c.giveTemplate(a.value, t)
+		} else if err := write(a.value, b); err != nil {
+			c.fail(err)
+		}
+		c.length(at, uint(n))
+	}
+}
+
+// giveTemplate writes a template into the array of CK_ATTRIBUTE at p, whose elements the caller has prepared: with NULL
+// for pValue to learn the lengths, or with places for the values.
+func (c *call) giveTemplate(p uintptr, t pkcs11.Template) {
+	places, err := c.attributes(p, uintptr(len(t)))
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	for i, a := range t {
+		at := p + uintptr(i)*attributeSize
+		c.fail(writeUlong(at, uint(a.Type)))
+		c.giveOne(at, places[i], a.Value)
+	}
+}
+
+// encode gives a value its C form. The result is a copy.
+func encode(value any) []byte {
+	switch v := value.(type) {
+	case bool:
+		if v {
+			return []byte{1}
+		}
+		return []byte{0}
+	case uint:
+		return appendUlong(nil, v)
+	case []byte:
+		return append([]byte(nil), v...)
+	case []pkcs11.MechanismType:
+		return encodeAll(v)
+	case []uint:
+		return encodeAll(v)
+	}
+	panic(fmt.Sprintf("no attribute has values of type %T", value))
+}
+
+func encodeAll[N ~uint](values []N) []byte {
+	b := make([]byte, 0, ulongSize*len(values))
+	for _, v := range values {
+		b = appendUlong(b, uint(v))
+	}
+	return b
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// call is one call of the application. It decodes the arguments, remembers the first one that is wrong, writes the
+// results, and wipes the copies: a PIN, a plaintext or a key does not outlive the call in the bridge.
+//
+// It is used by one goroutine, between enter and leave.
+type call struct {
+	function string // without C_
+	session  uint
+	err      error // the answer
+
+	output        pkcs11.Out
+	buffer, count uintptr // where output goes
+	hasOutput     bool
+
+	copies  [][]byte // the larger ones
+	used    int      // of scratch
+	scratch [1024]byte
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// enter begins a call; session is 0 for functions that have none.
+func enter(function string, session uintptr) *call {
+	// On this goroutine a fault is a panic: mem.go answers for it, leave for the rest.
+	debug.SetPanicOnFault(true)
+	c := calls.Get().(*call)
+	c.function, c.session = function, uint(session)
+	return c
+}
+
+// leave ends a call, whatever happened in it. It must be deferred itself.
+func (c *call) leave(rv *uintptr) {
+	if fault := recover(); fault != nil {
+		c.err = pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "panic: %v\n%s", fault, debug.Stack())
+		note(c.function, c.err)
+	}
+	*rv = uintptr(pkcs11.RVOf(c.err))
+	clear(c.scratch[:c.used])
+	for i := range c.copies {
+		clear(c.copies[i])
+		c.copies[i] = nil
+	}
+	c.function, c.session, c.err = "", 0, nil
+	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
+	c.copies, c.used = c.copies[:0], 0
+	calls.Put(c)
+}
+
+// fail remembers the first error.
+func (c *call) fail(err error) {
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// refuse remembers that an argument is bad.
+func (c *call) refuse(format string, args ...any) {
+	c.fail(pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, format, args...))
+}
+
+// decoded reports whether the call may go on. If not, it lets the machine know, so that the session's operation ends,
+// and a closed session or an uninitialised library is said before anything else.
+func (c *call) decoded() bool {
+	if c.err != nil {
+		c.err = library().Reject(c.function, c.session, c.err)
+		return false
+	}
+	return true
+}
+
+// room returns n bytes that leave wipes.
+func (c *call) room(n int) []byte {
+	if n <= len(c.scratch)-c.used {
+		b := c.scratch[c.used : c.used+n : c.used+n]
+		c.used += n
+		return b
+	}
+	b := make([]byte, n)
+	c.copies = append(c.copies, b)
+	return b
+}
+
+// take copies n bytes at p. It answers CKR_ARGUMENTS_BAD for a NULL pointer with a length and for wild ones.
+func (c *call) take(p, n uintptr) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	if p == 0 {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "NULL with a length of %d", n)
+	}
+	if n > maxLength {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
+	}
+	if n > 1<<20 {
+		// A wild length is found out before the memory for it is.
+		var last [1]byte
+		if err := read(last[:], p+n-1); err != nil {
+			return nil, err
+		}
+	}
+	b := c.room(int(n))
+	return b, read(b, p)
+}
+
+// in decodes an input. NULL without a length is nil; anything else is not.
+func (c *call) in(p, n uintptr) []byte {
+	b, err := c.take(p, n)
+	if err != nil {
+		c.fail(err)
+	}
+	if b == nil && p != 0 {
+		b = []byte{}
+	}
+	return b
+}
+
+// text decodes a string that ends with a zero byte.
+func (c *call) text(p uintptr) string {
+	const most = 256
+	var text []byte
+	for len(text) < most {
+		var b [1]byte
+		if err := read(b[:], p+uintptr(len(text))); err != nil {
+			c.fail(err)
+			return ""
+		}
+		if b[0] == 0 {
+			return string(text)
+		}
+		text = append(text, b[0])
+	}
+	c.refuse("a text without end")
+	return ""
+}
+
+// label decodes 32 bytes of text padded with blanks.
+func (c *call) label(p uintptr) string {
+	b := c.in(p, 32)
+	if p == 0 {
+		return ""
+	}
+	end := len(b)
+	for end > 0 && b[end-1] == ' ' {
+		end--
+	}
+	return string(b[:end])
+}
+
+// out decodes an output that follows the two-call convention.
+func (c *call) out(buffer, count uintptr) *pkcs11.Out {
+	capacity, err := readUlong(count)
+	if err != nil {
+		c.fail(err)
+	}
+	c.output.Query = buffer == 0
+	c.output.Capacity = int(min(capacity, maxLength))
+	c.buffer, c.count, c.hasOutput = buffer, count, true
+	return &c.output
+}
+
+// optionalOut is out for an output that is not wanted where count is NULL.
+func (c *call) optionalOut(buffer, count uintptr) *pkcs11.Out {
+	if count == 0 {
+		return nil
+	}
+	return c.out(buffer, count)
+}
+
+// target checks that there is a place for a result that must have one. A length query has no other result.
+func (c *call) target(p uintptr) {
+	if p == 0 && !c.output.Query {
+		c.refuse("no place for a result: NULL")
+	}
+}
+
+// targetOf is target for a key that some mechanisms give back inside their parameter: those whose parameter Go does not
+// decode yet.
+func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
+	if m == nil || m.Type.ParamKind() != pkcs11.ParamUnknown {
+		c.target(p)
+	}
+}
+
+// message decodes the parameter struct of a message function.
+// Deviation: none is known yet; the machine has no message functions.
+func (c *call) message(p, n uintptr) any {
+	c.in(p, n)
+	return nil
+}
+
+// fill makes room for n bytes that the machine writes.
+func (c *call) fill(p, n uintptr) []byte {
+	if p == 0 && n != 0 || n > maxLength {
+		c.refuse("%d bytes wanted at %#x", n, p)
+		return nil
+	}
+	return c.room(int(n))
+}
+
+// filled hands over what fill made room for.
+func (c *call) filled(p uintptr, b []byte) {
+	if c.err == nil {
+		c.fail(write(p, b))
+	}
+}
+
+// handles decodes the room for handles that C_FindObjects has, and answers how many to look for. Finding fewer than the
+// caller has room for is allowed as long as one is found.
+func (c *call) handles(p, room, count uintptr) int {
+	c.target(count)
+	if p == 0 && room != 0 {
+		c.refuse("no place for %d handles: NULL", room)
+	}
+	return int(min(room, 1<<16))
+}
+
+// found hands over handles.
+func (c *call) found(p, count uintptr, found []uint) {
+	if c.err != nil {
+		return
+	}
+	c.fail(write(p, encodeAll(found)))
+	number(c, count, uint(len(found)))
+}
+
+// finish takes the machine's answer and hands over the output.
+func (c *call) finish(err error) {
+	c.err = err
+	if !c.hasOutput {
+		return
+	}
+	// The length is said on success and to who has too little room, and to nobody else.
+	if err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL {
+		c.fail(writeUlong(c.count, uint(c.output.Length)))
+	}
+	if err == nil && !c.output.Query {
+		if len(c.output.Bytes) > c.output.Capacity {
+			panic(fmt.Sprintf("%d bytes for a buffer of %d", len(c.output.Bytes), c.output.Capacity))
+		}
+		c.fail(write(c.buffer, c.output.Bytes))
+	}
+	clear(c.output.Bytes)
+}
+
+// number writes a handle or another number after a call that succeeded. NULL is a place that was optional.
+func number[N ~uint](c *call, p uintptr, v N) {
+	if c.err == nil && p != 0 && !c.output.Query {
+		c.fail(writeUlong(p, uint(v)))
+	}
+}
+
+// list writes a list under the two-call convention; count is how many elements there is room for.
+func list[N ~uint](c *call, p, count uintptr, values []N) {
+	if c.err != nil {
+		return
+	}
+	capacity, err := readUlong(count)
+	c.fail(err)
+	c.fail(writeUlong(count, uint(len(values))))
+	switch {
+	case p == 0:
+	case capacity < uint(len(values)):
+		c.fail(pkcs11.CKR_BUFFER_TOO_SMALL)
+	default:
+		c.fail(write(p, encodeAll(values)))
+	}
+}

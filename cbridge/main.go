@@ -1,0 +1,57 @@
+// Command cbridge is libcoffer_pkcs11.so: the PKCS #11 functions of the C interface over core/cryptoki.
+//
+// The exported functions are C (interface.c, zexports.c). They know what to do in a forked child, where Go is dead
+// (fork.c, image.c), and else call the Go functions of zentry.go, which decode the arguments (call.go, template.go,
+// param.go; mem.go alone touches memory that is not Go's), ask the machine and write the results.
+//
+// Everything here may be called from many threads at once. The Go runtime starts when the library is loaded, and takes
+// the signals SIGSEGV, SIGBUS, SIGFPE, SIGPIPE and SIGURG, with SA_ONSTACK; what does not come from Go code it hands on to
+// the handlers that it found. The library cannot be unloaded. It never writes to standard output or standard error.
+package main
+
+/*
+#cgo CFLAGS: -std=gnu11 -Wall -I${SRCDIR}/../include
+#cgo LDFLAGS: -ldl -pthread
+*/
+import "C"
+
+import (
+	"sync"
+
+	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// library is the one instance, made at the first call.
+var library = sync.OnceValue(func() *cryptoki.Library {
+	return cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note})
+})
+
+// coffer_go_C_Initialize decodes CK_C_INITIALIZE_ARGS: four callbacks, the flags and pReserved.
+//
+//export coffer_go_C_Initialize
+func coffer_go_C_Initialize(pInitArgs uintptr) (rv uintptr) {
+	c := enter("Initialize", 0)
+	defer c.leave(&rv)
+	var args *cryptoki.InitArgs
+	if pInitArgs != 0 {
+		var b [6 * ulongSize]byte
+		c.fail(read(b[:], pInitArgs))
+		args = &cryptoki.InitArgs{
+			Flags:    pkcs11.Flags(ulongAt(b[4*ulongSize:])),
+			Reserved: ulongAt(b[5*ulongSize:]) != 0,
+		}
+		for i := range 4 {
+			if ulongAt(b[i*ulongSize:]) != 0 {
+				args.Callbacks++
+			}
+		}
+	}
+	if c.decoded() {
+		c.finish(library().Initialize(args))
+	}
+	return
+}
+
+// main is never called: a C shared library has no beginning of its own.
+func main() {}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/binary"
+	"runtime"
+	"unsafe"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// This file is the only one that touches the application's memory. Pointers of the application are uintptr everywhere:
+// Go must not take a wild one for a pointer of its own. What is read is copied before anyone looks at it, for another
+// thread of the application may be changing it.
+
+// maxLength is the most bytes that one argument may have. A length above it is a mistake, such as a -1 that became a
+// CK_ULONG.
+const maxLength = 1<<31 - 1
+
+// ulongSize is sizeof(CK_ULONG), which is sizeof(void *) too: LP64.
+const ulongSize = 8
+
+// lowest is the lowest address that can be anybody's memory.
+const lowest = 4096
+
+// memory views n bytes at p.
+func memory(p uintptr, n int) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&p)), n)
+}
+
+// valid reports whether n bytes at p could be memory at all.
+func valid(p uintptr, n int) bool {
+	return p >= lowest && n >= 0 && n <= maxLength && p+uintptr(n) >= p
+}
+
+// badPointer is the answer for memory that is not there.
+func badPointer(p uintptr, n int) error {
+	return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%d bytes at %#x are not the caller's memory", n, p)
+}
+
+// caught turns the fault of touching a wild pointer into an error. It works because enter has set SetPanicOnFault.
+func caught(err *error, p uintptr, n int) {
+	if fault := recover(); fault != nil {
+		if _, ok := fault.(runtime.Error); !ok {
+			panic(fault)
+		}
+		*err = badPointer(p, n)
+	}
+}
+
+// read copies len(to) bytes from p.
+func read(to []byte, p uintptr) (err error) {
+	if len(to) == 0 {
+		return nil
+	}
+	if !valid(p, len(to)) {
+		return badPointer(p, len(to))
+	}
+	defer caught(&err, p, len(to))
+	copy(to, memory(p, len(to)))
+	return nil
+}
+
+// write copies from to p.
+func write(p uintptr, from []byte) (err error) {
+	if len(from) == 0 {
+		return nil
+	}
+	if !valid(p, len(from)) {
+		return badPointer(p, len(from))
+	}
+	defer caught(&err, p, len(from))
+	copy(memory(p, len(from)), from)
+	return nil
+}
+
+// readUlong reads a CK_ULONG or a pointer.
+func readUlong(p uintptr) (uint, error) {
+	var b [ulongSize]byte
+	err := read(b[:], p)
+	return ulongAt(b[:]), err
+}
+
+// writeUlong writes a CK_ULONG.
+func writeUlong(p uintptr, v uint) error {
+	var b [ulongSize]byte
+	binary.NativeEndian.PutUint64(b[:], uint64(v))
+	return write(p, b[:])
+}
+
+// ulongAt decodes the CK_ULONG at the beginning of b.
+func ulongAt(b []byte) uint { return uint(binary.NativeEndian.Uint64(b)) }
+
+// appendUlong encodes a CK_ULONG.
+func appendUlong(b []byte, v uint) []byte { return binary.NativeEndian.AppendUint64(b, uint64(v)) }

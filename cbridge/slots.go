@@ -1,0 +1,59 @@
+package main
+
+/*
+#define _GNU_SOURCE
+#include <stdlib.h>
+
+// coffer_env reads the variables of names below as they are now: Go's own copy of the environment is from the time when
+// the library was loaded. In a program that runs with more rights than its caller, glibc answers that none is set.
+static const char *coffer_env(int which)
+{
+	static const char *const names[] = {"COFFER_CONF", "COFFER_LOG", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HOME"};
+	return secure_getenv(names[which]);
+}
+*/
+import "C"
+
+import (
+	"slices"
+
+	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/core/embedded"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// environment are the variables that the library reads, in the order of coffer_env.
+var environment = []string{"COFFER_CONF", "COFFER_LOG", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HOME"}
+
+func getenv(name string) string {
+	i := slices.Index(environment, name)
+	if i < 0 {
+		return ""
+	}
+	value := C.coffer_env(C.int(i))
+	if value == nil {
+		return ""
+	}
+	return C.GoString(value)
+}
+
+// slots lists what the application is to see; it is asked at each C_Initialize.
+func slots() ([]cryptoki.Slot, error) {
+	conf, err := config.FromEnvironment(getenv)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%w", err)
+	}
+	list := make([]cryptoki.Slot, len(conf.Slots))
+	for i, s := range conf.Slots {
+		list[i] = cryptoki.Slot{
+			ID:          s.ID,
+			Description: s.Description,
+			Open: func() (hsm.HSM, error) {
+				return embedded.OpenLogged(s, func(err error) { note("token "+s.Path, err) })
+			},
+		}
+	}
+	return list, nil
+}

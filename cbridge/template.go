@@ -1,0 +1,130 @@
+package main
+
+import (
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+const (
+	attributeSize = 3 * ulongSize // CK_ATTRIBUTE: type, pValue, ulValueLen
+	maxAttributes = 1024          // the standard has fewer than 200
+	maxDepth      = 2             // a wrap template inside a template, and nothing inside that
+)
+
+// attribute is CK_ATTRIBUTE.
+type attribute struct {
+	typ    pkcs11.AttributeType
+	value  uintptr
+	length uintptr
+}
+
+// attributes copies an array of CK_ATTRIBUTE.
+func (c *call) attributes(p, n uintptr) ([]attribute, error) {
+	if n > maxAttributes {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%d attributes", n)
+	}
+	b, err := c.take(p, n*attributeSize)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]attribute, n)
+	for i := range list {
+		at := b[i*attributeSize:]
+		list[i] = attribute{
+			typ:    pkcs11.AttributeType(ulongAt(at)).Normalize(),
+			value:  uintptr(ulongAt(at[ulongSize:])),
+			length: uintptr(ulongAt(at[2*ulongSize:])),
+		}
+	}
+	return list, nil
+}
+
+// template decodes a template argument. An attribute that nobody knows is an error here, for its value has no type.
+func (c *call) template(p, n uintptr) pkcs11.Template {
+	list, err := c.attributes(p, n)
+	if err == nil {
+		var t pkcs11.Template
+		if t, err = c.values(list, 1); err == nil {
+			return t
+		}
+	}
+	c.fail(err)
+	return nil
+}
+
+// values decodes the values of a list of attributes.
+func (c *call) values(list []attribute, depth int) (pkcs11.Template, error) {
+	t := make(pkcs11.Template, len(list))
+	for i, a := range list {
+		v, err := c.value(a, depth)
+		if err != nil {
+			return nil, err
+		}
+		t[i] = pkcs11.Attribute{Type: a.typ, Value: v}
+	}
+	return t, nil
+}
+
+// value decodes one value by the attribute's kind.
+func (c *call) value(a attribute, depth int) (any, error) {
+	kind, known := a.typ.Kind()
+	if !known {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, "unknown attribute %#x", uint(a.typ))
+	}
+	if kind == pkcs11.KindTemplate {
+		return c.nested(a, depth)
+	}
+	b, err := c.take(a.value, a.length)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", a.typ, err)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	fits := true
+	switch kind {
+	case pkcs11.KindBool:
+		if fits = len(b) == 1; fits {
+			return b[0] != 0, nil
+		}
+	case pkcs11.KindUlong:
+		if fits = len(b) == ulongSize; fits {
+			return ulongAt(b), nil
+		}
+	case pkcs11.KindDate:
+		fits = len(b) == 0 || len(b) == 8
+	case pkcs11.KindMechanisms:
+		if fits = len(b)%ulongSize == 0; fits {
+			return ulongs[pkcs11.MechanismType](b), nil
+		}
+	case pkcs11.KindUlongs:
+		if fits = len(b)%ulongSize == 0; fits {
+			return ulongs[uint](b), nil
+		}
+	}
+	if !fits {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %d bytes", a.typ, len(b))
+	}
+	return b, nil
+}
+
+// nested decodes a template that is the value of an attribute.
+func (c *call) nested(a attribute, depth int) (any, error) {
+	if a.length%attributeSize != 0 || depth >= maxDepth {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %d bytes at depth %d", a.typ, a.length, depth)
+	}
+	list, err := c.attributes(a.value, a.length/attributeSize)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", a.typ, err)
+	}
+	t, err := c.values(list, depth+1)
+	return t, err
+}
+
+// ulongs decodes an array of CK_ULONG.
+func ulongs[N ~uint](b []byte) []N {
+	list := make([]N, len(b)/ulongSize)
+	for i := range list {
+		list[i] = N(ulongAt(b[i*ulongSize:]))
+	}
+	return list
+}
