@@ -1,0 +1,18 @@
+// Command coffer is the command line of Coffer: it makes tokens, sets PINs, makes and moves keys, uses them, and tells
+// what is wrong with a set-up. It speaks to tokens as the library does, without PKCS #11 sessions in between.
+//
+// One file holds one command or one group; app.go has the list, exit.go what the program answers, errors.go the
+// sentences for what can go wrong. A run is a value (app); nothing is global.
+package main
+
+import (
+	"os"
+
+	"github.com/coffer-hsm/coffer/core/embedded"
+)
+
+func main() {
+	a := newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	a.open = embedded.Open
+	os.Exit(a.run(os.Args[1:]))
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is built: -ldflags "-X main.version=1.2.3".
+var version string
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Show the version",
+		Example: "  coffer version\n  coffer version --output json",
+		Args:    arguments(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			v := struct {
+				Version  string `json:"version"`
+				Revision string `json:"revision,omitempty"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+				PKCS11   string `json:"pkcs11"`
+			}{version, "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
+			if v.Version == "" {
+				v.Version = "devel"
+			}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						v.Revision = s.Value
+					}
+				}
+			}
+			return a.emit(v, func(w io.Writer) {
+				fmt.Fprintf(w, "coffer %s (PKCS #11 %s, %s, %s)\n", v.Version, v.PKCS11, v.Go, v.Platform)
+			})
+		},
+	}
+}
