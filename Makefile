@@ -1,0 +1,63 @@
+# Coffer. `make help` lists the targets; each CI job is one of them.
+MODULE := build/libcoffer_pkcs11.so
+GO     ?= go
+export CGO_ENABLED = 1
+
+# The library exports the C_ functions and nothing else; the linker script is named by its full path because the linker
+# runs elsewhere.
+EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
+
+.PHONY: all help deps demo test check unit race capi interop cli bench fuzz generate clean FORCE
+.DEFAULT_GOAL := all
+
+all: $(MODULE) build/coffer ## build the library and the command line into build/
+
+$(MODULE): FORCE
+	$(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o $@ ./cbridge
+	@rm -f build/libcoffer_pkcs11.h
+
+build/coffer: FORCE
+	$(GO) build -trimpath -o $@ ./cmd/coffer
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+deps: ## install the Debian packages that demo and tests use
+	@sh demo/deps.sh
+
+demo: deps all ## serve TLS from nginx with a key that lives in Coffer, and fetch a page
+	@sh demo/demo.sh
+
+test: deps all check unit race ## everything that CI runs
+
+check: ## vet, formatting, and that generated files are current
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) run ./pkcs11/spec/gen -check
+	$(GO) run ./cbridge/gen -check
+	$(GO) run ./docs/gen -check
+
+unit: all ## all tests, on the built library where they need it
+	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer $(GO) test -timeout 20m ./...
+
+race: ## the Go tests under the race detector
+	$(GO) test -race -timeout 20m ./core/... ./pkcs11/...
+
+interop: deps all ## real clients against the built library
+	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer $(GO) test -v -count=1 -timeout 20m ./tests/interop/...
+
+capi: deps all ## C programs against the built library; FORKS=500 is the number of forks
+	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/capi/...
+
+bench: deps all ## this library beside SoftHSM2, on this machine
+	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so
+
+generate: ## write the generated files anew from pkcs11/spec
+	$(GO) generate ./...
+	$(GO) run ./cbridge/gen
+	$(GO) run ./docs/gen
+
+clean: ## remove what was built
+	rm -rf build .demo
+
+FORCE:

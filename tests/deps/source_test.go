@@ -1,0 +1,73 @@
+package deps
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func importsUnsafe(t *testing.T, file string) bool {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range f.Imports {
+		if i.Path.Value == `"unsafe"` {
+			return true
+		}
+	}
+	return false
+}
+
+// TestLibraryHasNoInit: what the library links does nothing when it is loaded.
+func TestLibraryHasNoInit(t *testing.T) {
+	files := 0
+	for _, root := range []string{"../../pkcs11", "../../core", "../../cbridge"} {
+		err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
+				return err
+			}
+			files++
+			b, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(b), "\nfunc init()") {
+				t.Errorf("%s has an init function", p)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 30 {
+		t.Errorf("only %d files were looked at", files)
+	}
+}
+
+// TestDependenciesHaveReasons: every direct requirement in go.mod is explained in docs/dependencies.md.
+func TestDependenciesHaveReasons(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "-m", "-f", "{{if and (not .Main) (not .Indirect)}}{{.Path}}{{end}}", "all").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := strings.Fields(string(out))
+	if len(direct) < 5 {
+		t.Fatalf("only %d direct requirements found", len(direct))
+	}
+	for _, m := range direct {
+		if !strings.Contains(string(doc), "`"+m+"`") {
+			t.Errorf("%s has no reason in docs/dependencies.md", m)
+		}
+	}
+}
