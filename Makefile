@@ -10,7 +10,7 @@ EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 .PHONY: all help deps demo test check unit race capi interop cli bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
-all: $(MODULE) build/coffer ## build the library and the command line into build/
+all: $(MODULE) build/coffer build/coffer-bench ## build the library and the commands into build/
 
 $(MODULE): FORCE
 	$(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o $@ ./cbridge
@@ -18,6 +18,9 @@ $(MODULE): FORCE
 
 build/coffer: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/coffer
+
+build/coffer-bench: FORCE
+	@sh cmd/coffer-bench/build.sh $@
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile

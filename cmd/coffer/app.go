@@ -46,6 +46,7 @@ func (a *app) commands() []*cobra.Command {
 		a.decryptCommand(),
 		a.mechanismsCommand(),
 		a.doctorCommand(),
+		a.benchCommand(),
 		a.versionCommand(),
 	}
 }

@@ -24,7 +24,6 @@ type Mechanism struct {
 	Min, Max uint             // key sizes, in the unit that the standard's mechanism table names
 	Flags    pkcs11.Flags     // what cannot be computed from the row: the CKF_EC_ flags
 	OnePart  bool             // the standard knows no multi-part form
-	KeyLast  bool             // what Unwrap returns may have zeros before a secret key, not after it
 	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
 
 	Digest  func(param any) (hash.Hash, error)

@@ -50,7 +50,7 @@ func rows() []mech.Mechanism {
 			Wrap: wrapper(newPKCS1), Unwrap: unwrapper(newPKCS1),
 		},
 		{
-			Type: pkcs11.CKM_RSA_X_509, Min: minBits, Max: maxBits, OnePart: true, KeyLast: true,
+			Type: pkcs11.CKM_RSA_X_509, Min: minBits, Max: maxBits, OnePart: true,
 			Encrypt: encrypter(newRaw), Decrypt: decrypter(newRaw),
 			Sign: rawSign, Verify: rawVerify,
 			SignRecover: rawSignRecover, VerifyRecover: rawVerifyRecover,
