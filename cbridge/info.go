@@ -42,7 +42,7 @@ func (c *call) info(p uintptr, value any) {
 	if c.err != nil {
 		return
 	}
-	r := make(record, 0, 256)
+	r := record(c.room(256)[:0])
 	switch v := value.(type) {
 	case pkcs11.Info:
 		r.version(v.CryptokiVersion)

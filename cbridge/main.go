@@ -9,9 +9,11 @@
 // the handlers that it found. The library cannot be unloaded. It never writes to standard output or standard error.
 package main
 
+//go:generate go run ./gen -dir .
+
 /*
 #cgo CFLAGS: -std=gnu11 -Wall -I${SRCDIR}/../include
-#cgo LDFLAGS: -ldl -pthread
+#cgo LDFLAGS: -ldl -pthread -Wl,-z,relro,-z,now
 */
 import "C"
 
