@@ -15,7 +15,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "Installing$missing"
 export DEBIAN_FRONTEND=noninteractive
-# policy-rc.d is Debian's own switch: a package that is only a test peer starts no service.
+# RUNLEVEL=1 keeps Debian from starting a service for a package that is only a test peer.
 log=$(mktemp)
 if ! { ${sudo:-} apt-get update && ${sudo:-} env RUNLEVEL=1 apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
 	tail -n 20 "$log" >&2
