@@ -55,6 +55,11 @@ capi: deps all ## C programs against the built library; FORKS=500 is the number 
 bench: deps all ## this library beside SoftHSM2, on this machine
 	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so
 
+FUZZTIME ?= 30s
+fuzz: ## run every fuzz target for FUZZTIME
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; done; done
+
 generate: ## write the generated files anew from pkcs11/spec
 	$(GO) generate ./...
 	$(GO) run ./cbridge/gen

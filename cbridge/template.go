@@ -91,7 +91,7 @@ func (c *call) value(a attribute, depth int) (any, error) {
 			return ulongAt(b), nil
 		}
 	case pkcs11.KindDate:
-		fits = len(b) == 0 || len(b) == 8
+		return b, pkcs11.CheckValue(a.typ, b)
 	case pkcs11.KindMechanisms:
 		if fits = len(b)%ulongSize == 0; fits {
 			return ulongs[pkcs11.MechanismType](b), nil

@@ -16,6 +16,7 @@ import (
 //	KindDate        []byte, eight ASCII digits YYYYMMDD, or empty
 //	KindMechanisms  []MechanismType
 //	KindTemplate    Template
+//	KindUlongs      []uint
 //
 // A nil Value in a request for values means "tell me".
 type Attribute struct {
@@ -31,8 +32,8 @@ type integer interface {
 	~uint | ~int
 }
 
-// Attr returns an attribute whose value is a bool, a byte slice, a mechanism list or a template.
-func Attr[V bool | []byte | []MechanismType | Template](t AttributeType, v V) Attribute {
+// Attr returns an attribute whose value is a bool, a byte slice, a list or a template.
+func Attr[V bool | []byte | []MechanismType | []uint | Template](t AttributeType, v V) Attribute {
 	return Attribute{t, v}
 }
 
@@ -109,6 +110,8 @@ func CloneValue(v any) any {
 		return append([]byte{}, v...)
 	case []MechanismType:
 		return append([]MechanismType{}, v...)
+	case []uint:
+		return append([]uint{}, v...)
 	case Template:
 		return v.Clone()
 	}
@@ -133,6 +136,9 @@ func EqualValue(a, b any) bool {
 		slices.Sort(a)
 		slices.Sort(b)
 		return slices.Equal(a, b)
+	case []uint:
+		b, ok := b.([]uint)
+		return ok && slices.Equal(a, b)
 	case Template:
 		b, ok := b.(Template)
 		if !ok || len(a) != len(b) {
@@ -164,6 +170,8 @@ func CheckValue(t AttributeType, v any) error {
 		_, ok = v.(uint)
 	case KindMechanisms:
 		_, ok = v.([]MechanismType)
+	case KindUlongs:
+		_, ok = v.([]uint)
 	case KindTemplate:
 		_, ok = v.(Template)
 	case KindDate:
