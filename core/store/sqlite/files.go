@@ -78,6 +78,12 @@ func writable(path string) bool {
 		unix.Faccessat(unix.AT_FDCWD, filepath.Dir(path), unix.W_OK|unix.X_OK, unix.AT_EACCESS) == nil
 }
 
+// readable says why the file may not be read; SQLite would only say that it cannot be opened.
+func readable(path string) error {
+	err := unix.Faccessat(unix.AT_FDCWD, path, unix.R_OK, unix.AT_EACCESS)
+	return wrap(context.Background(), "reading "+path, err)
+}
+
 // present reports whether the file has content.
 func present(path string) bool {
 	info, err := os.Stat(path)

@@ -74,7 +74,10 @@ func Open(path string, o Options) (*Store, error) {
 }
 
 func (s *Store) connect(o Options) error {
-	var err error
+	err := readable(s.path)
+	if err != nil {
+		return err
+	}
 	if s.readOnly {
 		err = s.connectReadOnly()
 	} else {
