@@ -7,7 +7,7 @@ export CGO_ENABLED = 1
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all help deps demo test check unit race capi interop cli bench fuzz generate clean FORCE
+.PHONY: all help deps demo test check unit race conformance capi interop bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
 all: $(MODULE) build/coffer build/coffer-bench ## build the library and the commands into build/
@@ -43,8 +43,11 @@ check: ## vet, formatting, and that generated files are current
 unit: all ## all tests, on the built library where they need it
 	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer COFFER_BENCH=$(CURDIR)/build/coffer-bench $(GO) test -timeout 20m ./...
 
-race: ## the Go tests under the race detector
-	$(GO) test -race -timeout 20m ./core/... ./pkcs11/...
+race: all ## the Go tests under the race detector
+	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -race -timeout 20m ./core/... ./pkcs11/... ./tests/conformance
+
+conformance: all ## one suite over every stack; prints what was executed
+	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/conformance | grep -v '^ *=== \|^ *--- PASS'
 
 interop: deps all ## real clients against the built library
 	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer $(GO) test -v -count=1 -timeout 20m ./tests/interop/...

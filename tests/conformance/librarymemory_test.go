@@ -1,0 +1,156 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/miekg/pkcs11"
+
+	ck "github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// What goes to the library in C's layout. The client copies a parameter or a value as it is; the memory that pointers
+// inside it name is Go's, pinned until free.
+
+const ulong = 8 // CK_ULONG and pointers on 64-bit Unix
+
+// cStruct builds a C struct of CK_ULONGs and pointers.
+type cStruct struct {
+	b   []byte
+	pin *runtime.Pinner
+}
+
+func (s *cStruct) ulong(n uint) *cStruct {
+	s.b = binary.NativeEndian.AppendUint64(s.b, uint64(n))
+	return s
+}
+
+// pointer appends the address of b; NULL if it is empty.
+func (s *cStruct) pointer(b []byte) *cStruct {
+	if len(b) == 0 {
+		return s.ulong(0)
+	}
+	s.pin.Pin(&b[0])
+	return s.ulong(uint(uintptr(unsafe.Pointer(&b[0]))))
+}
+
+func (s *cStruct) array(b []byte) *cStruct {
+	s.b = append(s.b, b...)
+	return s
+}
+
+// rawParameter is a parameter that the typed ones cannot express.
+type rawParameter func(s *cStruct) *cStruct
+
+// cMechanism encodes a mechanism.
+func cMechanism(m *mech) (list []*pkcs11.Mechanism, free func()) {
+	pin := new(runtime.Pinner)
+	var x any
+	if s := cParameter(m.Params, &cStruct{pin: pin}); s != nil {
+		x = s.b
+	}
+	return []*pkcs11.Mechanism{pkcs11.NewMechanism(uint(m.Type), x)}, pin.Unpin
+}
+
+func cParameter(params any, s *cStruct) *cStruct {
+	switch p := params.(type) {
+	case nil:
+		return nil
+	case ck.IV:
+		return s.array(p)
+	case ck.MACGeneralParams:
+		return s.ulong(uint(p))
+	case *ck.GCMParams:
+		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVBits).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.TagBits)
+	case *ck.CTRParams:
+		return s.ulong(p.CounterBits).array(p.CB[:])
+	case *ck.OAEPParams:
+		return s.ulong(uint(p.HashAlg)).ulong(uint(p.MGF)).ulong(uint(p.Source)).pointer(p.SourceData).ulong(uint(len(p.SourceData)))
+	case *ck.PSSParams:
+		return s.ulong(uint(p.HashAlg)).ulong(uint(p.MGF)).ulong(p.SaltLen)
+	case *ck.ECDH1DeriveParams:
+		return s.ulong(uint(p.KDF)).ulong(uint(len(p.SharedData))).pointer(p.SharedData).
+			ulong(uint(len(p.PublicData))).pointer(p.PublicData)
+	case *ck.RSAAESKeyWrapParams:
+		return s.ulong(p.AESKeyBits).pointer(cParameter(p.OAEP, &cStruct{pin: s.pin}).b)
+	case *ck.EdDSAParams:
+		var flag uint
+		if p.PhFlag {
+			flag = 1
+		}
+		return s.ulong(flag).ulong(uint(len(p.ContextData))).pointer(p.ContextData)
+	case *ck.KeyDerivationString:
+		return s.pointer(p.Data).ulong(uint(len(p.Data)))
+	case *ck.AESCBCEncryptDataParams:
+		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
+	case rawParameter:
+		return p(s)
+	}
+	panic(fmt.Sprintf("no C form for a parameter of type %T", params))
+}
+
+// cTemplate encodes a template.
+func cTemplate(t T) (list []*pkcs11.Attribute, free func()) {
+	pin := new(runtime.Pinner)
+	list = make([]*pkcs11.Attribute, len(t))
+	for i, a := range t {
+		list[i] = &pkcs11.Attribute{Type: uint(a.Type), Value: cValue(a.Value, pin)}
+	}
+	return list, pin.Unpin
+}
+
+func cValue(value any, pin *runtime.Pinner) []byte {
+	s := &cStruct{pin: pin}
+	switch v := value.(type) {
+	case bool:
+		if v {
+			return []byte{1}
+		}
+		return []byte{0}
+	case uint:
+		return s.ulong(v).b
+	case []byte:
+		return v
+	case []ck.MechanismType:
+		for _, m := range v {
+			s.ulong(uint(m))
+		}
+		return s.b
+	case T:
+		for _, a := range v {
+			b := cValue(a.Value, pin)
+			s.ulong(uint(a.Type)).pointer(b).ulong(uint(len(b)))
+		}
+		return s.b
+	}
+	panic(fmt.Sprintf("no C form for a value of type %T", value))
+}
+
+// goValue decodes a value. Of a template the client gives no more than where its values would have to be: it is not
+// decoded.
+func goValue(t ck.AttributeType, b []byte) any {
+	kind, _ := t.Normalize().Kind()
+	switch kind {
+	case ck.KindBool:
+		return len(b) == 1 && b[0] != 0
+	case ck.KindUlong:
+		if len(b) != ulong {
+			return b
+		}
+		return uint(binary.NativeEndian.Uint64(b))
+	case ck.KindMechanisms:
+		list := make([]ck.MechanismType, len(b)/ulong)
+		for i := range list {
+			list[i] = ck.MechanismType(binary.NativeEndian.Uint64(b[i*ulong:]))
+		}
+		return list
+	case ck.KindTemplate:
+		return T(nil)
+	}
+	if b == nil {
+		b = []byte{}
+	}
+	return b
+}

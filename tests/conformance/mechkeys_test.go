@@ -1,0 +1,226 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// generate makes keys of every size, and looks at what the token says of them.
+func (b *battery) generate(t *testing.T) {
+	if b.row.Generate == nil && b.row.GeneratePair == nil {
+		return
+	}
+	kt := b.row.KeyTypes[0]
+	from, known := materialOf(kt)
+	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	sizes := from.sizes
+	if sizes == nil {
+		b.generated(t, b.keys.of(t, kt).priv, readable)
+		b.generated(t, b.keys.of(t, kt).pub, nil)
+	}
+	for _, size := range sizes {
+		protected := with(yes(pkcs11.CKA_SENSITIVE), no(pkcs11.CKA_EXTRACTABLE))
+		if b.row.Generate != nil {
+			o, err := b.GenerateKey(b.h, b.mech(), with(size, protected))
+			require.NoError(t, err)
+			b.generated(t, o, protected)
+			b.has(t, b.h, o, with(size, kind(pkcs11.CKO_SECRET_KEY, kt)))
+			one, other := b.fresh(t, size), b.fresh(t, size)
+			if len(one) > 8 {
+				require.NotEqual(t, one, other, "two keys")
+			}
+			continue
+		}
+		pub, priv, err := b.GenerateKeyPair(b.h, b.mech(), size, protected)
+		require.NoError(t, err)
+		b.generated(t, pub, nil)
+		b.generated(t, priv, protected)
+		b.has(t, b.h, pub, with(size, kind(pkcs11.CKO_PUBLIC_KEY, kt)))
+		b.has(t, b.h, priv, with(size, kind(pkcs11.CKO_PRIVATE_KEY, kt)))
+	}
+	wrong := &mech{Type: b.row.Type, Params: stranger}
+	template := with(from.private, from.public)
+	if b.row.Generate != nil {
+		_, err := b.GenerateKey(b.h, wrong, template)
+		rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
+		_, err = b.GenerateKey(b.h, b.mech(), with(template, num(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DES3)))
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err, "another key type")
+		_, _, err = b.GenerateKeyPair(b.h, b.mech(), template, nil)
+		rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
+		return
+	}
+	_, _, err := b.GenerateKeyPair(b.h, wrong, template, nil)
+	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
+	_, _, err = b.GenerateKeyPair(b.h, b.mech(), nil, nil)
+	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
+	_, err = b.GenerateKey(b.h, b.mech(), template)
+	rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
+}
+
+// fresh is the value of a new key.
+func (b *battery) fresh(t *testing.T, size T) []byte {
+	t.Helper()
+	o, err := b.GenerateKey(b.h, b.mech(), with(size, readable))
+	require.NoError(t, err)
+	value, _ := b.value(t, b.h, o, pkcs11.CKA_VALUE).([]byte)
+	return value
+}
+
+// generated looks at the history that the token tells of a key; protection is nil for a public key.
+func (b *battery) generated(t *testing.T, o handle, protection T) {
+	t.Helper()
+	b.has(t, b.h, o, with(yes(pkcs11.CKA_LOCAL), num(pkcs11.CKA_KEY_GEN_MECHANISM, b.row.Type)))
+	if protection == nil {
+		return
+	}
+	sensitive, _ := protection.Bool(pkcs11.CKA_SENSITIVE)
+	extractable, _ := protection.Bool(pkcs11.CKA_EXTRACTABLE)
+	b.has(t, b.h, o, with(protection, T{
+		pkcs11.Attr(pkcs11.CKA_ALWAYS_SENSITIVE, sensitive), pkcs11.Attr(pkcs11.CKA_NEVER_EXTRACTABLE, !extractable),
+	}))
+}
+
+// wrap moves a key of each kind out and in again.
+func (b *battery) wrap(t *testing.T) {
+	if b.row.Wrap == nil {
+		return
+	}
+	for _, kt := range b.r.targets {
+		target := b.keys.of(t, kt)
+		wrapped := b.sized(t, func(o *out) error { return b.WrapKey(b.h, b.mech(), b.key.pub, target.priv, o) })
+		template := with(target.privKind, readable)
+		if b.row.SecretOnly {
+			template = with(template, num(pkcs11.CKA_VALUE_LEN, uint(32)))
+		}
+		o, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, wrapped, template)
+		require.NoError(t, err, "%v", kt)
+		b.has(t, b.h, o, with(target.values, no(pkcs11.CKA_LOCAL, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE)))
+		require.NoError(t, b.DestroyObject(b.h, o))
+		b.tamperedKey(t, wrapped, target.privKind)
+	}
+	if b.row.SecretOnly {
+		private := b.keys.of(t, pkcs11.CKK_EC)
+		rv(t, pkcs11.CKR_KEY_NOT_WRAPPABLE, b.WrapKey(b.h, b.mech(), b.key.pub, private.priv, &out{Capacity: 1 << 16}))
+		_, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, make([]byte, 256), private.privKind)
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
+	}
+	// Lengths that the mechanism fills up: CKA_VALUE_LEN says how much of it is the key.
+	for _, n := range []uint{1, 16, 20} {
+		value := message(int(n))
+		o := b.create(t, b.h, secretKey(pkcs11.CKK_GENERIC_SECRET, value, readable))
+		big := &out{Capacity: 1 << 16}
+		err := b.WrapKey(b.h, b.mech(), b.key.pub, o, big)
+		if n < 8 && pkcs11.RVOf(err) == pkcs11.CKR_KEY_SIZE_RANGE {
+			continue
+		}
+		require.NoError(t, err, "%d bytes", n)
+		template := with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), readable)
+		if b.row.SecretOnly {
+			template = with(template, num(pkcs11.CKA_VALUE_LEN, n))
+		}
+		back, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, big.Bytes, template)
+		require.NoError(t, err, "%d bytes", n)
+		b.has(t, b.h, back, with(octets(pkcs11.CKA_VALUE, value), num(pkcs11.CKA_VALUE_LEN, n)))
+	}
+}
+
+// tamperedKey changes a wrapped key.
+func (b *battery) tamperedKey(t *testing.T, wrapped []byte, template T) {
+	if !b.r.sealed {
+		return
+	}
+	for _, at := range []int{0, len(wrapped) / 2, len(wrapped) - 1} {
+		bad := append([]byte{}, wrapped...)
+		bad[at] ^= 0x10
+		_, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, bad, template)
+		rv(t, pkcs11.CKR_WRAPPED_KEY_INVALID, err)
+	}
+	_, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, wrapped[:len(wrapped)-1], template)
+	oneOf(t, err, pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, pkcs11.CKR_WRAPPED_KEY_INVALID)
+	if b.can(emptyUnwrap) {
+		_, err = b.UnwrapKey(b.h, b.mech(), b.key.priv, nil, template)
+		oneOf(t, err, pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, pkcs11.CKR_WRAPPED_KEY_INVALID)
+	}
+}
+
+// derived derives a generic secret and returns its value; length 0 asks for the natural one.
+func (b *battery) derived(t *testing.T, m *mech, base handle, length uint) []byte {
+	t.Helper()
+	template := with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), readable)
+	if length > 0 {
+		template = with(template, num(pkcs11.CKA_VALUE_LEN, length))
+	}
+	o, err := b.DeriveKey(b.h, m, base, template)
+	require.NoError(t, err)
+	b.has(t, b.h, o, no(pkcs11.CKA_LOCAL, pkcs11.CKA_ALWAYS_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE))
+	value, _ := b.value(t, b.h, o, pkcs11.CKA_VALUE).([]byte)
+	require.NoError(t, b.DestroyObject(b.h, o))
+	return value
+}
+
+// derive compares with what can be had in another way.
+func (b *battery) derive(t *testing.T) {
+	if b.row.Derive == nil {
+		return
+	}
+	if _, ok := b.param.(*pkcs11.ECDH1DeriveParams); ok {
+		b.agree(t)
+		return
+	}
+	plain, block := make([]byte, 64), &mech{Type: pkcs11.CKM_AES_ECB}
+	if p, ok := b.param.(*pkcs11.AESCBCEncryptDataParams); ok {
+		block = &mech{Type: pkcs11.CKM_AES_CBC, Params: pkcs11.IV(p.IV[:])}
+	}
+	require.NoError(t, b.EncryptInit(b.h, block, b.key.pub))
+	o := &out{Capacity: 64}
+	require.NoError(t, b.Encrypt(b.h, plain, o))
+	for _, n := range []uint{0, 1, 16, 63, 64} {
+		want := o.Bytes
+		if n > 0 {
+			want = want[:n]
+		}
+		require.Equal(t, want, b.derived(t, b.mech(), b.key.priv, n))
+	}
+	_, err := b.DeriveKey(b.h, b.mech(), b.key.priv, with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), num(pkcs11.CKA_VALUE_LEN, uint(65))))
+	oneOf(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE)
+}
+
+// agree lets two keys find the same secret, with each kind of key derivation function.
+func (b *battery) agree(t *testing.T) {
+	kt, _ := b.key.privKind.Uint(pkcs11.CKA_KEY_TYPE)
+	from, _ := materialOf(pkcs11.KeyType(kt))
+	otherPub, other := b.pair(t, b.h, from.generator, from.public, with(readable, yes(pkcs11.CKA_DERIVE)))
+	otherPoint, _ := b.value(t, b.h, otherPub, pkcs11.CKA_EC_POINT).([]byte)
+	point := b.key.pubValues.Bytes(pkcs11.CKA_EC_POINT)
+	for _, kdf := range []pkcs11.KDFType{pkcs11.CKD_NULL, pkcs11.CKD_SHA1_KDF, pkcs11.CKD_SHA256_KDF, pkcs11.CKD_SHA3_512_KDF, pkcs11.CKD_SHA256_KDF_SP800} {
+		seen := map[string]bool{}
+		for _, n := range []uint{0, 16, 32} {
+			if n == 0 && kdf != pkcs11.CKD_NULL {
+				continue
+			}
+			one := b.derived(t, &mech{Type: b.row.Type, Params: &pkcs11.ECDH1DeriveParams{KDF: kdf, PublicData: otherPoint}}, b.key.priv, n)
+			two := b.derived(t, &mech{Type: b.row.Type, Params: &pkcs11.ECDH1DeriveParams{KDF: kdf, PublicData: point}}, other, n)
+			require.Equal(t, one, two, "KDF %v", kdf)
+			if n > 0 {
+				require.Len(t, one, int(n))
+				seen[string(one)] = true
+			}
+			bare := otherPoint[2:]
+			again := b.derived(t, &mech{Type: b.row.Type, Params: &pkcs11.ECDH1DeriveParams{KDF: kdf, PublicData: bare}}, b.key.priv, n)
+			require.Equal(t, one, again, "the point without its DER frame")
+		}
+		require.Len(t, seen, 2)
+	}
+	bad := append([]byte{}, point[2:]...)
+	if kt == uint(pkcs11.CKK_EC) {
+		bad[len(bad)-1] ^= 1 // off the curve
+	} else {
+		clear(bad) // of small order
+	}
+	_, err := b.DeriveKey(b.h, &mech{Type: b.row.Type, Params: &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: bad}}, b.key.priv,
+		kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET))
+	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
+}

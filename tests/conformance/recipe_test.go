@@ -1,0 +1,262 @@
+package conformance
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/pkcs11"
+
+	rows "github.com/coffer-hsm/coffer/core/mech"
+)
+
+var theRegistry = sync.OnceValues(all.Registry)
+
+func registry(t *testing.T) *rows.Registry {
+	t.Helper()
+	r, err := theRegistry()
+	require.NoError(t, err)
+	return r
+}
+
+// material says how a key of a type is made. It is made once for each stack and stays readable, so that a test may
+// import it anew with other attributes.
+type material struct {
+	generator       pkcs11.MechanismType
+	public, private T // the template of a secret key is private
+	values          []pkcs11.AttributeType
+	publicValues    []pkcs11.AttributeType
+	sizes           []T // other sizes or curves that the generator makes: the public part, or all of a secret key's
+}
+
+var (
+	byLength = num(pkcs11.CKA_VALUE_LEN, uint(32))
+	ecValues = []pkcs11.AttributeType{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE}
+	ecPublic = []pkcs11.AttributeType{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
+	secret   = []pkcs11.AttributeType{pkcs11.CKA_VALUE}
+)
+
+func lengths(n ...uint) (list []T) {
+	for _, l := range n {
+		list = append(list, num(pkcs11.CKA_VALUE_LEN, l))
+	}
+	return list
+}
+
+func curves(params ...[]byte) (list []T) {
+	for _, p := range params {
+		list = append(list, octets(pkcs11.CKA_EC_PARAMS, p))
+	}
+	return list
+}
+
+// materialOf is the table of key types.
+func materialOf(kt pkcs11.KeyType) (material, bool) {
+	ec := func(g pkcs11.MechanismType, params []byte, more ...[]byte) material {
+		return material{generator: g, public: octets(pkcs11.CKA_EC_PARAMS, params), values: ecValues, publicValues: ecPublic,
+			sizes: curves(append(more, params)...)}
+	}
+	switch kt {
+	case pkcs11.CKK_AES:
+		return material{generator: pkcs11.CKM_AES_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
+	case pkcs11.CKK_GENERIC_SECRET:
+		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
+	case pkcs11.CKK_RSA:
+		return material{
+			generator: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, public: num(pkcs11.CKA_MODULUS_BITS, uint(2048)),
+			values: []pkcs11.AttributeType{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_PRIVATE_EXPONENT,
+				pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EXPONENT_1, pkcs11.CKA_EXPONENT_2, pkcs11.CKA_COEFFICIENT},
+			publicValues: []pkcs11.AttributeType{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT},
+		}, true
+	case pkcs11.CKK_EC:
+		return ec(pkcs11.CKM_EC_KEY_PAIR_GEN, p256, p521, []byte{6, 5, 0x2b, 0x81, 4, 0, 33}, []byte{6, 5, 0x2b, 0x81, 4, 0, 34},
+			append([]byte{0x13, 5}, "P-256"...)), true
+	case pkcs11.CKK_EC_EDWARDS:
+		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519), true
+	case pkcs11.CKK_EC_MONTGOMERY:
+		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519), true
+	}
+	for _, h := range hashes.All {
+		if h.KeyType == kt {
+			return material{generator: h.KeyGen, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
+		}
+	}
+	return material{}, false
+}
+
+// recipe says what a mechanism takes, beyond its row.
+type recipe struct {
+	params  []any            // valid parameters; nil where it takes none
+	lens    []int            // lengths of data that it takes
+	refused []int            // some that it does not: CKR_DATA_LEN_RANGE
+	sealed  bool             // a changed ciphertext is refused
+	random  bool             // two encryptions or signatures of the same data differ
+	short   bool             // shorter signatures may be valid: only longer ones have a wrong length
+	zeros   bool             // decryption gives zeros in front back: raw RSA
+	targets []pkcs11.KeyType // keys that it can wrap
+}
+
+var someLens = []int{0, 1, 15, 16, 17, 33, 64, 100}
+
+// recipeOf is the table of mechanisms. Those that need nothing but a key, or no key, are not in it.
+func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
+	r := recipe{params: []any{nil}, lens: someLens, targets: []pkcs11.KeyType{pkcs11.CKK_AES, pkcs11.CKK_EC}}
+	hash := func() *hashes.Hash {
+		if h := hashes.ByID(m.Hash); h != nil {
+			return h
+		}
+		return hashes.ByMechanism(pkcs11.CKM_SHA256)
+	}
+	iv := pkcs11.IV("sixteen bytes iv")
+	oaep := &pkcs11.OAEPParams{HashAlg: pkcs11.CKM_SHA256, MGF: pkcs11.CKG_MGF1_SHA256, Source: pkcs11.CKZ_DATA_SPECIFIED}
+	labelled := &pkcs11.OAEPParams{HashAlg: pkcs11.CKM_SHA_1, MGF: pkcs11.CKG_MGF1_SHA384, Source: pkcs11.CKZ_DATA_SPECIFIED,
+		SourceData: []byte("a label")}
+	switch m.Type.ParamKind() {
+	case pkcs11.ParamUlong:
+		r.params = []any{pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(1)}
+	case pkcs11.ParamGCM:
+		r.sealed, r.params = true, []any{
+			&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, AAD: []byte("header"), TagBits: 128},
+			&pkcs11.GCMParams{IV: []byte("an IV of another length"), TagBits: 96},
+		}
+	case pkcs11.ParamCTR:
+		r.params = []any{&pkcs11.CTRParams{CounterBits: 128, CB: [16]byte{15: 1}}, &pkcs11.CTRParams{CounterBits: 32, CB: [16]byte(iv)}}
+	case pkcs11.ParamPSS:
+		h := hash()
+		r.random, r.params = true, []any{
+			&pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: h.MGF, SaltLen: uint(h.Size())},
+			&pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: pkcs11.CKG_MGF1_SHA1},
+		}
+	case pkcs11.ParamOAEP:
+		r.sealed, r.random, r.params = true, true, []any{oaep, labelled}
+		r.lens, r.refused, r.targets = []int{0, 1, 32, 190}, []int{215, 256}, r.targets[:1]
+	case pkcs11.ParamRSAAESKeyWrap:
+		r.params = []any{&pkcs11.RSAAESKeyWrapParams{AESKeyBits: 256, OAEP: oaep}, &pkcs11.RSAAESKeyWrapParams{AESKeyBits: 128, OAEP: labelled}}
+	case pkcs11.ParamECDH1Derive:
+		r.params = []any{&pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: peer(m.KeyTypes[0])}}
+	case pkcs11.ParamEdDSA:
+		r.params = []any{nil, &pkcs11.EdDSAParams{ContextData: []byte("context")}, &pkcs11.EdDSAParams{PhFlag: true}}
+	case pkcs11.ParamKeyDerivationString:
+		r.params = []any{&pkcs11.KeyDerivationString{Data: make([]byte, 64)}}
+	case pkcs11.ParamAESCBCEncryptData:
+		r.params = []any{&pkcs11.AESCBCEncryptDataParams{IV: [16]byte(iv), Data: make([]byte, 64)}}
+	case pkcs11.ParamIV:
+		r.params = []any{iv}
+	}
+	blocks := []int{0, 16, 32, 160}
+	switch m.Type {
+	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC:
+		r.lens, r.refused = blocks, []int{1, 15, 17}
+	case pkcs11.CKM_AES_KEY_WRAP:
+		r.sealed, r.params = true, []any{nil, pkcs11.IV("8 bytes!")}
+		r.lens, r.refused = []int{16, 24, 160}, []int{0, 8, 17}
+	case pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_KWP:
+		r.sealed, r.params, r.lens, r.refused = true, []any{nil, pkcs11.IV("four")}, []int{1, 7, 8, 9, 100}, []int{0}
+	case pkcs11.CKM_AES_KEY_WRAP_PKCS7:
+		r.sealed, r.params, r.lens = true, []any{nil, pkcs11.IV("8 bytes!")}, []int{8, 9, 100}
+	case pkcs11.CKM_RSA_PKCS:
+		r.random, r.lens, r.refused, r.targets = true, []int{0, 1, 32, 245}, []int{246, 257}, r.targets[:1]
+	case pkcs11.CKM_RSA_X_509:
+		r.zeros, r.lens, r.refused = true, []int{1, 32, 255}, []int{257}
+	case pkcs11.CKM_RSA_PKCS_PSS:
+		r.lens, r.refused = []int{32}, []int{0, 31, 33}
+	case pkcs11.CKM_ECDSA:
+		r.lens, r.refused = []int{20, 32, 64}, []int{0}
+	}
+	if m.SecretOnly {
+		r.targets = r.targets[:1]
+	}
+	if slices.Contains(m.KeyTypes, pkcs11.CKK_EC) {
+		r.random, r.short = true, true
+	}
+	return r
+}
+
+// keySet is a key of each type, for the life of one battery.
+type keySet struct {
+	e    *env
+	h    session
+	made map[pkcs11.KeyType]*madeKey
+}
+
+// madeKey is a key and what it is made of. A secret key is both its halves.
+type madeKey struct {
+	pub, priv  handle
+	values     T // of the private half
+	pubValues  T
+	secret     bool
+	privKind   T
+	pubKind    T
+	everything T // the private half's usage
+}
+
+func newKeySet(e *env, h session) *keySet {
+	return &keySet{e, h, map[pkcs11.KeyType]*madeKey{}}
+}
+
+// of returns the key of a type.
+func (k *keySet) of(t *testing.T, kt pkcs11.KeyType) *madeKey {
+	t.Helper()
+	if m := k.made[kt]; m != nil {
+		return m
+	}
+	from, known := materialOf(kt)
+	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	m := &madeKey{secret: from.publicValues == nil}
+	if m.secret {
+		m.everything, m.privKind = everySecret, kind(pkcs11.CKO_SECRET_KEY, kt)
+		template := with(from.private, readable, everySecret)
+		o, err := k.e.GenerateKey(k.h, &mech{Type: from.generator}, template)
+		require.NoError(t, err)
+		m.pub, m.priv = o, o
+	} else {
+		m.everything, m.privKind, m.pubKind = everyPrivate, kind(pkcs11.CKO_PRIVATE_KEY, kt), kind(pkcs11.CKO_PUBLIC_KEY, kt)
+		m.pub, m.priv = k.e.pair(t, k.h, from.generator, with(from.public, everyPublic), with(from.private, readable, everyPrivate))
+		m.pubValues = k.read(t, m.pub, from.publicValues)
+	}
+	m.values = k.read(t, m.priv, from.values)
+	k.made[kt] = m
+	return m
+}
+
+func (k *keySet) read(t *testing.T, o handle, types []pkcs11.AttributeType) (values T) {
+	t.Helper()
+	for _, a := range types {
+		values = append(values, pkcs11.Attribute{Type: a, Value: k.e.value(t, k.h, o, a)})
+	}
+	return values
+}
+
+// anew imports one half of a key with other attributes.
+func (k *keySet) anew(t *testing.T, m *madeKey, public bool, more ...T) handle {
+	t.Helper()
+	base := with(m.privKind, m.values, readable, m.everything)
+	if public && !m.secret {
+		base = with(m.pubKind, m.pubValues, everyPublic)
+	}
+	return k.e.create(t, k.h, with(append([]T{base}, more...)...))
+}
+
+// other is a key type that a mechanism does not work with.
+func other(m *rows.Mechanism) pkcs11.KeyType {
+	for _, kt := range []pkcs11.KeyType{pkcs11.CKK_EC, pkcs11.CKK_AES} {
+		if !slices.Contains(m.KeyTypes, kt) {
+			return kt
+		}
+	}
+	panic(fmt.Sprintf("%v works with every key", m.Type))
+}
+
+// message returns n bytes, the first of them 0x3d: as a number below every modulus.
+func message(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*i*7 + i + 0x3d)
+	}
+	return b
+}
