@@ -19,7 +19,7 @@ func (l *Library) DigestInit(h SessionHandle, m *pkcs11.Mechanism) error {
 		if err != nil {
 			return err
 		}
-		x.operations[hsm.OpDigest] = &operation{Operation: op}
+		x.start(hsm.OpDigest, op, nil)
 		return nil
 	})
 }

@@ -26,7 +26,9 @@ type fake struct {
 	nextBegin   error
 	alwaysAuth  bool // new operations must authenticate
 	running     map[*fakeOp]bool
-	beforeReply func() // called in Random, for what happens in the middle of a call
+	beforeReply func()        // called in Random, for what happens in the middle of a call
+	afterSetPIN func()        // called when the PIN is another, before the caller knows
+	refused     chan struct{} // told of a credential that has ended, if not nil
 }
 
 func newFake() *fake {
@@ -68,6 +70,10 @@ func (f *fake) role(cred hsm.Credential) (pkcs11.UserType, bool, error) {
 		return 0, false, nil
 	}
 	if c.epoch != f.epoch {
+		if f.refused != nil {
+			close(f.refused)
+			f.refused = nil
+		}
 		return 0, false, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "epoch %d has ended", c.epoch)
 	}
 	return c.user, true, nil
@@ -134,6 +140,9 @@ func (f *fake) InitPIN(_ context.Context, cred hsm.Credential, pin []byte) error
 }
 
 func (f *fake) SetPIN(_ context.Context, user pkcs11.UserType, oldPIN, newPIN []byte) (hsm.Credential, error) {
+	if f.afterSetPIN != nil {
+		defer f.afterSetPIN()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.pins[user] != string(oldPIN) {

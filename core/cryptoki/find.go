@@ -45,6 +45,9 @@ func (l *Library) FindObjects(h SessionHandle, max int) (found []ObjectHandle, e
 		if max < 0 {
 			return pkcs11.CKR_ARGUMENTS_BAD
 		}
+		if n := min(max, len(s.token)+len(s.local)); n > 0 {
+			found = make([]ObjectHandle, 0, n)
+		}
 		for len(found) < max && len(s.token) > 0 {
 			o := s.token[0]
 			s.token = s.token[1:]

@@ -53,7 +53,7 @@ type run struct {
 	cancel   context.CancelFunc
 	order    []*slot
 	slots    map[SlotID]*slot
-	sessions table[SessionHandle, *session]
+	sessions sessions
 }
 
 // New returns a library that is not initialised.

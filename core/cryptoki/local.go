@@ -68,8 +68,9 @@ func (t *localObjects) of(owner SessionHandle) []*object {
 
 // find returns the matching session objects that a login may see, oldest first.
 func (t *localObjects) find(template pkcs11.Template, now *login) []*object {
-	var out []*object
-	for _, o := range t.index.Candidates(template) {
+	candidates := t.index.Candidates(template)
+	out := candidates[:0]
+	for _, o := range candidates {
 		if o.seen(now) && o.matches(template) {
 			out = append(out, o)
 		}

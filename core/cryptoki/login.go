@@ -90,7 +90,7 @@ func (s *slot) mayEnter(x *session, user pkcs11.UserType, name string) error {
 
 // admits looks at the slot's sessions, which may change while a PIN is being checked. The caller holds mu.
 func (s *slot) admits(x *session, user pkcs11.UserType) error {
-	if s.sessions[x.handle] == nil {
+	if x.place < 0 {
 		return pkcs11.CKR_SESSION_CLOSED
 	}
 	if all, rw := s.count(); user == pkcs11.CKU_SO && rw < all {
@@ -175,11 +175,13 @@ func (s *slot) endIfLocked(who *login, err error) {
 
 // checkLogin drops a login whose credential has ended on the far side: another process has set a new PIN, say. The
 // return value alone does not tell that from a right that the user lacks, so a search for nothing, which any user may
-// do, is tried.
+// do, is tried: after a C_SetPIN that is under way, which ends the credential and puts a fresh one in its place.
 func (x *session) checkLogin(err error) {
 	if err == nil || x.login == nil || pkcs11.RVOf(err) != pkcs11.CKR_USER_NOT_LOGGED_IN {
 		return
 	}
+	x.slot.loginMu.Lock()
+	defer x.slot.loginMu.Unlock()
 	nothing := pkcs11.Template{pkcs11.Attr(pkcs11.CKA_UNIQUE_ID, []byte{})}
 	if _, err := x.hsm.Find(x.ctx, x.cred(), nothing); pkcs11.RVOf(err) == pkcs11.CKR_USER_NOT_LOGGED_IN {
 		x.slot.leave(x.login)

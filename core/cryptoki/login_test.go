@@ -73,6 +73,27 @@ func TestSetPINKeepsTheLogin(t *testing.T) {
 	}
 }
 
+// TestSetPINLogsNobodyOut: not even when another session asks between the end of the old credential and the new one.
+func TestSetPINLogsNobodyOut(t *testing.T) {
+	b := start(t)
+	s, other := b.user(), b.rw()
+	o := b.object(s, true, true, "private")
+	refused, done := make(chan struct{}), make(chan struct{})
+	b.hsm.refused = refused
+	b.hsm.afterSetPIN = func() {
+		go func() {
+			b.valid(other, o)
+			close(done)
+		}()
+		<-refused
+	}
+	b.ok(b.SetPIN(s, []byte("1234"), []byte("5678")))
+	<-done
+	if b.state(s) != pkcs11.CKS_RW_USER_FUNCTIONS || !b.valid(other, o) {
+		t.Error("the login has ended")
+	}
+}
+
 func TestLogoutTakesPrivateObjects(t *testing.T) {
 	b := start(t)
 	s := b.user()

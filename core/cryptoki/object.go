@@ -32,6 +32,7 @@ func (x *session) adopt(o hsm.Object) (ObjectHandle, error) {
 	if o.Token() {
 		return x.slot.objects.token(o, x.login), nil
 	}
+	x.owner = true
 	n := x.slot.objects.session(o, x.handle, x.login)
 	if !n.seen(x.slot.login.Load()) {
 		x.slot.discard(x.hsm, []*object{n})

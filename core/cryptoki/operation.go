@@ -52,6 +52,19 @@ func (x *session) cancel(kind hsm.OpKind) {
 	if op.result != nil {
 		clear(op.result.bytes)
 	}
+	*op = operation{}
+	x.spare = op
+}
+
+// start makes an operation of the far side the session's.
+func (x *session) start(kind hsm.OpKind, far hsm.Operation, who *login) *operation {
+	op := x.spare
+	if x.spare = nil; op == nil {
+		op = new(operation)
+	}
+	op.Operation, op.login = far, who
+	x.operations[kind] = op
+	return op
 }
 
 // begin is the Init functions but C_DigestInit's and C_VerifySignatureInit's. No mechanism cancels what is running.
@@ -79,11 +92,11 @@ func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHand
 	if err != nil {
 		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
-	x.operations[kind] = &operation{Operation: op, login: k.login}
-	return x.operations[kind], nil
+	return x.start(kind, op, k.login), nil
 }
 
-// use runs f on the running operation of a kind and ends the operation when f says that it is over.
+// use runs f on the running operation of a kind and ends the operation when f says that it is over. Then it is another
+// operation's: nobody looks at it after that.
 func (x *session) use(kind hsm.OpKind, f func(*operation) (over bool, err error)) error {
 	op := x.running(kind)
 	if op == nil {
@@ -125,7 +138,7 @@ func (op *operation) update(x *session, part []byte, out *pkcs11.Out, then func(
 		return false, err
 	}
 	op.parts = true
-	b, err := op.Update(x.ctx, make([]byte, 0, size), part)
+	b, err := op.Update(x.ctx, place(out, size), part)
 	if err != nil {
 		return true, err
 	}
@@ -196,15 +209,25 @@ func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool
 		_, err := out.Fits(size)
 		return false, err
 	}
-	b, err := op.Finish(x.ctx, make([]byte, 0, size), data)
+	b, err := op.Finish(x.ctx, place(out, size), data)
 	if err != nil {
 		return true, err
 	}
 	if err := out.Put(b); err != nil {
-		op.result = &result{final: final, input: sha256.Sum256(data), bytes: b}
+		op.result = &result{final: final, input: sha256.Sum256(data), bytes: bytes.Clone(b)}
+		clear(b)
 		return false, err
 	}
 	return true, nil
+}
+
+// place returns where n bytes of output go: what the caller has brought along in out.Bytes, if it is large enough. It has
+// room for them and nothing else, so that whoever wipes the result to its capacity has wiped all.
+func place(out *pkcs11.Out, n int) []byte {
+	if n <= cap(out.Bytes) {
+		return out.Bytes[:0:n]
+	}
+	return make([]byte, 0, n)
 }
 
 // fetch hands over a result that was kept. The input is the same as before, or the caller has mixed up two messages.

@@ -15,11 +15,14 @@ type session struct {
 	hsm    hsm.HSM
 	ctx    context.Context
 	rw     bool
+	place  int // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
 
 	mu         sync.Mutex
 	closed     bool
+	owner      bool   // it has made session objects
 	login      *login // the slot's login as the running call has found it
 	operations [numOperations]*operation
+	spare      *operation // one that has ended, for the next one
 	search     *search
 }
 
@@ -65,10 +68,26 @@ func (s *slot) add(x *session, info pkcs11.TokenInfo) (SessionHandle, error) {
 	if full(all, info.MaxSessionCount) || x.rw && full(rw, info.MaxRwSessionCount) {
 		return 0, pkcs11.Errorf(pkcs11.CKR_SESSION_COUNT, "%d sessions are open, %d of them read/write", all, rw)
 	}
-	x.handle = SessionHandle(s.library.lastSession.Add(1))
-	s.sessions[x.handle] = x
-	s.run.sessions.store(x.handle, x)
+	x.place = len(s.sessions)
+	s.sessions = append(s.sessions, x)
+	if x.rw {
+		s.writers++
+	}
+	s.run.sessions.add(x, &s.library.lastSession)
 	return x.handle, nil
+}
+
+// drop lets a session go. The caller holds mu.
+func (s *slot) drop(x *session) {
+	last := len(s.sessions) - 1
+	s.sessions[x.place] = s.sessions[last]
+	s.sessions[x.place].place = x.place
+	s.sessions[last] = nil
+	s.sessions = s.sessions[:last]
+	if x.rw {
+		s.writers--
+	}
+	x.place = -1
 }
 
 // full reports whether a limit of CK_TOKEN_INFO is reached; 0 and "not known" are none.
@@ -78,12 +97,7 @@ func full(n, limit uint) bool {
 
 // count says how many sessions are open, and how many of them are read/write. The caller holds mu.
 func (s *slot) count() (all, rw uint) {
-	for _, x := range s.sessions {
-		if x.rw {
-			rw++
-		}
-	}
-	return uint(len(s.sessions)), rw
+	return uint(len(s.sessions)), s.writers
 }
 
 // CloseSession closes a session; with the last one the user is logged out. PKCS#11 v3.2, C_CloseSession.
@@ -104,11 +118,11 @@ func (l *Library) CloseSession(h SessionHandle) error {
 
 func (s *slot) closeOne(x *session) error {
 	s.mu.Lock()
-	if s.sessions[x.handle] == nil {
+	if x.place < 0 {
 		s.mu.Unlock()
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	delete(s.sessions, x.handle)
+	s.drop(x)
 	var who *login
 	if len(s.sessions) == 0 {
 		who = s.login.Swap(nil)
@@ -130,7 +144,10 @@ func (l *Library) CloseAllSessions(id SlotID) error {
 func (s *slot) closeAll() {
 	s.mu.Lock()
 	closing := s.sessions
-	s.sessions = map[SessionHandle]*session{}
+	for _, x := range closing {
+		x.place = -1
+	}
+	s.sessions, s.writers = nil, 0
 	who := s.login.Swap(nil)
 	s.mu.Unlock()
 	for _, x := range closing {
@@ -141,15 +158,17 @@ func (s *slot) closeAll() {
 
 // end waits for the session's running call and wipes what it owns.
 func (x *session) end() {
-	x.slot.run.sessions.delete(x.handle)
+	x.slot.run.sessions.remove(x)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.closed = true
 	for kind := range x.operations {
 		x.cancel(hsm.OpKind(kind))
 	}
-	x.search = nil
-	x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
+	x.search, x.spare = nil, nil
+	if x.owner {
+		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
+	}
 }
 
 // discard gives up session objects.

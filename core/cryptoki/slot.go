@@ -19,20 +19,21 @@ type slot struct {
 	use sync.RWMutex // held shared by calls that name the slot, exclusively to close the token
 
 	openMu sync.Mutex
-	hsm    hsm.HSM // nil until opened
+	opened atomic.Pointer[hsm.HSM] // nil until opened; changed under openMu
 
 	loginMu sync.Mutex // one C_Login, C_SetPIN at a time
 
-	mu       sync.Mutex // guards sessions and gone, and what login becomes together with them
-	sessions map[SessionHandle]*session
-	gone     bool // C_Finalize has come
+	mu       sync.Mutex // guards these, and what login becomes together with them
+	sessions []*session // in no order
+	writers  uint       // how many of them are read/write
+	gone     bool       // C_Finalize has come
 
 	login   atomic.Pointer[login] // nil: nobody
 	objects handles
 }
 
 func newSlot(l *Library, r *run, s Slot) *slot {
-	n := &slot{Slot: s, library: l, run: r, sessions: map[SessionHandle]*session{}}
+	n := &slot{Slot: s, library: l, run: r}
 	n.objects.last = &l.lastObject
 	n.objects.local = newLocalObjects()
 	return n
@@ -40,10 +41,13 @@ func newSlot(l *Library, r *run, s Slot) *slot {
 
 // token returns the slot's token and opens it if need be.
 func (s *slot) token() (hsm.HSM, error) {
+	if t := s.opened.Load(); t != nil {
+		return *t, nil
+	}
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
-	if s.hsm != nil {
-		return s.hsm, nil
+	if t := s.opened.Load(); t != nil {
+		return *t, nil
 	}
 	if s.run.ctx.Err() != nil {
 		return nil, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
@@ -52,7 +56,7 @@ func (s *slot) token() (hsm.HSM, error) {
 	if err != nil {
 		return nil, unavailable(pkcs11.CKR_DEVICE_ERROR, err)
 	}
-	s.hsm = h
+	s.opened.Store(&h)
 	return h, nil
 }
 
@@ -82,9 +86,8 @@ func (s *slot) shut() {
 	defer s.use.Unlock()
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
-	if s.hsm != nil {
-		s.library.log("Finalize", s.hsm.Close())
-		s.hsm = nil
+	if t := s.opened.Swap(nil); t != nil {
+		s.library.log("Finalize", (*t).Close())
 	}
 }
 

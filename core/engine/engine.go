@@ -9,6 +9,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -42,6 +43,7 @@ type Engine struct {
 	open atomic.Pointer[opened] // nil until the store is open
 
 	mu       sync.Mutex // one refresh, unlock or lock at a time
+	closed   bool
 	revision int64
 	objects  *index.Index[*entry]
 	holders  map[*credential]bool // the live credentials that keep the private objects open
@@ -73,6 +75,7 @@ func New(opts Options) (e *Engine, err error) {
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.closed = true
 	e.forgetToken()
 	o := e.open.Swap(nil)
 	if o == nil {
@@ -98,6 +101,9 @@ func (e *Engine) storeLocked(create bool) (store.Store, error) {
 	if o := e.open.Load(); o != nil {
 		return o.store, nil
 	}
+	if e.closed {
+		return nil, fmt.Errorf("%w: the token has been closed", store.ErrUnavailable)
+	}
 	s, err := e.opts.OpenStore(create)
 	if err != nil {
 		return nil, err
@@ -120,19 +126,28 @@ func (e *Engine) barrier(private bool) (*vault.Barrier, error) {
 
 func (e *Engine) log(err error) {
 	if e.opts.Log != nil {
+		answer(&err)
 		e.opts.Log(err)
 	}
 }
 
-// commit writes on the condition that the token is still the one that v shows, and brings the index up to date.
+// commit writes on the condition that the token is still the one that v shows, and brings the index up to date: after a
+// conflict too, for what is in the way may be the commit of a process that did not live to announce it. Once something is
+// written, an error in reading it again is not the caller's: the next request will meet it.
 func (e *Engine) commit(ctx context.Context, v *view, cmps []store.Compare, ops []store.Op) error {
 	o := e.open.Load()
 	if o == nil {
 		return errNoToken
 	}
 	cmps = append(cmps, store.Compare{Key: tokenKey, Modified: v.tokenRevision})
-	if _, err := o.store.Commit(ctx, cmps, ops); err != nil {
+	_, err := o.store.Commit(ctx, cmps, ops)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return err
 	}
-	return e.refresh()
+	if unseen := e.look(); unseen != nil && err == nil {
+		e.log(unseen)
+	} else if unseen != nil {
+		return unseen
+	}
+	return err
 }

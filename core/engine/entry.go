@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -36,6 +38,15 @@ func (n *entry) replace(v *version) {
 	if old := n.current.Swap(v); old != nil {
 		old.release()
 	}
+}
+
+// exchange makes next the current version, nil to end the entry, if old still is.
+func (n *entry) exchange(old, next *version) bool {
+	if !n.current.CompareAndSwap(old, next) {
+		return false
+	}
+	old.release()
+	return true
 }
 
 // acquire returns the current version, which stays whole until release.
@@ -126,7 +137,7 @@ func (v *version) openSecret(b *vault.Barrier) error {
 	defer secret.Wipe(plain)
 	t, err := object.Unmarshal(plain)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: secret part of object %s: %v", store.ErrDamaged, v.head.ID(), err)
 	}
 	v.secret = t
 	v.opened.Store(true)

@@ -90,7 +90,7 @@ func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkc
 	}
 	pubKey, err := e.finish(pubDraft, pubMaterial, ownMaterial)
 	if err != nil {
-		wipe(privMaterial)
+		wipeMaterial(privDraft, privMaterial)
 		return nil, nil, err
 	}
 	privKey, err := e.finish(privDraft, privMaterial, ownMaterial)

@@ -15,6 +15,7 @@ import (
 
 // credential is a login in this process. It is good as long as the user's epoch and the token are the same.
 type credential struct {
+	engine  *Engine
 	account auth.Account
 	epoch   uint64
 	serial  string
@@ -24,6 +25,12 @@ type credential struct {
 
 func (c *credential) User() pkcs11.UserType { return c.account.User }
 
+// good reports whether the token and the user's PIN are still those of the login.
+func (c *credential) good(v *view) bool {
+	return !c.ended.Load() && v != nil && v.header.Serial == c.serial && v.epoch(c.account.Role) == c.epoch
+}
+
+// end wipes the root. The caller holds the engine's mu.
 func (c *credential) end() {
 	if c.ended.CompareAndSwap(false, true) {
 		c.root.Zero()
@@ -36,18 +43,17 @@ func (e *Engine) role(cred hsm.Credential) (auth.Role, error) {
 		return auth.Public, nil
 	}
 	c, ok := cred.(*credential)
-	if !ok {
+	if !ok || c.engine != e {
 		return 0, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "a credential of another engine")
 	}
-	v := e.view.Load()
-	if !c.ended.Load() && v != nil && v.header.Serial == c.serial {
-		if u, ok := v.users[c.account.Role]; ok && u.user.Epoch == c.epoch {
-			return c.account.Role, nil
-		}
+	if !c.good(e.view.Load()) {
+		e.release(c)
+		return 0, errEnded
 	}
-	e.release(c)
-	return 0, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")
+	return c.account.Role, nil
 }
+
+var errEnded = pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")
 
 // may asks whether the caller may do an action.
 func (e *Engine) may(cred hsm.Credential, a auth.Action) error {
@@ -77,19 +83,19 @@ func (e *Engine) Login(ctx context.Context, user pkcs11.UserType, name string, p
 	if err != nil {
 		return nil, err
 	}
-	c := &credential{account: account, epoch: v.users[account.Role].user.Epoch, serial: v.header.Serial, root: root}
-	return e.hold(ctx, c)
+	return e.hold(ctx, account, v.epoch(account.Role), v.header.Serial, root)
 }
 
 // errReplaced answers who gave the PIN of a user or of a token that has just been replaced.
 var errReplaced = pkcs11.Errorf(pkcs11.CKR_PIN_INCORRECT, "the PIN or the token was replaced at the same time")
 
-// hold makes a credential live and, for who may see private objects, unlocks them.
-func (e *Engine) hold(ctx context.Context, c *credential) (hsm.Credential, error) {
+// hold makes a live credential, which takes over the root, and unlocks the private objects for who may see them.
+func (e *Engine) hold(ctx context.Context, account auth.Account, epoch uint64, serial string, root *secret.Bytes) (hsm.Credential, error) {
+	c := &credential{engine: e, account: account, epoch: epoch, serial: serial, root: root}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// Under the root of a token that is gone, private objects would be written that nobody can read again.
-	if v := e.view.Load(); v == nil || v.header.Serial != c.serial {
+	if v := e.view.Load(); v == nil || v.header.Serial != serial || v.epoch(account.Role) > epoch {
 		c.end()
 		return nil, errReplaced
 	}
@@ -112,20 +118,36 @@ func (e *Engine) hold(ctx context.Context, c *credential) (hsm.Credential, error
 
 // Logout ends a credential. PKCS#11 v3.2, C_Logout.
 func (e *Engine) Logout(_ context.Context, cred hsm.Credential) error {
-	if c, ok := cred.(*credential); ok {
+	if c, ok := cred.(*credential); ok && c.engine == e {
 		e.release(c)
 	}
 	return nil
 }
 
-// release ends a credential, and locks the private objects after the last one.
+// release ends a credential.
 func (e *Engine) release(c *credential) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c.end()
 	delete(e.holders, c)
-	for other := range e.holders {
-		if other.account.Role.May(auth.ReadPrivate) {
+	e.lockUnlessHeld()
+}
+
+// dismiss ends the credentials that are not good any more, whether or not anybody uses them again. The caller holds mu.
+func (e *Engine) dismiss(v *view) {
+	for c := range e.holders {
+		if !c.good(v) {
+			c.end()
+			delete(e.holders, c)
+		}
+	}
+	e.lockUnlessHeld()
+}
+
+// lockUnlessHeld locks the private objects when the last credential that may see them has ended. The caller holds mu.
+func (e *Engine) lockUnlessHeld() {
+	for c := range e.holders {
+		if c.account.Role.May(auth.ReadPrivate) {
 			return
 		}
 	}
@@ -154,20 +176,19 @@ type gate interface {
 // nothing; and one process at a time tries, so that those who are right do not lock each other out.
 func (e *Engine) checkPIN(ctx context.Context, account auth.Account, pin []byte) (*secret.Bytes, *view, error) {
 	v, u, err := e.userNow(account)
+	if err == nil && u.Failures > 0 {
+		var done func()
+		if done, err = e.alone(ctx); err != nil {
+			return nil, nil, err
+		}
+		if v, u, err = e.userNow(account); err == nil && u.Failures > 0 {
+			defer done()
+		} else {
+			done() // one of those before has given the right PIN: the others need not wait for each other
+		}
+	}
 	if err != nil {
 		return nil, nil, err
-	}
-	if o := e.open.Load(); u.Failures > 0 && o != nil {
-		if g, ok := o.store.(gate); ok {
-			done, err := g.Alone(ctx)
-			if err != nil {
-				return nil, nil, err
-			}
-			defer done()
-			if v, u, err = e.userNow(account); err != nil {
-				return nil, nil, err
-			}
-		}
 	}
 	countFirst := u.Failures > 0
 	if countFirst {
@@ -194,6 +215,16 @@ func (e *Engine) checkPIN(ctx context.Context, account auth.Account, pin []byte)
 		}
 	}
 	return root, v, nil
+}
+
+// alone waits at the store's gate, where it has one.
+func (e *Engine) alone(ctx context.Context) (done func(), err error) {
+	if o := e.open.Load(); o != nil {
+		if g, ok := o.store.(gate); ok {
+			return g.Alone(ctx)
+		}
+	}
+	return func() {}, nil
 }
 
 // attempt counts an attempt, unless there have been enough.
@@ -294,18 +325,27 @@ func (e *Engine) setPIN(ctx context.Context, was *view, account auth.Account, ro
 // InitPIN gives the normal user a PIN. PKCS#11 v3.2, C_InitPIN.
 func (e *Engine) InitPIN(ctx context.Context, cred hsm.Credential, pin []byte) (err error) {
 	defer answer(&err)
-	if err := e.refresh(); err != nil {
-		return err
-	}
-	if err := e.may(cred, auth.SetUserPIN); err != nil {
-		return err
-	}
 	account, err := auth.AccountOf(pkcs11.CKU_USER)
 	if err != nil {
 		return err
 	}
 	e.loginMu.Lock()
 	defer e.loginMu.Unlock()
+	for {
+		if err := e.initPIN(ctx, cred, account, pin); !errors.Is(err, errReplaced) {
+			return err
+		}
+		// The user has a new PIN meanwhile; the SO's word is the last.
+	}
+}
+
+func (e *Engine) initPIN(ctx context.Context, cred hsm.Credential, account auth.Account, pin []byte) error {
+	if err := e.refresh(); err != nil {
+		return err
+	}
+	if err := e.may(cred, auth.SetUserPIN); err != nil {
+		return err
+	}
 	root, v, err := e.rootOf(cred.(*credential))
 	if err != nil {
 		return err
@@ -319,10 +359,10 @@ func (e *Engine) InitPIN(ctx context.Context, cred hsm.Credential, pin []byte) (
 func (e *Engine) rootOf(c *credential) (*secret.Bytes, *view, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if v := e.view.Load(); v != nil && v.header.Serial == c.serial && !c.ended.Load() {
+	if v := e.view.Load(); c.good(v) {
 		return c.root.Clone(), v, nil
 	}
-	return nil, nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")
+	return nil, nil, errEnded
 }
 
 // SetPIN replaces a user's own PIN. PKCS#11 v3.2, C_SetPIN.
@@ -346,7 +386,7 @@ func (e *Engine) SetPIN(ctx context.Context, user pkcs11.UserType, oldPIN, newPI
 		root.Zero()
 		return nil, err
 	}
-	return e.hold(ctx, &credential{account: account, epoch: u.Epoch, serial: v.header.Serial, root: root})
+	return e.hold(ctx, account, u.Epoch, v.header.Serial, root)
 }
 
 // verifyUserPIN checks the normal user's PIN and changes no login.

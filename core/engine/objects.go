@@ -30,8 +30,8 @@ func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*ent
 	if v, ok := n.acquire(); ok {
 		return n, v, nil
 	}
-	// The table may have been read anew since the near side was given this entry.
-	if now, ok := e.objects.Get(n.id); ok && n.token {
+	// The private objects may have been locked and unlocked again since the near side was given this entry.
+	if now, ok := e.objects.Get(n.id); ok && n.token && now.private == n.private {
 		if v, ok := now.acquire(); ok {
 			return now, v, nil
 		}
@@ -85,9 +85,17 @@ type fresh struct {
 	secret pkcs11.Template
 }
 
-// keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands.
-func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) {
-	out := make([]hsm.Object, len(list))
+// keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The
+// secret parts are its own; what is not kept is wiped.
+func (e *Engine) keep(ctx context.Context, list ...fresh) (out []hsm.Object, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range list {
+				wipe(f.secret)
+			}
+		}
+	}()
+	out = make([]hsm.Object, len(list))
 	var cmps []store.Compare
 	var ops []store.Op
 	var v *view // of before sealing: what was sealed for a token that is gone meanwhile must not get into the new one
@@ -99,7 +107,6 @@ func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) 
 			continue
 		}
 		if v == nil {
-			var err error
 			if v, err = e.now(); err != nil {
 				return nil, err
 			}
@@ -115,7 +122,11 @@ func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) 
 	if len(ops) == 0 {
 		return out, nil
 	}
-	if err := e.commit(ctx, v, cmps, ops); err != nil {
+	err = e.commit(ctx, v, cmps, ops)
+	if errors.Is(err, store.ErrConflict) { // identities are random, so it is the token that is another
+		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the token was replaced at the same time")
+	}
+	if err != nil {
 		return nil, err
 	}
 	for i, f := range list {
@@ -123,8 +134,8 @@ func (e *Engine) keep(ctx context.Context, list ...fresh) ([]hsm.Object, error) 
 			continue
 		}
 		n, ok := e.objects.Get(f.head.ID())
-		if !ok {
-			return nil, pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "object %s is not there after it was written", f.head.ID())
+		if !ok { // could not be read again, or is gone or locked already: use will see
+			n = &entry{id: f.head.ID(), token: true, private: f.head.Private()}
 		}
 		out[i] = n
 	}
@@ -151,6 +162,9 @@ func sealRecord(b *vault.Barrier, head *object.Object, sealed []byte, counter ui
 		return store.Op{}, err
 	}
 	rec, err := record{private: head.Private(), counter: counter, head: sealedHead, secret: sealed}.marshal()
+	if len(rec) > store.MaxValue {
+		return store.Op{}, pkcs11.Errorf(pkcs11.CKR_DEVICE_MEMORY, "the object takes %d bytes, at most %d", len(rec), store.MaxValue)
+	}
 	return store.Op{Key: objectPrefix + head.ID(), Value: rec}, err
 }
 
@@ -183,14 +197,31 @@ const (
 	checkMaterial origin = true
 )
 
-// finish completes an object with the material that a mechanism made; nil where it is all in the template.
+// finish completes an object with the material that a mechanism made; nil where it is all in the template. The material
+// is wiped if nothing comes of it.
 func (e *Engine) finish(draft *object.Draft, material pkcs11.Template, from origin) (fresh, error) {
-	material, err := e.complete(draft, material, from)
+	whole, err := e.complete(draft, material, from)
 	if err != nil {
+		wipeMaterial(draft, material)
 		return fresh{}, err
 	}
-	head, secretPart, err := draft.Finish(newID(), material)
-	return fresh{head, secretPart}, err
+	head, secretPart, err := draft.Finish(newID(), whole)
+	if err != nil {
+		wipeMaterial(draft, material)
+		wipeMaterial(draft, whole)
+		return fresh{}, err
+	}
+	return fresh{head, secretPart}, nil
+}
+
+// wipeMaterial wipes what is secret of an object's material: the rest may be the caller's bytes, or a curve's name.
+func wipeMaterial(draft *object.Draft, material pkcs11.Template) {
+	kt, _ := draft.KeyType()
+	for i, a := range material {
+		if object.SecretAttribute(draft.Class(), kt, a.Type) {
+			wipe(material[i : i+1])
+		}
+	}
 }
 
 // finishOne finishes an object and keeps it.
@@ -257,15 +288,27 @@ func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *
 		return err
 	}
 	if !n.token {
-		n.replace(nil)
+		if !n.exchange(v, nil) {
+			return store.ErrConflict
+		}
 		return nil
 	}
-	view, err := e.now()
+	view, err := e.tokenOf(v)
 	if err != nil {
 		return err
 	}
 	key := objectPrefix + n.id
 	return e.commit(ctx, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
+}
+
+// tokenOf returns the token that a token object's version belongs to, to change or remove the object. Between its use and
+// now the token may have been erased, and the record still be there.
+func (e *Engine) tokenOf(v *version) (*view, error) {
+	now, err := e.now()
+	if err == nil && v.revision < now.tokenRevision {
+		return nil, pkcs11.Errorf(pkcs11.CKR_OBJECT_HANDLE_INVALID, "the object was erased with its token")
+	}
+	return now, err
 }
 
 // Discard gives up a session object.
@@ -313,6 +356,7 @@ func (e *Engine) Attributes(_ context.Context, cred hsm.Credential, o hsm.Object
 			value, err = e.reveal(v, t)
 		}
 		if err != nil {
+			answer(&err)
 			values[i].Err = err
 			continue
 		}
@@ -367,10 +411,14 @@ func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *vers
 		if err != nil {
 			return err
 		}
-		n.replace(newVersion(head, nil, secretPart.Clone()))
+		next := newVersion(head, nil, secretPart.Clone())
+		if !n.exchange(v, next) {
+			next.release()
+			return store.ErrConflict
+		}
 		return nil
 	}
-	view, err := e.now()
+	view, err := e.tokenOf(v)
 	if err != nil {
 		return err
 	}

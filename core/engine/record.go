@@ -105,9 +105,18 @@ func openHead(b *vault.Barrier, id string, r record) (*object.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer secret.Wipe(plain) // a private data object's value is here
 	t, err := object.Unmarshal(plain)
 	if err != nil {
 		return nil, fmt.Errorf("%w: object %s: %v", store.ErrDamaged, id, err)
 	}
-	return object.Load(t)
+	o, err := object.Load(t)
+	if err != nil {
+		return nil, err
+	}
+	// The key of public objects is no secret, so who may write the file may have made this head.
+	if o.ID() != id || o.Private() != r.private || !o.Token() {
+		return nil, fmt.Errorf("%w: object %s: the head is another object's", store.ErrDamaged, id)
+	}
+	return o, nil
 }

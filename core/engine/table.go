@@ -23,6 +23,10 @@ func (e *Engine) take(id string, rec store.Record) {
 		return
 	}
 	n, known := e.objects.Get(id)
+	if known && n.private != head.private { // no object changes so; whoever put the record there shall gain nothing
+		e.drop(id)
+		known = false
+	}
 	if known {
 		n.replace(v)
 	} else {

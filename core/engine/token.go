@@ -65,7 +65,7 @@ func (e *Engine) InitToken(ctx context.Context, soPIN []byte, label string) (err
 	if err != nil {
 		return err
 	}
-	var previous int64
+	var was *view // nil: there is no token yet
 	switch err := e.refresh(); {
 	case errors.Is(err, errNoToken):
 		if err := auth.CheckNewPIN(soPIN); err != nil {
@@ -79,13 +79,25 @@ func (e *Engine) InitToken(ctx context.Context, soPIN []byte, label string) (err
 			return err
 		}
 		root.Zero()
-		previous = v.tokenRevision
+		was = v
 	}
 	ops, err := newToken(soPIN, label, so, e.opts.KDF)
 	if err != nil {
 		return err
 	}
-	return e.replaceToken(ctx, previous, ops)
+	for {
+		cmps := []store.Compare{{Key: tokenKey}}
+		if was != nil { // erased only under the PIN that the SO has now
+			v, _, err := e.sameUser(so, was)
+			if err != nil {
+				return err
+			}
+			cmps = []store.Compare{{Key: tokenKey, Modified: v.tokenRevision}, {Key: so.Record, Modified: v.users[so.Role].revision}}
+		}
+		if err := e.replaceToken(ctx, cmps, ops); was == nil || !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
 }
 
 // newToken makes the records of a token without objects.
@@ -123,8 +135,9 @@ func newToken(soPIN []byte, label string, so auth.Account, kdf vault.KDF) ([]sto
 }
 
 // replaceToken writes the new token over the old one. From that moment the old objects are nobody's: they were written
-// before the token's record, so every reader passes them over (read), and sweep removes them.
-func (e *Engine) replaceToken(ctx context.Context, previous int64, ops []store.Op) error {
+// before the token's record, so every reader passes them over (read), and sweep removes them. What goes wrong after that
+// moment is logged: the caller's PIN is the new token's already.
+func (e *Engine) replaceToken(ctx context.Context, cmps []store.Compare, ops []store.Op) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, err := e.storeLocked(true)
@@ -141,18 +154,21 @@ func (e *Engine) replaceToken(ctx context.Context, previous int64, ops []store.O
 	}
 	for _, r := range users {
 		if !fresh[r.Key] {
-			ops = append(ops, store.Op{Key: r.Key, Delete: true})
+			ops = append(slices.Clip(ops), store.Op{Key: r.Key, Delete: true})
 		}
 	}
-	revision, err := s.Commit(ctx, []store.Compare{{Key: tokenKey, Modified: previous}}, ops)
+	revision, err := s.Commit(ctx, cmps, ops)
 	if err != nil {
 		return err
 	}
-	if err := sweep(ctx, s, revision); err != nil {
-		return err
-	}
 	e.forgetToken()
-	return e.refreshLocked()
+	if err := sweep(ctx, s, revision); err != nil {
+		e.log(fmt.Errorf("erasing the old token's objects: %w", err))
+	}
+	if err := e.refreshLocked(); err != nil {
+		e.log(fmt.Errorf("reading the new token: %w", err))
+	}
+	return nil
 }
 
 // sweepBatch is how many objects are removed at once: stores bound their transactions.

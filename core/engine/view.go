@@ -44,6 +44,14 @@ type userView struct {
 	revision int64
 }
 
+// epoch is that of a role's user, 0 where there is none.
+func (v *view) epoch(r auth.Role) uint64 {
+	if u, ok := v.users[r]; ok {
+		return u.user.Epoch
+	}
+	return 0
+}
+
 func parseHeader(b []byte) (header, error) {
 	var h header
 	if err := json.Unmarshal(b, &h); err != nil {
@@ -98,6 +106,22 @@ func (e *Engine) refreshLocked() error {
 	if generation == e.seen.Load() && e.view.Load() != nil {
 		return nil
 	}
+	return e.catchUp(s, generation)
+}
+
+// look is a refresh that does not ask first whether anything has changed.
+func (e *Engine) look() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, err := e.storeLocked(false)
+	if err != nil {
+		return err
+	}
+	return e.catchUp(s, s.Changed())
+}
+
+// catchUp takes in what has changed. The caller holds mu.
+func (e *Engine) catchUp(s store.Store, generation uint64) error {
 	events, now, err := s.Since(context.Background(), "", e.revision)
 	if errors.Is(err, store.ErrCompacted) {
 		return e.reload(s, generation)
@@ -108,34 +132,40 @@ func (e *Engine) refreshLocked() error {
 	if tokenReplaced(events) && e.revision != 0 {
 		return e.reload(s, generation)
 	}
-	if err := e.apply(events); err != nil {
+	next, err := viewOf(e.view.Load(), events)
+	if err != nil {
 		return err
 	}
-	e.revision = now
-	e.seen.Store(generation)
-	if e.view.Load() == nil {
-		return errNoToken
-	}
-	return nil
+	return e.adopt(next, events, now, generation)
 }
 
-// reload throws away what is known and reads everything.
+// reload reads everything anew. Nobody waits for it who uses or looks for an object: what stays is replaced in its place,
+// and only then what is gone is forgotten.
 func (e *Engine) reload(s store.Store, generation uint64) error {
-	old := e.view.Load()
 	recs, now, err := s.List(context.Background(), "")
 	if err != nil {
 		return err
 	}
-	next, err := viewOf(nil, eventsOf(recs))
+	events := eventsOf(recs)
+	next, err := viewOf(nil, events)
 	if err != nil {
 		return err
 	}
-	if old == nil || next == nil || old.header.Serial != next.header.Serial {
+	if old := e.view.Load(); old == nil || next == nil || old.header.Serial != next.header.Serial {
 		e.forgetToken()
-	} else {
-		e.forgetObjects(func(*entry) bool { return true })
 	}
-	if err := e.apply(eventsOf(recs)); err != nil {
+	err = e.adopt(next, events, now, generation)
+	there := make(map[string]bool, len(recs))
+	for _, r := range recs {
+		there[r.Key] = true
+	}
+	e.forgetObjects(func(n *entry) bool { return !there[objectPrefix+n.id] })
+	return err
+}
+
+// adopt takes over a state of the store: its token and what became of its objects. The caller holds mu.
+func (e *Engine) adopt(next *view, events []store.Event, now int64, generation uint64) error {
+	if err := e.apply(next, events); err != nil {
 		return err
 	}
 	e.revision = now
@@ -164,12 +194,8 @@ func tokenReplaced(events []store.Event) bool {
 	return false
 }
 
-// apply takes over what the store told. The caller holds mu.
-func (e *Engine) apply(events []store.Event) error {
-	v, err := viewOf(e.view.Load(), events)
-	if err != nil {
-		return err
-	}
+// apply makes v the view, and takes in the objects that the store told of. The caller holds mu.
+func (e *Engine) apply(v *view, events []store.Event) error {
 	if v == nil {
 		return nil
 	}
@@ -183,6 +209,7 @@ func (e *Engine) apply(events []store.Event) error {
 		e.public.Store(b)
 	}
 	e.view.Store(v)
+	e.dismiss(v)
 	for _, ev := range events {
 		id, isObject := strings.CutPrefix(ev.Key, objectPrefix)
 		if !isObject {
@@ -221,10 +248,15 @@ func viewOf(old *view, events []store.Event) (*view, error) {
 			}
 		}
 	}
-	if !known {
-		return nil, nil
+	if known {
+		return next, nil
 	}
-	return next, nil
+	for _, ev := range events {
+		if !ev.Deleted { // not an empty store: a new token would bury what is left of this one
+			return nil, fmt.Errorf("%w: there are records, but not the token's own", store.ErrDamaged)
+		}
+	}
+	return nil, nil
 }
 
 func (v *view) takeUser(ev store.Event) error {

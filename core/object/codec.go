@@ -31,9 +31,10 @@ var ErrCodec = errors.New("object: malformed template")
 // The result holds what the template holds, secrets too. An attribute that is there twice, is unknown or has a value of
 // another form is ErrCodec.
 func Marshal(t pkcs11.Template) ([]byte, error) {
-	var b cryptobyte.Builder
+	// At its full size from the beginning: a buffer that grows leaves copies of keys behind that nobody wipes.
+	b := cryptobyte.NewBuilder(make([]byte, 0, 1+encodedLen(t)))
 	b.AddUint8(codecVersion)
-	if err := encode(&b, t, 1); err != nil {
+	if err := encode(b, t, 1); err != nil {
 		return nil, err
 	}
 	out, err := b.Bytes()
@@ -93,6 +94,29 @@ func encodeValue(b *cryptobyte.Builder, v any, depth int) (err error) {
 		err = fmt.Errorf("%w: a value of Go type %T", ErrCodec, v)
 	}
 	return err
+}
+
+// encodedLen is how many bytes encode adds.
+func encodedLen(t pkcs11.Template) int {
+	n := 4
+	for _, a := range t {
+		n += 8 + 1
+		switch v := a.Value.(type) {
+		case bool:
+			n++
+		case uint:
+			n += 8
+		case []byte:
+			n += 4 + len(v)
+		case []pkcs11.MechanismType:
+			n += 4 + 8*len(v)
+		case []uint:
+			n += 4 + 8*len(v)
+		case pkcs11.Template:
+			n += encodedLen(v)
+		}
+	}
+	return n
 }
 
 func encodeList[N ~uint](b *cryptobyte.Builder, list []N) {

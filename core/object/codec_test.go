@@ -29,6 +29,7 @@ func TestCodecRoundTripInAnyOrder(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
+	require.Len(t, want, 1+encodedLen(every), "room for all of it from the beginning")
 	back, err := Unmarshal(want)
 	require.NoError(t, err)
 	require.Len(t, back, len(every))
