@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -26,9 +27,13 @@ type User struct {
 const userFormat = 1
 
 // ParseUser decodes a user record.
-func ParseUser(b []byte) (*User, error) {
+func ParseUser(stamped []byte) (*User, error) {
 	var u User
-	if err := json.Unmarshal(b, &u); err != nil {
+	b, err := vault.Unstamp(stamped)
+	if err == nil {
+		err = json.Unmarshal(b, &u)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("auth: user record: %w", err)
 	}
 	if u.Format != userFormat {
@@ -43,7 +48,8 @@ func ParseUser(b []byte) (*User, error) {
 // Marshal encodes the record.
 func (u *User) Marshal() ([]byte, error) {
 	u.Format = userFormat
-	return json.Marshal(u)
+	b, err := json.Marshal(u)
+	return vault.Stamp(b), err
 }
 
 // Locked reports whether too many wrong PINs were given.

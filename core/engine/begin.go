@@ -19,7 +19,18 @@ var usage = [hsm.NumOpKinds]pkcs11.AttributeType{
 	hsm.OpVerifyRecover: pkcs11.CKA_VERIFY_RECOVER,
 }
 
-// starter begins a kind of operation on a row.
+// able says whether a row has what a kind of operation needs.
+var able = [hsm.NumOpKinds]func(m *mech.Mechanism) bool{
+	hsm.OpEncrypt:       func(m *mech.Mechanism) bool { return m.Encrypt != nil },
+	hsm.OpDecrypt:       func(m *mech.Mechanism) bool { return m.Decrypt != nil },
+	hsm.OpDigest:        func(m *mech.Mechanism) bool { return m.Digest != nil },
+	hsm.OpSign:          func(m *mech.Mechanism) bool { return m.Sign != nil },
+	hsm.OpVerify:        func(m *mech.Mechanism) bool { return m.Verify != nil },
+	hsm.OpSignRecover:   func(m *mech.Mechanism) bool { return m.SignRecover != nil },
+	hsm.OpVerifyRecover: func(m *mech.Mechanism) bool { return m.VerifyRecover != nil },
+}
+
+// starter begins a kind of operation on a row that is able to.
 type starter func(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error)
 
 // starters are the kinds by their constructor in the row.
@@ -35,9 +46,9 @@ var starters = [hsm.NumOpKinds]starter{
 // Begin starts an operation. PKCS#11 v3.2, C_EncryptInit and its siblings.
 func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (op hsm.Operation, err error) {
 	defer answer(&err)
-	row := e.opts.Mechanisms.Mechanism(m.Type)
-	if row == nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "%v is not offered", m.Type)
+	row, err := e.row(m.Type, kind.String(), able[kind])
+	if err != nil {
+		return nil, err
 	}
 	if kind == hsm.OpDigest {
 		return e.startDigest(row, m.Params)

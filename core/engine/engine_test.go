@@ -319,3 +319,53 @@ func TestWrapAndUnwrapEveryKeyType(t *testing.T) {
 		})
 	}
 }
+
+// TestNoPinOpensATokenWithAnExchangedRecord: who may write the file cannot give the token another label, or another root
+// for its public objects, behind the back of who logs in.
+func TestNoPinOpensATokenWithAnExchangedRecord(t *testing.T) {
+	e, path, _ := ready(t)
+	require.NoError(t, e.Close())
+	s, err := sqlite.Open(path, sqlite.Options{})
+	require.NoError(t, err)
+	rec, err := s.Get(ctx, "token")
+	require.NoError(t, err)
+	b, err := vault.Unstamp(rec.Value)
+	require.NoError(t, err)
+	forged := vault.Stamp(bytes.Replace(b, []byte(`"test"`), []byte(`"evil"`), 1))
+	require.NotEqual(t, rec.Value, forged)
+	_, err = s.Commit(ctx, nil, []store.Op{{Key: "token", Value: forged}})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+
+	e = open(t, path)
+	for user, pin := range map[pkcs11.UserType][]byte{pkcs11.CKU_USER: userPIN, pkcs11.CKU_SO: soPIN} {
+		_, err = e.Login(ctx, user, "", pin)
+		rv(t, pkcs11.CKR_PIN_INCORRECT, err)
+	}
+}
+
+// TestKeysThatAskForThePinEachTime: sign after a context-specific login only, and neither unwrap nor derive.
+func TestKeysThatAskForThePinEachTime(t *testing.T) {
+	e, _, cred := ready(t)
+	p256 := pkcs11.Template{pkcs11.Attr(pkcs11.CKA_EC_PARAMS, []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7})}
+	always := pkcs11.Template{pkcs11.Attr(pkcs11.CKA_ALWAYS_AUTHENTICATE, true), pkcs11.Attr(pkcs11.CKA_SIGN, true), pkcs11.Attr(pkcs11.CKA_DERIVE, true)}
+	pub, priv, err := e.GenerateKeyPair(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_EC_KEY_PAIR_GEN}, p256, always)
+	require.NoError(t, err)
+	op, err := e.Begin(ctx, cred, hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, priv)
+	require.NoError(t, err)
+	defer op.Close()
+	require.True(t, op.MustAuthenticate())
+	_, err = op.Finish(ctx, nil, []byte("data"))
+	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+	rv(t, pkcs11.CKR_PIN_INCORRECT, op.Authenticate(ctx, []byte("wrong")))
+	require.NoError(t, op.Authenticate(ctx, userPIN))
+	_, err = op.Finish(ctx, nil, []byte("data"))
+	require.NoError(t, err)
+
+	point, err := e.Attributes(ctx, cred, pub, []pkcs11.AttributeType{pkcs11.CKA_EC_POINT})
+	require.NoError(t, err)
+	_, err = e.DeriveKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{
+		KDF: pkcs11.CKD_NULL, PublicData: point[0].Value.([]byte)}}, priv,
+		pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET)})
+	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+}

@@ -240,6 +240,9 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 		return nil, wrappingError(err, pkcs11.CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT)
 	}
 	defer u.release()
+	if err := withoutPIN(u); err != nil {
+		return nil, err
+	}
 	draft, err := e.from(cred, object.OpUnwrap, u, template)
 	if err != nil {
 		return nil, err
@@ -312,6 +315,9 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 		return nil, err
 	}
 	defer b.release()
+	if err := withoutPIN(b); err != nil {
+		return nil, err
+	}
 	draft, err := e.from(cred, object.OpDerive, b, template)
 	if err != nil {
 		return nil, err
@@ -325,6 +331,16 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 		return nil, err
 	}
 	return e.finishOne(ctx, draft, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)}, checkMaterial)
+}
+
+// withoutPIN refuses a key that asks for the PIN at each use where there is no operation in which it could be given.
+//
+// Deviation: the standard speaks of signing and decrypting only; but unwrapping and deriving are as good as decrypting.
+func withoutPIN(v *version) error {
+	if v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE) {
+		return pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "CKA_ALWAYS_AUTHENTICATE: the key signs and decrypts only")
+	}
+	return nil
 }
 
 // maxDerived bounds a derived key, in bytes.

@@ -196,7 +196,7 @@ func (e *Engine) checkPIN(ctx context.Context, account auth.Account, pin []byte)
 			return nil, nil, err
 		}
 	}
-	root, err := vault.UnwrapRoot(u.Root, pin, rootLabel(account, v.header.Serial))
+	root, err := vault.UnwrapRoot(u.Root, pin, rootLabel(account, v.header))
 	if errors.Is(err, vault.ErrWrongPIN) {
 		if !countFirst {
 			if err := e.count(ctx, account, v, func(n int) (int, error) { return n + 1, nil }); err != nil {
@@ -248,8 +248,8 @@ func (e *Engine) userNow(account auth.Account) (*view, *auth.User, error) {
 	return v, u.user, nil
 }
 
-func rootLabel(account auth.Account, serial string) vault.Label {
-	return vault.Label{Kind: account.Record, ID: serial, Version: 1}
+func rootLabel(account auth.Account, h header) vault.Label {
+	return vault.Label{Kind: account.Record, ID: h.identity, Version: 1}
 }
 
 // count changes the failure counter of the user that was shows, whatever else happens to the record meanwhile. A medium
@@ -303,7 +303,7 @@ func (e *Engine) setPIN(ctx context.Context, was *view, account auth.Account, ro
 	if err := auth.CheckNewPIN(pin); err != nil {
 		return nil, err
 	}
-	wrapped, err := vault.WrapRoot(root, pin, e.opts.KDF, rootLabel(account, was.header.Serial))
+	wrapped, err := vault.WrapRoot(root, pin, e.opts.KDF, rootLabel(account, was.header))
 	if err != nil {
 		return nil, err
 	}

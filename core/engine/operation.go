@@ -49,11 +49,7 @@ type cipherOp struct {
 // startCipher begins what turns one stream of bytes into another.
 func startCipher(maker func(*mech.Mechanism) cipherMaker) starter {
 	return func(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
-		make := maker(m)
-		if make == nil {
-			return nil, errCannot(m, "do that")
-		}
-		c, err := make(k, param)
+		c, err := maker(m)(k, param)
 		if err != nil {
 			return nil, err
 		}
@@ -81,9 +77,6 @@ type signOp struct {
 }
 
 func startSigner(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
-	if m.Sign == nil {
-		return nil, errCannot(m, "sign")
-	}
 	s, err := m.Sign(k, param)
 	if err != nil {
 		return nil, err
@@ -110,9 +103,6 @@ type verifyOp struct {
 }
 
 func startVerifier(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
-	if m.Verify == nil {
-		return nil, errCannot(m, "verify")
-	}
 	v, err := m.Verify(k, param)
 	if err != nil {
 		return nil, err
@@ -138,9 +128,6 @@ type digestOp struct {
 }
 
 func (e *Engine) startDigest(m *mech.Mechanism, param any) (hsm.Operation, error) {
-	if m.Digest == nil {
-		return nil, errCannot(m, "digest")
-	}
 	h, err := m.Digest(param)
 	if err != nil {
 		return nil, err

@@ -118,12 +118,14 @@ func newToken(soPIN []byte, label string, so auth.Account, kdf vault.KDF) ([]sto
 	if err != nil {
 		return nil, err
 	}
+	head = vault.Stamp(head)
+	h.identity = identityOf(h, head)
 	root, err := vault.NewRoot()
 	if err != nil {
 		return nil, err
 	}
 	defer root.Zero()
-	wrapped, err := vault.WrapRoot(root, soPIN, kdf, rootLabel(so, h.Serial))
+	wrapped, err := vault.WrapRoot(root, soPIN, kdf, rootLabel(so, h))
 	if err != nil {
 		return nil, err
 	}

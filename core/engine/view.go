@@ -28,6 +28,10 @@ type header struct {
 	Serial     string `json:"serial"` // 16 upper-case hex digits, CK_TOKEN_INFO.serialNumber
 	Label      string `json:"label"`
 	PublicRoot []byte `json:"public_root"`
+
+	// identity names this very record: the serial and the record's digest. The wrapped roots are bound to it, so that
+	// no PIN opens a token whose label or public root was exchanged.
+	identity string
 }
 
 const headerFormat = 1
@@ -52,9 +56,13 @@ func (v *view) epoch(r auth.Role) uint64 {
 	return 0
 }
 
-func parseHeader(b []byte) (header, error) {
+func parseHeader(stamped []byte) (header, error) {
 	var h header
-	if err := json.Unmarshal(b, &h); err != nil {
+	b, err := vault.Unstamp(stamped)
+	if err == nil {
+		err = json.Unmarshal(b, &h)
+	}
+	if err != nil {
 		return h, fmt.Errorf("%w: token record: %v", store.ErrDamaged, err)
 	}
 	if h.Format != headerFormat {
@@ -63,7 +71,12 @@ func parseHeader(b []byte) (header, error) {
 	if len(h.PublicRoot) != 32 || len(h.Serial) != 16 {
 		return h, fmt.Errorf("%w: token record out of range", store.ErrDamaged)
 	}
+	h.identity = identityOf(h, stamped)
 	return h, nil
+}
+
+func identityOf(h header, stamped []byte) string {
+	return fmt.Sprintf("%s/%x", h.Serial, stamped[:vault.StampSize])
 }
 
 // refresh brings view and index up to what the store holds. It is cheap when nothing has changed.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/crypto/argon2"
 
@@ -116,5 +117,13 @@ func parseHeader(blob []byte) (KDF, error) {
 }
 
 func (k KDF) derive(pin, salt []byte) []byte {
-	return argon2.IDKey(pin, salt, k.Time, k.MemoryKiB, k.Threads, 32)
+	key := argon2.IDKey(pin, salt, k.Time, k.MemoryKiB, k.Threads, 32)
+	if k.MemoryKiB >= returnFrom {
+		debug.FreeOSMemory()
+	}
+	return key
 }
+
+// returnFrom is the memory cost, in KiB, from which the memory is given back at once: the next collection of a small heap
+// may be far, and the application's process would carry the 64 MiB of one login until then.
+const returnFrom = 16 << 10

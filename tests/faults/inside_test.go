@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -185,16 +186,20 @@ func TestDamagedTokenRecordsAreRefused(t *testing.T) {
 func cut(b []byte) []byte    { return b[:len(b)/2] }
 func emptied([]byte) []byte  { return []byte{} }
 func noJSON(b []byte) []byte { return append([]byte("~"), b[1:]...) }
-func later(b []byte) []byte  { return []byte(strings.Replace(string(b), `"format":1`, `"format":2`, 1)) }
+
+// later and noRoot stamp the record anew: it is whole, and says what it must not.
+func later(b []byte) []byte {
+	return vault.Stamp([]byte(strings.Replace(string(b[vault.StampSize:]), `"format":1`, `"format":2`, 1)))
+}
 func noRoot(b []byte) []byte {
-	text := string(b)
+	text := string(b[vault.StampSize:])
 	for _, name := range []string{`"root"`, `"public_root"`} {
 		text = strings.Replace(text, name, `"toor"`, 1)
 	}
-	return []byte(text)
+	return vault.Stamp([]byte(text))
 }
 
-// TestDamagedWrappedRootOpensNothing: it cannot be told from a wrong PIN.
+// TestDamagedWrappedRootOpensNothing: under a stamp that is right, it cannot be told from a wrong PIN.
 func TestDamagedWrappedRootOpensNothing(t *testing.T) {
 	t.Parallel()
 	r := random(t)
@@ -207,7 +212,7 @@ func TestDamagedWrappedRootOpensNothing(t *testing.T) {
 		for old := value[at]; value[at] == old; {
 			value[at] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[r.IntN(26)]
 		}
-		put(t, db, "user/cu", value)
+		put(t, db, "user/cu", vault.Stamp(value[vault.StampSize:]))
 		check(t, db.Close())
 		a := s.agent(t)
 		a.want(pkcs11.CKR_OK, "init", "open w")

@@ -12,6 +12,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -26,7 +27,7 @@ func (s *slot) failures(t testing.TB) int {
 	var value []byte
 	check(t, db.QueryRow("SELECT value FROM record WHERE key = 'user/cu'").Scan(&value))
 	var user struct{ Failures int }
-	check(t, json.Unmarshal(value, &user))
+	check(t, json.Unmarshal(value[vault.StampSize:], &user))
 	return user.Failures
 }
 

@@ -29,7 +29,8 @@ func TestP11tool(t *testing.T) {
 
 	p11tool(t, k, "--login", "--generate-privkey=rsa", "--bits=2048", "--label=rsa", "--outfile=rsa.pub", "pkcs11:token=gnutls")
 	p11tool(t, k, "--login", "--generate-privkey=ecdsa", "--curve=secp256r1", "--label=ec", "--outfile=ec.pub", "pkcs11:token=gnutls")
-	p11tool(t, k, "--login", "--generate-privkey=ed25519", "--label=ed", "--outfile=ed.pub", "pkcs11:token=gnutls")
+	// GnuTLS 3.7 asks for Ed25519 keys with CKM_EDDSA, which is not a generator, in any module.
+	k.Run(t, harness.Coffer(t), "key", "generate", "--type", "ed25519", "--label", "ed")
 
 	list := p11tool(t, k, "--login", "--list-all-privkeys", "pkcs11:token=gnutls")
 	for _, label := range []string{"rsa", "ec", "ed"} {
