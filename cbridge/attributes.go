@@ -11,7 +11,7 @@ import (
 func (c *call) wanted(p, n uintptr) ([]attribute, []pkcs11.AttributeType) {
 	list, err := c.attributes(p, n)
 	c.fail(err)
-	types := make([]pkcs11.AttributeType, len(list))
+	types := c.types.take(len(list))
 	for i, a := range list {
 		types[i] = a.typ
 	}
@@ -48,7 +48,7 @@ func (c *call) giveOne(at uintptr, a attribute, value any) {
 	var b []byte
 	n := len(t) * attributeSize
 	if !isTemplate {
-		b = encode(value)
+		b = c.encode(value)
 		n = len(b)
 		defer clear(b)
 	}
@@ -83,30 +83,34 @@ func (c *call) giveTemplate(p uintptr, t pkcs11.Template) {
 	}
 }
 
-// encode gives a value its C form. The result is a copy.
-func encode(value any) []byte {
+// encode gives a value its C form. The result may be the value itself: what the machine has returned is the call's to
+// wipe.
+func (c *call) encode(value any) []byte {
 	switch v := value.(type) {
 	case bool:
+		b := c.room(1)
+		b[0] = 0
 		if v {
-			return []byte{1}
+			b[0] = 1
 		}
-		return []byte{0}
+		return b
 	case uint:
-		return appendUlong(nil, v)
+		return putAll(c.room(ulongSize), []uint{v})
 	case []byte:
-		return append([]byte(nil), v...)
+		return v
 	case []pkcs11.MechanismType:
-		return encodeAll(v)
+		return putAll(c.room(ulongSize*len(v)), v)
 	case []uint:
-		return encodeAll(v)
+		return putAll(c.room(ulongSize*len(v)), v)
 	}
 	panic(fmt.Sprintf("no attribute has values of type %T", value))
 }
 
-func encodeAll[N ~uint](values []N) []byte {
-	b := make([]byte, 0, ulongSize*len(values))
+// putAll encodes numbers into b, which they fill.
+func putAll[N ~uint](b []byte, values []N) []byte {
+	to := b[:0]
 	for _, v := range values {
-		b = appendUlong(b, uint(v))
+		to = appendUlong(to, uint(v))
 	}
 	return b
 }

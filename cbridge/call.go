@@ -11,19 +11,51 @@ import (
 // call is one call of the application. It decodes the arguments, remembers the first one that is wrong, writes the
 // results, and wipes the copies: a PIN, a plaintext or a key does not outlive the call in the bridge.
 //
-// It is used by one goroutine, between enter and leave.
+// It is used by one goroutine, between enter and leave, and then again for another call: what it decodes into, it keeps.
 type call struct {
 	function string // without C_
 	session  uint
 	err      error // the answer
 
+	m      pkcs11.Mechanism
+	fields fields
+
 	output        pkcs11.Out
 	buffer, count uintptr // where output goes
 	hasOutput     bool
+	result        []byte // output that the last calls had room for goes here; wiped, of length 0
 
-	copies  [][]byte // the larger ones
-	used    int      // of scratch
+	attrs rows[attribute]
+	types rows[pkcs11.AttributeType]
+	pairs rows[pkcs11.Attribute]
+
+	used    int // of scratch
 	scratch [1024]byte
+	large   []byte   // takes what scratch does not; its length is what is used
+	copies  [][]byte // what large does not take either
+}
+
+// mostKept is the largest buffer that a call keeps for the next one, for input and for output each. There are about as
+// many calls as threads that were in the library at once.
+const mostKept = 64 << 10
+
+// rows hands out slices, of which the usual ones need no memory of their own.
+type rows[T any] struct {
+	kept [16]T
+	used int
+}
+
+func (r *rows[T]) take(n int) []T {
+	if n > len(r.kept)-r.used {
+		return make([]T, n)
+	}
+	r.used += n
+	return r.kept[r.used-n : r.used : r.used]
+}
+
+func (r *rows[T]) clear() {
+	clear(r.kept[:r.used])
+	r.used = 0
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}
@@ -45,14 +77,34 @@ func (c *call) leave(rv *uintptr) {
 	}
 	*rv = uintptr(pkcs11.RVOf(c.err))
 	clear(c.scratch[:c.used])
+	clear(c.large)
 	for i := range c.copies {
 		clear(c.copies[i])
 		c.copies[i] = nil
 	}
+	c.wipeOutput()
+	c.attrs.clear()
+	c.types.clear()
+	c.pairs.clear()
 	c.function, c.session, c.err = "", 0, nil
+	c.m, c.fields = pkcs11.Mechanism{}, fields{}
 	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
-	c.copies, c.used = c.copies[:0], 0
+	c.copies, c.used, c.large = c.copies[:0], 0, c.large[:0]
 	calls.Put(c)
+}
+
+// wipeOutput clears the output, and keeps its memory if that is what the next call could use. If the machine has written
+// beside the room that it was given, or has failed, all of the room is cleared.
+func (c *call) wipeOutput() {
+	b := c.output.Bytes[:cap(c.output.Bytes)]
+	clear(b)
+	if len(b) == 0 || cap(c.result) > 0 && &b[0] == &c.result[:1][0] {
+		return
+	}
+	clear(c.result[:cap(c.result)])
+	if len(b) > cap(c.result) && len(b) <= mostKept {
+		c.result = b[:0]
+	}
 }
 
 // fail remembers the first error.
@@ -83,6 +135,13 @@ func (c *call) room(n int) []byte {
 		b := c.scratch[c.used : c.used+n : c.used+n]
 		c.used += n
 		return b
+	}
+	if len(c.large) == 0 && cap(c.large) < n && n <= mostKept {
+		c.large = make([]byte, 0, min(mostKept, max(2*cap(c.large), n)))
+	}
+	if at := len(c.large); n <= cap(c.large)-at {
+		c.large = c.large[:at+n]
+		return c.large[at : at+n : at+n]
 	}
 	b := make([]byte, n)
 	c.copies = append(c.copies, b)
@@ -163,6 +222,9 @@ func (c *call) out(buffer, count uintptr) *pkcs11.Out {
 	}
 	c.output.Query = buffer == 0
 	c.output.Capacity = int(min(capacity, maxLength))
+	if buffer != 0 {
+		c.output.Bytes = c.result
+	}
 	c.buffer, c.count, c.hasOutput = buffer, count, true
 	return &c.output
 }
@@ -228,7 +290,7 @@ func (c *call) found(p, count uintptr, found []uint) {
 	if c.err != nil {
 		return
 	}
-	c.fail(write(p, encodeAll(found)))
+	c.fail(write(p, putAll(c.room(ulongSize*len(found)), found)))
 	number(c, count, uint(len(found)))
 }
 
@@ -248,7 +310,6 @@ func (c *call) finish(err error) {
 		}
 		c.fail(write(c.buffer, c.output.Bytes))
 	}
-	clear(c.output.Bytes)
 }
 
 // number writes a handle or another number after a call that succeeded. NULL is a place that was optional.
@@ -271,6 +332,6 @@ func list[N ~uint](c *call, p, count uintptr, values []N) {
 	case capacity < uint(len(values)):
 		c.fail(pkcs11.CKR_BUFFER_TOO_SMALL)
 	default:
-		c.fail(write(p, encodeAll(values)))
+		c.fail(write(p, putAll(c.room(ulongSize*len(values)), values)))
 	}
 }

@@ -24,7 +24,8 @@ func (c *call) mechanism(p uintptr) *pkcs11.Mechanism {
 		c.fail(err)
 		return nil
 	}
-	m := &pkcs11.Mechanism{Type: pkcs11.MechanismType(ulongAt(b[:]))}
+	m := &c.m // no function has two
+	m.Type = pkcs11.MechanismType(ulongAt(b[:]))
 	params, err := c.params(m.Type, uintptr(ulongAt(b[ulongSize:])), uintptr(ulongAt(b[2*ulongSize:])))
 	if err != nil {
 		c.fail(pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%v: %w", m.Type, err))
@@ -40,7 +41,11 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 		return nil, nil
 	}
 	want, short := t.IVLen(), 0
-	d, isStruct := decoders[kind]
+	var d decoder
+	if int(kind) < len(decoders) {
+		d = decoders[kind]
+	}
+	isStruct := d.size != 0
 	switch {
 	case isStruct:
 		want, short = d.size, d.short
@@ -60,7 +65,8 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 	}
 	switch {
 	case isStruct:
-		f := &fields{call: c, b: b}
+		f := &c.fields
+		*f = fields{call: c, b: b}
 		v := d.read(f, short != 0 && n == uintptr(short))
 		return v, f.err
 	case kind == pkcs11.ParamUlong:

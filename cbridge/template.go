@@ -26,7 +26,7 @@ func (c *call) attributes(p, n uintptr) ([]attribute, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]attribute, n)
+	list := c.attrs.take(int(n))
 	for i := range list {
 		at := b[i*attributeSize:]
 		list[i] = attribute{
@@ -53,7 +53,12 @@ func (c *call) template(p, n uintptr) pkcs11.Template {
 
 // values decodes the values of a list of attributes.
 func (c *call) values(list []attribute, depth int) (pkcs11.Template, error) {
-	t := make(pkcs11.Template, len(list))
+	var t pkcs11.Template
+	if depth == 1 {
+		t = c.pairs.take(len(list))
+	} else {
+		t = make(pkcs11.Template, len(list)) // a value, of which the machine may keep all that is no bytes
+	}
 	for i, a := range list {
 		v, err := c.value(a, depth)
 		if err != nil {

@@ -5,7 +5,7 @@ package main
 import "github.com/coffer-hsm/coffer/pkcs11"
 
 // decoders has one row for each parameter struct.
-var decoders = map[pkcs11.ParamKind]decoder{
+var decoders = [...]decoder{
 	pkcs11.ParamGCM:                 {48, 40, func(f *fields, short bool) any { return readGCMParams(f, short) }},
 	pkcs11.ParamCTR:                 {24, 0, func(f *fields, short bool) any { return readCTRParams(f, short) }},
 	pkcs11.ParamOAEP:                {40, 0, func(f *fields, short bool) any { return readOAEPParams(f, short) }},

@@ -6,10 +6,12 @@ package pkcs11
 // A function asks Fits before it does what cannot be undone, and Put once it has the bytes. The C boundary copies Bytes
 // out and writes Length; nothing else decides about sizes.
 type Out struct {
-	Query    bool   // the buffer pointer was NULL: only the length is wanted
-	Capacity int    // bytes that the caller's buffer holds
-	Length   int    // what *pulLen becomes
-	Bytes    []byte // what goes into the buffer, nil if nothing
+	Query    bool // the buffer pointer was NULL: only the length is wanted
+	Capacity int  // bytes that the caller's buffer holds
+	Length   int  // what *pulLen becomes
+	// Bytes is what goes into the buffer, nil if nothing. The caller may bring memory along in it, with length 0; the
+	// output is there if it has room, and is the caller's to wipe wherever it is.
+	Bytes []byte
 }
 
 // Fits says whether output of n bytes may be produced now. When it is false, return err at once: nil answers a length

@@ -6,5 +6,8 @@
 //
 // All methods may be called from many goroutines at once, C_Finalize among them. Calls in one session take turns. The way
 // to a key (session, handle, login) takes no lock that two sessions share. Locks are taken in the order slot.use,
-// session.mu, slot.loginMu, slot.mu.
+// session.mu, slot.loginMu, slot.mu, sessions.mu.
+//
+// A caller may bring memory for output along in Out.Bytes, with length 0: output that it has room for goes there, and
+// what Out.Bytes has at the end may be either that or new. Whatever it is, is the caller's to wipe, up to its capacity.
 package cryptoki

@@ -188,6 +188,37 @@ func TestUpdateSizes(t *testing.T) {
 	}
 }
 
+// TestOutputGoesWhereTheCallerHasRoom: into Out.Bytes if it is large enough, and no further than the output reaches. What is
+// kept for a later call is not there, for the caller wipes it.
+func TestOutputGoesWhereTheCallerHasRoom(t *testing.T) {
+	b := start(t)
+	s := b.rw()
+	key := b.object(s, true, false, "key")
+	memory := make([]byte, 100)
+	out := &pkcs11.Out{Capacity: 100, Bytes: memory[:0]}
+	b.ok(b.EncryptInit(s, stream, key))
+	b.ok(b.Encrypt(s, []byte("abc"), out))
+	if &out.Bytes[0] != &memory[0] || cap(out.Bytes) != 3 || !bytes.Equal(out.Bytes, turn([]byte("abc"))) {
+		t.Errorf("%q, of %d", out.Bytes, cap(out.Bytes))
+	}
+	small := make([]byte, 2)
+	out = &pkcs11.Out{Capacity: 100, Bytes: small[:0]}
+	b.ok(b.EncryptInit(s, stream, key))
+	b.ok(b.Encrypt(s, []byte("abc"), out))
+	if !bytes.Equal(out.Bytes, turn([]byte("abc"))) || small[0] != 0 {
+		t.Errorf("%q, %q", out.Bytes, small)
+	}
+
+	b.ok(b.DecryptInit(s, padded, key))
+	b.want(pkcs11.CKR_BUFFER_TOO_SMALL, b.Decrypt(s, input, &pkcs11.Out{Capacity: 1, Bytes: memory[:0]}))
+	clear(memory)
+	out = &pkcs11.Out{Capacity: 100}
+	b.ok(b.Decrypt(s, input, out))
+	if string(out.Bytes) != "hello" {
+		t.Errorf("%q", out.Bytes)
+	}
+}
+
 func TestKeptResultIsForTheSameCall(t *testing.T) {
 	b := start(t)
 	s := b.rw()

@@ -360,12 +360,12 @@ func (e *Engine) Attributes(_ context.Context, cred hsm.Credential, o hsm.Object
 			values[i].Err = err
 			continue
 		}
-		values[i].Value = pkcs11.CloneValue(value)
+		values[i].Value = value
 	}
 	return values, nil
 }
 
-// reveal answers from the secret part, which the policy has allowed.
+// reveal answers with a copy from the secret part, which the policy has allowed.
 func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
 	secretPart, err := e.secretOf(v)
 	if err != nil {
@@ -375,7 +375,7 @@ func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
 	if !ok {
 		return nil, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID
 	}
-	return value, nil
+	return pkcs11.CloneValue(value), nil
 }
 
 // SetAttributes changes an object. PKCS#11 v3.2, C_SetAttributeValue.

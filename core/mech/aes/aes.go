@@ -12,6 +12,7 @@ import (
 	"crypto/cipher"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -88,36 +89,51 @@ func row(m mech.Mechanism, unit, least int) mech.Mechanism {
 	return m
 }
 
-// newMode makes the mode of one operation; decrypt says which way.
-type newMode func(b cipher.Block, param any, decrypt bool) (cipher.BlockMode, error)
+// newMode makes the mode of one operation; decrypt says which way. The second result, which may be nil, keeps the mode
+// when the operation has ended.
+type newMode func(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error)
 
 func blockMode(create newMode, pad, decrypt bool) constructor {
 	return func(k mech.Key, param any) (mech.Cipher, error) {
-		b, err := keyBlock(k)
+		x, err := keyExpanded(k)
 		if err != nil {
 			return nil, err
 		}
-		mode, err := create(b, param, decrypt)
+		mode, from, err := create(x, param, decrypt)
 		if err != nil {
 			return nil, err
 		}
-		return &blocks{mode: mode, pad: pad, decrypt: decrypt}, nil
+		return &blocks{mode: mode, from: from, pad: pad, decrypt: decrypt}, nil
 	}
 }
 
-func newECB(b cipher.Block, param any, decrypt bool) (cipher.BlockMode, error) {
-	return &ecb{b, decrypt}, noParam(param)
+func pick[T any](cond bool, yes, no T) T {
+	if cond {
+		return yes
+	}
+	return no
 }
 
-func newCBC(b cipher.Block, param any, decrypt bool) (cipher.BlockMode, error) {
+// newECB needs no mode of its own: it has no state.
+func newECB(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error) {
+	return pick(decrypt, &k.ecb.decrypt, &k.ecb.encrypt), nil, noParam(param)
+}
+
+func newCBC(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error) {
 	iv, err := ivParam(param, aes.BlockSize)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if decrypt {
-		return cipher.NewCBCDecrypter(b, iv), nil
+	from := pick(decrypt, &k.cbc.decrypt, &k.cbc.encrypt)
+	if mode := from.Take(); mode != nil {
+		mode.SetIV(iv)
+		return mode, from, nil
 	}
-	return cipher.NewCBCEncrypter(b, iv), nil
+	mode := pick(decrypt, cipher.NewCBCDecrypter, cipher.NewCBCEncrypter)(k.block, iv)
+	if m, ok := mode.(restartable); ok {
+		return &chained{m}, from, nil
+	}
+	return mode, nil, nil
 }
 
 func ctrMode(k mech.Key, param any) (mech.Cipher, error) {

@@ -6,13 +6,15 @@ import (
 	"crypto/subtle"
 	"slices"
 
+	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // blocks is a mode that works on whole blocks, with or without PKCS padding. It holds back what does not fill a block,
 // and when padding will have to be taken off, the last full block.
 type blocks struct {
-	mode    cipher.BlockMode
+	mode    cipher.BlockMode    // nil once the operation has ended
+	from    *spare.Set[chained] // nil if nobody keeps the mode
 	pad     bool
 	decrypt bool
 	held    int // bytes in rest
@@ -61,7 +63,8 @@ func (b *blocks) Finish(dst, src []byte) ([]byte, error) {
 		return nil, b.lengthError(total)
 	}
 	start := len(dst)
-	dst, _ = b.Update(slices.Grow(dst, total+aes.BlockSize), src)
+	size, _ := b.FinishLen(len(src))
+	dst, _ = b.Update(slices.Grow(dst, size), src)
 	if !b.pad {
 		return dst, nil
 	}
@@ -70,20 +73,18 @@ func (b *blocks) Finish(dst, src []byte) ([]byte, error) {
 		for i := b.held; i < aes.BlockSize; i++ {
 			b.rest[i] = fill
 		}
-		b.held = 0
 	}
-	dst, out := extend(dst, aes.BlockSize)
-	b.mode.CryptBlocks(out, b.rest[:])
+	b.mode.CryptBlocks(b.rest[:], b.rest[:])
 	b.held = 0
 	if !b.decrypt {
-		return dst, nil
+		return append(dst, b.rest[:]...), nil
 	}
-	n, ok := unpad(out)
+	n, ok := unpad(b.rest[:])
 	if !ok {
 		clear(dst[start:])
 		return nil, pkcs11.Errorf(pkcs11.CKR_ENCRYPTED_DATA_INVALID, "the padding is wrong")
 	}
-	return dst[:len(dst)-n], nil
+	return append(dst, b.rest[:aes.BlockSize-n]...), nil
 }
 
 func (b *blocks) lengthError(total int) error {
@@ -97,6 +98,10 @@ func (b *blocks) lengthError(total int) error {
 func (b *blocks) Close() {
 	clear(b.rest[:])
 	b.held = 0
+	if mode, ok := b.mode.(*chained); ok {
+		b.from.Put(mode)
+	}
+	b.mode = nil
 }
 
 // unpad returns how many bytes of the last block are PKCS padding (RFC 5652, 6.3). Its time does not depend on them.

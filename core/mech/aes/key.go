@@ -6,6 +6,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
+	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -28,13 +29,45 @@ var lengths = generic.Lengths{
 	Text:      "16, 24 or 32",
 }
 
-// keyBlock returns the key's block cipher, which is kept with the key.
-func keyBlock(k mech.Key) (cipher.Block, error) {
-	v, err := k.Expanded(mech.SlotMain, func() (any, error) { return newBlock(k) })
+// expanded is what is kept with a key: its block cipher and what can be made of it once for many operations.
+type expanded struct {
+	block cipher.Block
+	ecb   struct{ encrypt, decrypt ecb }
+	cbc   struct{ encrypt, decrypt spare.Set[chained] }
+}
+
+// chained is a mode that can begin anew. The standard library's have a copy of the round keys inside, half a kilobyte,
+// so those of operations that have ended are kept.
+type chained struct{ restartable }
+
+type restartable interface {
+	cipher.BlockMode
+	SetIV(iv []byte)
+}
+
+func keyExpanded(k mech.Key) (*expanded, error) {
+	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
+		b, err := newBlock(k)
+		if err != nil {
+			return nil, err
+		}
+		x := &expanded{block: b}
+		x.ecb.encrypt, x.ecb.decrypt = ecb{b, false}, ecb{b, true}
+		return x, nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(cipher.Block), nil
+	return v.(*expanded), nil
+}
+
+// keyBlock returns the key's block cipher, which is kept with the key.
+func keyBlock(k mech.Key) (cipher.Block, error) {
+	x, err := keyExpanded(k)
+	if err != nil {
+		return nil, err
+	}
+	return x.block, nil
 }
 
 func newBlock(k mech.Key) (cipher.Block, error) {

@@ -4,10 +4,12 @@ package hmac
 import (
 	"crypto/hmac"
 	"hash"
+	"slices"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -36,16 +38,22 @@ func rows() []mech.Mechanism {
 // row makes a row of HMAC; size reads the tag's length from the parameter. Keys may have any length, also beyond Max,
 // which is what can be generated.
 func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) (int, error)) mech.Mechanism {
+	place := slices.Index(hashes.All, h)
 	create := func(k mech.Key, param any) (*mac, error) {
 		n, err := size(param, h.Size())
 		if err != nil {
 			return nil, err
 		}
-		value := k.Bytes(pkcs11.CKA_VALUE)
-		if len(value) == 0 {
-			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
+		s, err := statesOf(k)
+		if err != nil {
+			return nil, err
 		}
-		return &mac{hmac.New(h.New, value), n}, nil
+		from := &s.byHash[place]
+		state := from.Take()
+		if state == nil {
+			state = &keyed{hmac.New(h.New, k.Bytes(pkcs11.CKA_VALUE))}
+		}
+		return &mac{state: state, from: from, size: n}, nil
 	}
 	keyTypes := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET}
 	if h.KeyType != 0 {
@@ -86,10 +94,35 @@ func chosenSize(param any, full int) (int, error) {
 	return int(n), nil
 }
 
+// states is what is kept with a key: by hash of the table, the states of operations that have ended. To begin anew from
+// one costs a copy instead of hashing the padded key (FIPS 198-1, 6).
+type states struct{ byHash []spare.Set[keyed] }
+
+// keyed is a state that has taken in the key and nothing else.
+type keyed struct{ hash.Hash }
+
+func statesOf(k mech.Key) (*states, error) {
+	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
+		if len(k.Bytes(pkcs11.CKA_VALUE)) == 0 {
+			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
+		}
+		return &states{make([]spare.Set[keyed], len(hashes.All))}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*states), nil
+}
+
+// maxTag is the length of the longest hash.
+const maxTag = 64
+
 // mac is one operation, Signer and Verifier.
 type mac struct {
-	state hash.Hash
+	state *keyed // nil once the operation has ended
+	from  *spare.Set[keyed]
 	size  int
+	tag   [maxTag]byte // for Verify
 }
 
 func (m *mac) Size() int { return m.size }
@@ -109,7 +142,7 @@ func (m *mac) Verify(part, signature []byte) error {
 	if len(signature) != m.size {
 		return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a tag of %d bytes, want %d", len(signature), m.size)
 	}
-	tag, err := m.Finish(nil, part)
+	tag, err := m.Finish(m.tag[:0], part)
 	if err != nil {
 		return err
 	}
@@ -119,5 +152,12 @@ func (m *mac) Verify(part, signature []byte) error {
 	return nil
 }
 
-// Close does nothing: the standard library keeps the state where it cannot be wiped.
-func (m *mac) Close() {}
+// Close gives the state back. What the message has left in it is overwritten.
+func (m *mac) Close() {
+	clear(m.tag[:])
+	if m.state != nil {
+		m.state.Reset()
+		m.from.Put(m.state)
+	}
+	m.state = nil
+}

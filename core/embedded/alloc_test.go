@@ -1,0 +1,267 @@
+//go:build !race
+
+package embedded_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/core/engine"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/store/mem"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// hotPath is a sequence of calls that applications repeat, and the most allocations that it may cost. A bound is what the
+// sequence costs today: one that has to grow has its reason in the change that does it, and one that can fall, falls.
+//
+// What is counted is the machine and the engine; cbridge counts its own. The race detector makes pools forget at random, so
+// this file is not for it.
+type hotPath struct {
+	name  string
+	bytes int // of one step's data
+	most  float64
+	step  func(p *party) func()
+}
+
+var hotPaths = []hotPath{
+	{"encrypt-gcm-1k", 1 << 10, 4, encrypting(gcm, 1<<10)},
+	{"encrypt-gcm-16k", 16 << 10, 4, encrypting(gcm, 16<<10)},
+	{"encrypt-cbc-16k", 16 << 10, 4, encrypting(cbc, 16<<10)},
+	{"encrypt-cbcpad-1k", 1 << 10, 4, encrypting(cbcPad, 1<<10)},
+	{"encrypt-ctr-16k", 16 << 10, 5, encrypting(ctr, 16<<10)},
+	{"encrypt-ecb-16k", 16 << 10, 4, encrypting(ecb, 16<<10)},
+	{"decrypt-gcm-1k", 1 << 10, 4, decrypting(gcm, 1<<10)},
+	{"decrypt-gcm-16k", 16 << 10, 4, decrypting(gcm, 16<<10)},
+	{"decrypt-cbc-16k", 16 << 10, 4, decrypting(cbc, 16<<10)},
+	{"decrypt-cbcpad-1k", 1 << 10, 4, decrypting(cbcPad, 1<<10)},
+	{"decrypt-ctr-16k", 16 << 10, 5, decrypting(ctr, 16<<10)},
+	{"decrypt-ecb-16k", 16 << 10, 4, decrypting(ecb, 16<<10)},
+	{"encrypt-gcm-parts", 4 << 10, 7, inParts(gcm)},
+	{"encrypt-cbc-parts", 4 << 10, 4, inParts(cbc)},
+	{"sign-hmac-1k", 1 << 10, 4, signing},
+	{"verify-hmac-1k", 1 << 10, 4, verifying},
+	{"sha256-1k", 1 << 10, 2, digesting},
+	{"random-32", 32, 0, drawing},
+	{"attributes", 0, 9, reading},
+	{"session", 0, 1, opening},
+	{"find", 0, 3, finding},
+	{"find-all", 0, 3, findingAll},
+}
+
+// TestHotPathsAllocateLittle counts; the machine's speed does not matter.
+func TestHotPathsAllocateLittle(t *testing.T) {
+	for _, h := range hotPaths {
+		t.Run(h.name, func(t *testing.T) {
+			step := h.step(newParty(t))
+			step() // keys are expanded, pools filled
+			if got := testing.AllocsPerRun(200, step); got > h.most {
+				t.Errorf("%v allocations, at most %v expected", got, h.most)
+			}
+		})
+	}
+}
+
+// BenchmarkHotPaths is for profiles: go test -bench HotPaths/encrypt-gcm-16k -memprofile mem.out ./core/embedded
+func BenchmarkHotPaths(b *testing.B) {
+	for _, h := range hotPaths {
+		b.Run(h.name, func(b *testing.B) {
+			step := h.step(newParty(b))
+			b.SetBytes(int64(h.bytes))
+			b.ReportAllocs()
+			for b.Loop() {
+				step()
+			}
+		})
+	}
+}
+
+// party is a library with a token in memory, a session with the user logged in, and one key of each sort.
+type party struct {
+	*cryptoki.Library
+	t        testing.TB
+	session  cryptoki.SessionHandle
+	aes, mac cryptoki.ObjectHandle
+	out      pkcs11.Out
+	room     []byte
+}
+
+func newParty(t testing.TB) *party {
+	t.Helper()
+	registry, err := all.Registry()
+	must(t, err)
+	p := &party{t: t, room: make([]byte, 0, 64<<10)}
+	p.Library = cryptoki.New(cryptoki.Options{Slots: func() ([]cryptoki.Slot, error) {
+		return []cryptoki.Slot{{Open: func() (hsm.HSM, error) {
+			tokens := mem.New()
+			return engine.New(engine.Options{
+				OpenStore:  func(bool) (store.Store, error) { return tokens, nil },
+				Mechanisms: registry,
+				KDF:        vault.KDF{Time: 1, MemoryKiB: 64, Threads: 1},
+			})
+		}}}, nil
+	}})
+	must(t, p.Initialize(nil))
+	t.Cleanup(func() { must(t, p.Finalize(false)) })
+	must(t, p.InitToken(0, []byte("12345678"), "alloc"))
+	p.session, err = p.OpenSession(0, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	must(t, err)
+	must(t, p.Login(p.session, pkcs11.CKU_SO, []byte("12345678")))
+	must(t, p.InitPIN(p.session, []byte("1234")))
+	must(t, p.Logout(p.session))
+	must(t, p.Login(p.session, pkcs11.CKU_USER, []byte("1234")))
+	p.aes = p.key(pkcs11.CKM_AES_KEY_GEN, pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT)
+	p.mac = p.key(pkcs11.CKM_GENERIC_SECRET_KEY_GEN, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY)
+	return p
+}
+
+func (p *party) key(m pkcs11.MechanismType, allow ...pkcs11.AttributeType) cryptoki.ObjectHandle {
+	template := pkcs11.Template{
+		pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32),
+		pkcs11.AttrString(pkcs11.CKA_ID, m.String()),
+		pkcs11.AttrString(pkcs11.CKA_LABEL, "a key"),
+		pkcs11.Attr(pkcs11.CKA_PRIVATE, true),
+	}
+	for _, t := range allow {
+		template = append(template, pkcs11.Attr(t, true))
+	}
+	h, err := p.GenerateKey(p.session, &pkcs11.Mechanism{Type: m}, template)
+	must(p.t, err)
+	return h
+}
+
+// to is an output with room that it owns, as the C boundary makes it.
+func (p *party) to(capacity int) *pkcs11.Out {
+	p.out = pkcs11.Out{Capacity: capacity, Bytes: p.room[:0]}
+	return &p.out
+}
+
+// must is no helper of t: that would take longer than what is measured.
+func must(t testing.TB, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var (
+	gcm    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: make([]byte, 12), TagBits: 128}}
+	cbc    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC, Params: pkcs11.IV(make([]byte, 16))}
+	cbcPad = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC_PAD, Params: pkcs11.IV(make([]byte, 16))}
+	ctr    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CTR, Params: &pkcs11.CTRParams{CounterBits: 32}}
+	ecb    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_ECB}
+	hmac   = &pkcs11.Mechanism{Type: pkcs11.CKM_SHA256_HMAC}
+	sha256 = &pkcs11.Mechanism{Type: pkcs11.CKM_SHA256}
+)
+
+func encrypting(m *pkcs11.Mechanism, n int) func(*party) func() {
+	return func(p *party) func() {
+		data := make([]byte, n)
+		return func() {
+			must(p.t, p.EncryptInit(p.session, m, p.aes))
+			must(p.t, p.Encrypt(p.session, data, p.to(n+16)))
+		}
+	}
+}
+
+func decrypting(m *pkcs11.Mechanism, n int) func(*party) func() {
+	return func(p *party) func() {
+		encrypting(m, n)(p)()
+		sealed := []byte(strings.Clone(string(p.out.Bytes)))
+		return func() {
+			must(p.t, p.DecryptInit(p.session, m, p.aes))
+			must(p.t, p.Decrypt(p.session, sealed, p.to(n)))
+			if p.out.Length != n {
+				p.t.Fatalf("%d bytes decrypted, %d encrypted", p.out.Length, n)
+			}
+		}
+	}
+}
+
+func inParts(m *pkcs11.Mechanism) func(*party) func() {
+	return func(p *party) func() {
+		part := make([]byte, 1<<10)
+		return func() {
+			must(p.t, p.EncryptInit(p.session, m, p.aes))
+			for range 4 {
+				must(p.t, p.EncryptUpdate(p.session, part, p.to(1<<10)))
+			}
+			must(p.t, p.EncryptFinal(p.session, p.to(8<<10)))
+		}
+	}
+}
+
+func signing(p *party) func() {
+	data := make([]byte, 1<<10)
+	return func() {
+		must(p.t, p.SignInit(p.session, hmac, p.mac))
+		must(p.t, p.Sign(p.session, data, p.to(32)))
+	}
+}
+
+func verifying(p *party) func() {
+	signing(p)()
+	data, tag := make([]byte, 1<<10), []byte(strings.Clone(string(p.out.Bytes)))
+	return func() {
+		must(p.t, p.VerifyInit(p.session, hmac, p.mac))
+		must(p.t, p.Verify(p.session, data, tag))
+	}
+}
+
+func digesting(p *party) func() {
+	data := make([]byte, 1<<10)
+	return func() {
+		must(p.t, p.DigestInit(p.session, sha256))
+		must(p.t, p.Digest(p.session, data, p.to(32)))
+	}
+}
+
+func drawing(p *party) func() {
+	b := make([]byte, 32)
+	return func() { must(p.t, p.GenerateRandom(p.session, b)) }
+}
+
+func reading(p *party) func() {
+	types := []pkcs11.AttributeType{pkcs11.CKA_KEY_TYPE, pkcs11.CKA_LABEL, pkcs11.CKA_ID}
+	return func() {
+		_, err := p.GetAttributeValue(p.session, p.aes, types)
+		must(p.t, err)
+	}
+}
+
+func opening(p *party) func() {
+	return func() {
+		h, err := p.OpenSession(0, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+		must(p.t, err)
+		must(p.t, p.CloseSession(h))
+	}
+}
+
+func finding(p *party) func() {
+	return find(p, 1, pkcs11.Template{
+		pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
+		pkcs11.AttrString(pkcs11.CKA_ID, pkcs11.CKM_AES_KEY_GEN.String()),
+	})
+}
+
+func findingAll(p *party) func() {
+	for range 100 {
+		p.key(pkcs11.CKM_AES_KEY_GEN)
+	}
+	return find(p, 102, nil)
+}
+
+func find(p *party, want int, template pkcs11.Template) func() {
+	return func() {
+		must(p.t, p.FindObjectsInit(p.session, template))
+		found, err := p.FindObjects(p.session, 1000)
+		must(p.t, err)
+		if len(found) != want {
+			p.t.Fatalf("%d found, want %d", len(found), want)
+		}
+		must(p.t, p.FindObjectsFinal(p.session))
+	}
+}

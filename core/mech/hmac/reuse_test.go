@@ -1,0 +1,61 @@
+package hmac
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"sync"
+	"testing"
+
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/core/mech/mechtest"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// TestStatesBeginAnew: what one operation leaves with the key does not show in the next, whether it was finished or given
+// up, of this hash or another, closed twice or while others run.
+func TestStatesBeginAnew(t *testing.T) {
+	value := []byte("a key of some length")
+	k := mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, value)
+	message := bytes.Repeat([]byte("message "), 40)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 60 {
+				h := hashes.All[i%len(hashes.All)]
+				reference := hmac.New(h.New, value)
+				reference.Write(message[:i*4])
+				want := reference.Sum(nil)
+
+				given, err := rowOf(t, h.HMAC).Sign(k, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				given.Update(message[:i])
+				s, err := rowOf(t, h.HMAC).Sign(k, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				given.Close()
+				given.Close()
+				v, err := rowOf(t, h.HMAC).Verify(k, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s.Update(message[:i])
+				tag, err := s.Finish(nil, message[i:i*4])
+				if err != nil || !bytes.Equal(tag, want) {
+					t.Errorf("%v: tag %x, %v; want %x", h, tag, err, want)
+				}
+				s.Close()
+				if err := v.Verify(message[:i*4], want); err != nil {
+					t.Errorf("%v: %v", h, err)
+				}
+				v.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
