@@ -2,6 +2,7 @@
 MODULE := build/libcoffer_pkcs11.so
 GO     ?= go
 export CGO_ENABLED = 1
+SHELL := /bin/bash
 
 # The library exports the C_ functions and nothing else; the linker script is named by its full path because the linker
 # runs elsewhere.
@@ -39,6 +40,8 @@ check: ## vet, formatting, and that generated files are current
 	$(GO) run ./pkcs11/spec/gen -check
 	$(GO) run ./cbridge/gen -check
 	$(GO) run ./docs/gen -check
+	@t=$$(mktemp -d) && $(GO) -C core/mech/rsa/kernel/gen run . -out $$t/z.s -stubs $$t/z.go -pkg kernel && \
+	for f in s go; do tail -n +2 $$t/z.$$f | cmp - <(tail -n +2 core/mech/rsa/kernel/zkernel_amd64.$$f) || exit 1; done; rm -r $$t
 
 unit: all ## all tests, on the built library where they need it
 	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer COFFER_BENCH=$(CURDIR)/build/coffer-bench $(GO) test -timeout 20m ./...

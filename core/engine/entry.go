@@ -107,7 +107,11 @@ func (v *version) release() {
 	defer v.mu.Unlock()
 	wipe(v.secret)
 	for i := range v.expanded {
-		v.expanded[i].Store(nil)
+		if p := v.expanded[i].Swap(nil); p != nil {
+			if form, ok := (*p).(interface{ Wipe() }); ok {
+				form.Wipe()
+			}
+		}
 	}
 }
 

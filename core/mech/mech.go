@@ -66,7 +66,8 @@ type Key interface {
 	Uint(t pkcs11.AttributeType) (uint, bool)
 	// Expanded returns the key in the form that computing needs (an *rsa.PrivateKey, a cipher.Block). build runs once
 	// for each key and its result is kept with the key, for all mechanisms of the family: slot tells forms apart. An
-	// error of build is returned and not kept. build must not call Expanded.
+	// error of build is returned and not kept. build must not call Expanded. A form that has a method Wipe is wiped when
+	// the key is.
 	Expanded(slot Slot, build func() (any, error)) (any, error)
 }
 

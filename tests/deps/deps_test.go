@@ -32,6 +32,7 @@ var rules = []struct {
 	{"core/object", "pkcs11 core/secret", "golang.org/x/crypto"},
 	{"core/mech", "pkcs11 core/object core/secret", "golang.org/x/crypto"},
 	{"core/mech/all", "core/mech core/mech/...", ""},
+	{"core/mech/rsa/kernel", "", "golang.org/x/sys"},
 	{"core/mech/...", "pkcs11 core/object core/secret core/mech core/mech/...", "golang.org/x/crypto filippo.io/bigmod"},
 	{"core/hsm", "pkcs11", ""},
 	{"core/store", "", ""},

@@ -8,6 +8,7 @@ import (
 	"filippo.io/bigmod"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -25,6 +26,7 @@ type privateKey struct {
 	p, q   *bigmod.Modulus
 	dP, dQ []byte
 	qInv   *bigmod.Nat
+	fast   *kernel.Key // nil if the kernel does not do this key here
 }
 
 func publicOf(k mech.Key) (*publicKey, error) {
@@ -143,5 +145,6 @@ func newPrivateKey(value func(pkcs11.AttributeType) []byte) (*privateKey, error)
 	// Exponents at the full length of their prime: the time of Exp depends on the length.
 	key.dP = std.Precomputed.Dp.FillBytes(make([]byte, key.p.Size()))
 	key.dQ = std.Precomputed.Dq.FillBytes(make([]byte, key.q.Size()))
+	key.fast = newFast(std)
 	return key, nil
 }

@@ -59,6 +59,11 @@ func (k *privateKey) signPKCS1(h crypto.Hash, data []byte) ([]byte, error) {
 	if err := k.pkcs1Fits(h, data); err != nil {
 		return nil, err
 	}
+	if k.fast != nil {
+		if em, ok := k.encodePKCS1(h, data); ok {
+			return k.signRaw(em)
+		}
+	}
 	out, err := rsa.SignPKCS1v15(nil, k.std, h, data)
 	return out, failed(err)
 }

@@ -22,8 +22,11 @@ func (k *publicKey) raw(in []byte) (out []byte, ok bool) {
 }
 
 // raw is the private operation in^d mod n by the Chinese remainder theorem (RFC 8017, 5.1.2), constant in time for a
-// given key length. The result is checked with the public key.
+// given key length. The result is checked with the public key. The kernel does the same where it can.
 func (k *privateKey) raw(in []byte) (out []byte, ok bool, err error) {
+	if k.fast != nil {
+		return k.fastRaw(in)
+	}
 	c, err := bigmod.NewNat().SetBytes(in, k.n)
 	if err != nil {
 		return nil, false, nil

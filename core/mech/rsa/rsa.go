@@ -4,7 +4,10 @@
 // operation under raw RSA and under PSS with a mask of another hash, is computed here on the same constant-time
 // arithmetic, published as filippo.io/bigmod. Every signature is checked with the public key before it leaves, so that a
 // fault in the CRT computation cannot give a prime away: in crypto/rsa (decrypt with withCheck, in
-// crypto/internal/fips140/rsa) and in privateKey.raw.
+// crypto/internal/fips140/rsa), in privateKey.raw and in the kernel.
+//
+// On a processor with AVX-512 IFMA, and outside FIPS mode, package kernel computes signatures and raw decryption for keys
+// of 2048, 3072 and 4096 bits. Decryption with padding stays with crypto/rsa, which takes the padding off in constant time.
 //
 // Keys have two primes and a public exponent below 2^31, which is what crypto/rsa computes with.
 package rsa

@@ -297,6 +297,7 @@ func TestFaultsNeverLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := *good
+	bad.fast = nil // TestKernelFaultIsADeviceError
 	bad.dP = bytes.Clone(good.dP)
 	bad.dP[len(bad.dP)-1] ^= 2
 	if _, _, err := bad.raw([]byte{5}); pkcs11.RVOf(err) != pkcs11.CKR_DEVICE_ERROR {

@@ -1,0 +1,95 @@
+package rsa
+
+import (
+	"crypto"
+	"crypto/fips140"
+	"crypto/rsa"
+	"errors"
+	"math/big"
+
+	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
+)
+
+// newFast expands the key for the kernel. It is nil, and crypto/rsa and bigmod do the work, on another processor, for a
+// key that the kernel does not do, and in FIPS mode, where the validated module has to.
+func newFast(std *rsa.PrivateKey) *kernel.Key {
+	if fips140.Enabled() || !kernel.Available() {
+		return nil
+	}
+	pre, size := std.Precomputed, (std.N.BitLen()+15)/16
+	half := func(x *big.Int) []byte { return x.FillBytes(make([]byte, max(size, (x.BitLen()+7)/8))) }
+	numbers := &kernel.Numbers{
+		N: std.N.Bytes(), E: uint(std.E), P: half(std.Primes[0]), Q: half(std.Primes[1]),
+		DP: half(pre.Dp), DQ: half(pre.Dq), QInv: half(pre.Qinv),
+	}
+	defer numbers.Wipe()
+	key, err := kernel.NewKey(numbers)
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// Wipe clears what is ours; what crypto/rsa and bigmod hold is out of reach.
+func (k *privateKey) Wipe() {
+	if k.fast != nil {
+		k.fast.Wipe()
+	}
+	clear(k.dP)
+	clear(k.dQ)
+}
+
+// fastRaw is raw by the kernel.
+func (k *privateKey) fastRaw(in []byte) (out []byte, ok bool, err error) {
+	out, err = k.fast.Private(make([]byte, 0, k.size), in)
+	switch {
+	case err == nil:
+		return out, true, nil
+	case errors.Is(err, kernel.ErrRange):
+		return nil, false, nil
+	}
+	return nil, true, errFault
+}
+
+// encodePKCS1 is EMSA-PKCS1-v1_5 (RFC 8017, 9.2) for what pkcs1Fits has seen; ok is false for a hash without a name here.
+func (k *publicKey) encodePKCS1(h crypto.Hash, data []byte) (em []byte, ok bool) {
+	info, ok := digestInfo(h)
+	if !ok {
+		return nil, false
+	}
+	em = make([]byte, k.size)
+	em[1] = 1
+	end := k.size - len(info) - len(data)
+	for i := 2; i < end-1; i++ {
+		em[i] = 0xff
+	}
+	copy(em[end:], info)
+	copy(em[end+len(info):], data)
+	return em, true
+}
+
+// nistHashes are the last arcs of the hashes below 2.16.840.1.101.3.4.2.
+var nistHashes = map[crypto.Hash]byte{
+	crypto.SHA256: 1, crypto.SHA384: 2, crypto.SHA512: 3, crypto.SHA224: 4,
+	crypto.SHA3_224: 7, crypto.SHA3_256: 8, crypto.SHA3_384: 9, crypto.SHA3_512: 10,
+}
+
+// digestInfo returns the DER of a DigestInfo up to the digest (RFC 8017, 9.2, note 1); without a hash there is none.
+func digestInfo(h crypto.Hash) (der []byte, ok bool) {
+	arc, nist := nistHashes[h]
+	var name []byte
+	switch {
+	case h == 0:
+		return nil, true
+	case h == crypto.SHA1:
+		name = []byte{0x2b, 0x0e, 0x03, 0x02, 0x1a}
+	case nist:
+		name = []byte{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc}
+	default:
+		return nil, false
+	}
+	n := byte(len(name))
+	der = append(der, 0x30, n+8+byte(h.Size()), 0x30, n+4, 0x06, n)
+	der = append(der, name...)
+	return append(der, 0x05, 0, 0x04, byte(h.Size())), true
+}
