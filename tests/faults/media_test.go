@@ -199,7 +199,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	t.Run("beside one that has it open", func(t *testing.T) {
 		a := s.user(t, wrap...)
 		full(a)
-		b := s.agent(t, "nsenter", "-m", "-t", strconv.Itoa(a.cmd.Process.Pid))
+		b := s.agent(t, "nsenter", "-m", "-r", "-t", strconv.Itoa(a.cmd.Process.Pid))
 		b.want(pkcs11.CKR_OK, "init", "open w", "login u "+userPIN)
 		b.wantKeys()
 		b.want(pkcs11.CKR_DEVICE_MEMORY, "data d v")
