@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
@@ -12,60 +11,6 @@ import (
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
-
-// credential is a login in this process. It is good as long as the user's epoch and the token are the same.
-type credential struct {
-	engine  *Engine
-	account auth.Account
-	epoch   uint64
-	serial  string
-	root    *secret.Bytes
-	ended   atomic.Bool
-}
-
-func (c *credential) User() pkcs11.UserType { return c.account.User }
-
-// good reports whether the token and the user's PIN are still those of the login.
-func (c *credential) good(v *view) bool {
-	return !c.ended.Load() && v != nil && v.header.Serial == c.serial && v.epoch(c.account.Role) == c.epoch
-}
-
-// end wipes the root. The caller holds the engine's mu.
-func (c *credential) end() {
-	if c.ended.CompareAndSwap(false, true) {
-		c.root.Zero()
-	}
-}
-
-// role tells who asks. A credential whose user has a new PIN, or whose token is gone, has ended.
-func (e *Engine) role(cred hsm.Credential) (auth.Role, error) {
-	if cred == nil {
-		return auth.Public, nil
-	}
-	c, ok := cred.(*credential)
-	if !ok || c.engine != e {
-		return 0, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "a credential of another engine")
-	}
-	if !c.good(e.view.Load()) {
-		e.release(c)
-		return 0, errEnded
-	}
-	return c.account.Role, nil
-}
-
-var errEnded = pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")
-
-// may asks whether the caller may do an action.
-func (e *Engine) may(cred hsm.Credential, a auth.Action) error {
-	r, err := e.role(cred)
-	if err != nil {
-		return err
-	}
-	if !r.May(a) {
-		return pkcs11.CKR_USER_NOT_LOGGED_IN
-	}
-	return nil
-}
 
 // Login checks a PIN. PKCS#11 v3.2, C_Login.
 func (e *Engine) Login(ctx context.Context, user pkcs11.UserType, name string, pin []byte) (cred hsm.Credential, err error) {
@@ -295,112 +240,4 @@ func (e *Engine) putUser(ctx context.Context, v *view, account auth.Account, u *
 	}
 	cmp := store.Compare{Key: account.Record, Modified: v.users[account.Role].revision}
 	return e.commit(ctx, v, []store.Compare{cmp}, []store.Op{{Key: account.Record, Value: b}})
-}
-
-// setPIN wraps the root of the token that was shows under a new PIN, which ends the user's credentials, and returns the
-// user.
-func (e *Engine) setPIN(ctx context.Context, was *view, account auth.Account, root *secret.Bytes, pin []byte) (*auth.User, error) {
-	if err := auth.CheckNewPIN(pin); err != nil {
-		return nil, err
-	}
-	wrapped, err := vault.WrapRoot(root, pin, e.opts.KDF, rootLabel(account, was.header))
-	if err != nil {
-		return nil, err
-	}
-	for {
-		v, old, err := e.sameUser(account, was)
-		if err != nil {
-			return nil, err
-		}
-		u := &auth.User{Epoch: 1, Root: wrapped}
-		if old != nil {
-			u.Epoch = old.Epoch + 1
-		}
-		if err := e.putUser(ctx, v, account, u); !errors.Is(err, store.ErrConflict) {
-			return u, err
-		}
-	}
-}
-
-// InitPIN gives the normal user a PIN. PKCS#11 v3.2, C_InitPIN.
-func (e *Engine) InitPIN(ctx context.Context, cred hsm.Credential, pin []byte) (err error) {
-	defer answer(&err)
-	account, err := auth.AccountOf(pkcs11.CKU_USER)
-	if err != nil {
-		return err
-	}
-	e.loginMu.Lock()
-	defer e.loginMu.Unlock()
-	for {
-		if err := e.initPIN(ctx, cred, account, pin); !errors.Is(err, errReplaced) {
-			return err
-		}
-		// The user has a new PIN meanwhile; the SO's word is the last.
-	}
-}
-
-func (e *Engine) initPIN(ctx context.Context, cred hsm.Credential, account auth.Account, pin []byte) error {
-	if err := e.refresh(); err != nil {
-		return err
-	}
-	if err := e.may(cred, auth.SetUserPIN); err != nil {
-		return err
-	}
-	root, v, err := e.rootOf(cred.(*credential))
-	if err != nil {
-		return err
-	}
-	defer root.Zero()
-	_, err = e.setPIN(ctx, v, account, root, pin)
-	return err
-}
-
-// rootOf copies the root of a credential that has not ended, with the token that it opens.
-func (e *Engine) rootOf(c *credential) (*secret.Bytes, *view, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if v := e.view.Load(); c.good(v) {
-		return c.root.Clone(), v, nil
-	}
-	return nil, nil, errEnded
-}
-
-// SetPIN replaces a user's own PIN. PKCS#11 v3.2, C_SetPIN.
-func (e *Engine) SetPIN(ctx context.Context, user pkcs11.UserType, oldPIN, newPIN []byte) (cred hsm.Credential, err error) {
-	defer answer(&err)
-	account, err := auth.AccountOf(user)
-	if err != nil {
-		return nil, err
-	}
-	if err := auth.CheckNewPIN(newPIN); err != nil {
-		return nil, err
-	}
-	e.loginMu.Lock()
-	defer e.loginMu.Unlock()
-	root, v, err := e.checkPIN(ctx, account, oldPIN)
-	if err != nil {
-		return nil, err
-	}
-	u, err := e.setPIN(ctx, v, account, root, newPIN)
-	if err != nil {
-		root.Zero()
-		return nil, err
-	}
-	return e.hold(ctx, account, u.Epoch, v.header.Serial, root)
-}
-
-// verifyUserPIN checks the normal user's PIN and changes no login.
-func (e *Engine) verifyUserPIN(ctx context.Context, pin []byte) error {
-	account, err := auth.AccountOf(pkcs11.CKU_USER)
-	if err != nil {
-		return err
-	}
-	e.loginMu.Lock()
-	defer e.loginMu.Unlock()
-	root, _, err := e.checkPIN(ctx, account, pin)
-	if err != nil {
-		return err
-	}
-	root.Zero()
-	return nil
 }

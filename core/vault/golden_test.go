@@ -25,7 +25,7 @@ const (
 	goldenPIN       = "1234567"
 
 	goldenSealed  = "01404142434445464748494a4b3e347803789a7c86dfa5df6e991d0dccea2fd23d7d95325cadc3b50ec135119f"
-	goldenWrapped = "0101000000010000004002808182838485868788898a8b8c8d8e8f606162636465666768696a6bb54b813fdb3b07c3595e19f3fd34d9b44fe4b1073e7873b4b27949b08dbd9f71c0ba8af7cf896c4bec2e93deb8da30e5"
+	goldenWrapped = "0101000000010000004002808182838485868788898a8b8c8d8e8f606162636465666768696a6bb54b813fdb3b07c3595e19f3fd34d9b44fe4b1073e7873b4b27949b08dbd9f71107281e17e996ead0ffbb224de23ea1b"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -80,7 +80,7 @@ func TestGoldenBlobsFollowTheDocument(t *testing.T) {
 
 	salt := sequence(0x80, 16)
 	header := append([]byte{1, 1, 0, 0, 0, 1, 0, 0, 0, 64, 2}, salt...)
-	aad := append(bytes.Clone(header), "\x00\x00\x00\x0dcoffer/root/1\x00\x00\x00\x04user\x00\x00\x00\x02so\x00\x00\x00\x01"...)
+	aad := append(bytes.Clone(header), "\x00\x00\x00\x0dcoffer-root/1\x00\x00\x00\x04user\x00\x00\x00\x02so\x00\x00\x00\x01"...)
 	wrapped := append(header, seal(argon2.IDKey([]byte(goldenPIN), salt, 1, 64, 2, 32), sequence(0x60, 12), root, aad)...)
 	require.Equal(t, goldenWrapped, hex.EncodeToString(wrapped))
 }

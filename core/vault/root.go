@@ -13,7 +13,7 @@ import (
 
 const (
 	rootFormat = 0x01
-	rootDomain = "coffer/root/1"
+	rootDomain = "coffer-root/1"
 
 	kdfArgon2id = 0x01
 	// 0x02 is reserved for PBKDF2-HMAC-SHA-256, for FIPS mode.

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coffer-hsm/coffer/core/auth"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// Attributes answers for each type. PKCS#11 v3.2, C_GetAttributeValue.
+func (e *Engine) Attributes(_ context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) (values []hsm.Value, err error) {
+	defer answer(&err)
+	_, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+	if err != nil {
+		return nil, err
+	}
+	defer v.release()
+	values = make([]hsm.Value, len(types))
+	for i, t := range types {
+		value, where, err := v.head.Reveal(t)
+		if err == nil && where == object.InSecret {
+			value, err = e.reveal(v, t)
+		}
+		if err != nil {
+			answer(&err)
+			values[i].Err = err
+			continue
+		}
+		values[i].Value = value
+	}
+	return values, nil
+}
+
+// reveal answers with a copy from the secret part, which the policy has allowed.
+func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
+	secretPart, err := e.secretOf(v)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := secretPart.Get(t)
+	if !ok {
+		return nil, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID
+	}
+	return pkcs11.CloneValue(value), nil
+}
+
+// SetAttributes changes an object. PKCS#11 v3.2, C_SetAttributeValue.
+func (e *Engine) SetAttributes(ctx context.Context, cred hsm.Credential, o hsm.Object, template pkcs11.Template) (err error) {
+	defer answer(&err)
+	for {
+		n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		err = e.set(ctx, cred, n, v, template)
+		v.release()
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *version, template pkcs11.Template) error {
+	if err := e.may(cred, pick(n.private, auth.WritePrivate, auth.WritePublic)); err != nil {
+		return err
+	}
+	r, err := e.caller(cred, object.Request{})
+	if err != nil {
+		return err
+	}
+	head, err := object.Set(v.head, r.SO, template)
+	if err != nil {
+		return err
+	}
+	if !n.token {
+		secretPart, err := e.secretOf(v)
+		if err != nil {
+			return err
+		}
+		next := newVersion(head, nil, secretPart.Clone())
+		if !n.exchange(v, next) {
+			next.release()
+			return store.ErrConflict
+		}
+		return nil
+	}
+	view, err := e.tokenOf(v)
+	if err != nil {
+		return err
+	}
+	b, err := e.barrier(head.Private())
+	if err != nil {
+		return err
+	}
+	op, err := sealRecord(b, head, v.sealed, v.counter+1)
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx, view, []store.Compare{{Key: op.Key, Modified: v.revision}}, []store.Op{op})
+}
