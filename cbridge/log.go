@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -21,5 +22,6 @@ func note(function string, err error) {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s %d %s %v: %v\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), os.Getpid(), function, pkcs11.RVOf(err), err)
+	reason := strings.TrimPrefix(err.Error(), pkcs11.RVOf(err).String()+": ")
+	fmt.Fprintf(f, "%s %d %s %v: %s\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), os.Getpid(), function, pkcs11.RVOf(err), reason)
 }
