@@ -252,8 +252,8 @@ func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
 	}
 }
 
-// message decodes the parameter struct of a message function.
-// Deviation: none is known yet; the machine has no message functions.
+// message checks the parameter of a message function. The machine answers all of these with
+// CKR_FUNCTION_NOT_SUPPORTED and looks at none.
 func (c *call) message(p, n uintptr) any {
 	c.in(p, n)
 	return nil

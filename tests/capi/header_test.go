@@ -273,9 +273,6 @@ func TestHeaderCompiles(t *testing.T) {
 		{"C++ with macros", "g++", "-std=c++11", oasisMacros + "#include \"pkcs11.h\"\n" + lists.String()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if _, err := exec.LookPath(c.compiler); err != nil && c.compiler == "g++" {
-				t.Skip("g++ is not installed; only C programs are promised to build on such a machine")
-			}
 			suffix := ".c"
 			if c.compiler == "g++" {
 				suffix = ".cc"

@@ -1,13 +1,17 @@
 package deps
 
 import (
+	"fmt"
 	"go/parser"
 	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/coffer-hsm/coffer/core/mech/all"
 )
 
 func importsUnsafe(t *testing.T, file string) bool {
@@ -68,6 +72,35 @@ func TestDependenciesHaveReasons(t *testing.T) {
 	for _, m := range direct {
 		if !strings.Contains(string(doc), "`"+m+"`") {
 			t.Errorf("%s has no reason in docs/dependencies.md", m)
+		}
+	}
+}
+
+// TestReadmeCounts: the numbers in the README are those of the code.
+func TestReadmeCounts(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := all.Registry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsupported := 0
+	for _, file := range []string{"unsupported.go", "message.go"} {
+		b, err := os.ReadFile("../../core/cryptoki/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unsupported += len(regexp.MustCompile(`(?m)^func \(l \*Library\) [A-Z]`).FindAll(b, -1))
+	}
+	const legacy = 2 // C_GetFunctionStatus and C_CancelFunction stand there too, and answer what the standard wants
+	for _, want := range []string{
+		fmt.Sprintf("**%d mechanisms**", len(registry.Types())),
+		fmt.Sprintf("%d of them work", 104-(unsupported-legacy)),
+	} {
+		if !strings.Contains(string(readme), want) {
+			t.Errorf("the README does not say %q", want)
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package ec
 
 import (
-	"crypto/x509"
-	"encoding/asn1"
-
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/pkcs8"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -15,27 +13,16 @@ func marshalPKCS8(k mech.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key.key)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "PKCS #8: %w", err)
-	}
-	return der, nil
+	return pkcs8.Marshal(key.key)
 }
 
 // A key takes at most a quarter of a kilobyte; what is longer is refused before anybody computes with its numbers.
 const maxPKCS8 = 4 << 10
 
 func (k *kind) parsePKCS8(der []byte) (pkcs11.Template, error) {
-	if len(der) > maxPKCS8 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a PrivateKeyInfo of %d bytes, expected at most %d", len(der), maxPKCS8)
-	}
-	var whole asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "no PrivateKeyInfo, or bytes after it")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	parsed, err := pkcs8.Parse(der, maxPKCS8)
 	if err != nil {
-		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID // the parser's text could quote the key
+		return nil, err
 	}
 	p, ok := k.take(parsed)
 	if !ok {
@@ -52,11 +39,7 @@ func (k *kind) publicKeyInfo(class pkcs11.ObjectClass, t pkcs11.Template) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "SubjectPublicKeyInfo: %w", err)
-	}
-	return der, nil
+	return pkcs8.PublicInfo(public)
 }
 
 // publicFrom gives the standard library's public key of a public or a private key.

@@ -2,10 +2,9 @@ package rsa
 
 import (
 	"crypto/rsa"
-	"crypto/x509"
-	"encoding/asn1"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/pkcs8"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -14,11 +13,7 @@ func marshalPKCS8(k mech.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key.std)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "PKCS #8: %w", err)
-	}
-	return der, nil
+	return pkcs8.Marshal(key.std)
 }
 
 // The longest PrivateKeyInfo: nine values that make up 4.5 moduli, names and attributes. Longer input is refused before
@@ -27,16 +22,9 @@ const maxPKCS8 = 16 << 10
 
 // parsePKCS8 takes a PrivateKeyInfo with rsaEncryption and an RSAPrivateKey (RFC 8017, A.1.2) of two primes.
 func parsePKCS8(der []byte) (pkcs11.Template, error) {
-	if len(der) > maxPKCS8 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a PrivateKeyInfo of %d bytes, expected at most %d", len(der), maxPKCS8)
-	}
-	var whole asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &whole); err != nil || len(rest) > 0 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "no PrivateKeyInfo, or bytes after it")
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	parsed, err := pkcs8.Parse(der, maxPKCS8)
 	if err != nil {
-		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID // the parser's text could quote the key
+		return nil, err
 	}
 	key, ok := parsed.(*rsa.PrivateKey)
 	if !ok {
@@ -53,9 +41,5 @@ func publicKeyInfo(_ pkcs11.ObjectClass, t pkcs11.Template) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "SubjectPublicKeyInfo: %w", err)
-	}
-	return der, nil
+	return pkcs8.PublicInfo(pub)
 }
