@@ -41,7 +41,8 @@ func TestLibraryHasNoInit(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if strings.Contains(string(b), "\nfunc init()") {
+			// What protoc makes registers its messages in memory, and nothing else.
+			if strings.Contains(string(b), "\nfunc init()") && !strings.HasSuffix(p, ".pb.go") {
 				t.Errorf("%s has an init function", p)
 			}
 			return nil

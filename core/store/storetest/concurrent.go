@@ -57,7 +57,13 @@ func incrementAll(t *testing.T, handles ...store.Store) {
 		})
 	}
 	wg.Wait()
+	last := int64(0)
 	for _, s := range handles {
+		_, at := state(t, s, "")
+		last = max(last, at)
+	}
+	for _, s := range handles {
+		catchUp(t, s, last)
 		require.Equal(t, strconv.Itoa(writers*rounds), string(get(t, s, "counter").Value))
 	}
 }
@@ -168,8 +174,11 @@ func reopened(t *testing.T, s store.Store, again Again) {
 	require.Equal(t, before, after)
 	require.Equal(t, last, at)
 	events, _, err := s.Since(context.Background(), "", start)
-	require.NoError(t, err)
-	require.Len(t, events, 2, "deletions are remembered too")
+	if err != nil {
+		require.ErrorIs(t, err, store.ErrCompacted, "a store that forgot a deletion says so")
+	} else {
+		require.Len(t, events, 2, "deletions are remembered too")
+	}
 	require.Equal(t, last+1, commit(t, s, put("a", "2")))
 }
 
@@ -178,6 +187,7 @@ func twoHandles(t *testing.T, s store.Store, again Again) {
 	seen := other.Changed()
 	require.Equal(t, seen, other.Changed())
 	revision := commit(t, s, put("k", "from one"))
+	catchUp(t, other, revision)
 	require.NotEqual(t, seen, other.Changed())
 	events, now, err := other.Since(context.Background(), "", 0)
 	require.NoError(t, err)
@@ -186,6 +196,7 @@ func twoHandles(t *testing.T, s store.Store, again Again) {
 
 	seen = s.Changed()
 	require.Equal(t, revision+1, commit(t, other, put("k", "from the other")))
+	catchUp(t, s, revision+1)
 	require.NotEqual(t, seen, s.Changed())
 	require.NoError(t, other.Close())
 	require.Equal(t, "from the other", string(get(t, s, "k").Value))

@@ -4,6 +4,7 @@ package storetest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,6 +77,19 @@ func commit(t *testing.T, s store.Store, ops ...store.Op) int64 {
 	revision, err := s.Commit(context.Background(), nil, ops)
 	require.NoError(t, err)
 	return revision
+}
+
+// catchUp waits until s shows another handle's commit of that revision, if s is one that others' commits reach late and
+// has an Await to wait with. All others must show it at once.
+func catchUp(t *testing.T, s store.Store, revision int64) {
+	t.Helper()
+	if late, ok := s.(interface {
+		Await(ctx context.Context, revision int64) error
+	}); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, late.Await(ctx, revision))
+	}
 }
 
 func get(t *testing.T, s store.Store, key string) store.Record {

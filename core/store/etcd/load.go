@@ -1,0 +1,113 @@
+package etcd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/coffer-hsm/coffer/core/store"
+)
+
+const (
+	pageBytes = 4 << 20 // about as much as a page of a list has
+	firstPage = 64      // records of the first page, when nothing is known of their size
+	mostPage  = 4096    // records of any page
+	loadTries = 5       // lists that may be overtaken by a compaction
+)
+
+// load brings the mirror to a list of all records at one revision. It tells what vanished since the mirror's own
+// revision as deleted at that of the list.
+func (s *Store) load(ctx context.Context) error {
+	var err error
+	for range loadTries {
+		err = s.loadOnce(ctx)
+		if !errors.Is(err, rpctypes.ErrCompacted) {
+			break
+		}
+	}
+	return s.failure(ctx, err)
+}
+
+func (s *Store) loadOnce(ctx context.Context) error {
+	m := &s.mirror
+	first := m.compacted == 0
+	round := m.rounds + 1
+	m.rounds = round
+
+	var changes []change
+	header, err := s.pages(ctx, func(kv *mvccpb.KeyValue) {
+		key := strings.TrimPrefix(string(kv.Key), s.prefix)
+		if store.CheckKey(key) != nil {
+			return
+		}
+		if e := m.entries[key]; e != nil {
+			e.seen = round
+			if e.created != 0 && e.modified == kv.ModRevision {
+				return
+			}
+		}
+		changes = append(changes, change{key, kv.Value, kv.CreateRevision, kv.ModRevision})
+	})
+	if err != nil {
+		return err
+	}
+	if first {
+		s.cluster = header.ClusterId
+	} else if err := s.sameHistory(header, m.applied.Load()); err != nil {
+		return err
+	}
+	slices.SortFunc(changes, func(a, b change) int { return cmp.Compare(a.modified, b.modified) })
+	if first {
+		m.begin(changes, header.Revision)
+		return nil
+	}
+	for e := m.live.head; e != nil; e = e.next {
+		if e.seen != round {
+			changes = append(changes, change{key: e.key, modified: header.Revision})
+		}
+	}
+	m.apply(changes, header.Revision)
+	return nil
+}
+
+// pages calls take for each key under the prefix, all as of the one revision of the header that it returns.
+func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
+	var header *pb.ResponseHeader
+	from, end, limit := s.prefix, clientv3.GetPrefixRangeEnd(s.prefix), firstPage
+	for {
+		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(limit))}
+		if header != nil {
+			options = append(options, clientv3.WithRev(header.Revision))
+		}
+		r, err := s.page(ctx, from, options)
+		if err != nil {
+			return nil, err
+		}
+		if header == nil {
+			header = r.Header
+		}
+		size := 0
+		for _, kv := range r.Kvs {
+			size += len(kv.Key) + len(kv.Value)
+			take(kv)
+		}
+		if !r.More || len(r.Kvs) == 0 {
+			return header, nil
+		}
+		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		limit = min(max(pageBytes/max(size/len(r.Kvs), 1), 1), mostPage)
+	}
+}
+
+func (s *Store) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	return s.kv.Get(ctx, from, options...)
+}
