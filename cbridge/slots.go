@@ -21,6 +21,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/cryptoki"
 	"github.com/coffer-hsm/coffer/core/embedded"
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/remote"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -45,15 +46,25 @@ func slots() ([]cryptoki.Slot, error) {
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%w", err)
 	}
-	list := make([]cryptoki.Slot, len(conf.Slots))
-	for i, s := range conf.Slots {
-		list[i] = cryptoki.Slot{
-			ID:          s.ID,
-			Description: s.Description,
-			Open: func() (hsm.HSM, error) {
-				return embedded.OpenLogged(s, func(err error) { note("token "+s.Path, err) })
-			},
+	var list []cryptoki.Slot
+	for _, s := range conf.Slots {
+		list = append(list, cryptoki.Slot{ID: s.ID, Description: s.Description, Open: func() (hsm.HSM, error) { return open(s) }})
+		for i, node := range s.ExposedNodes() {
+			list = append(list, cryptoki.Slot{ID: node.ID, Description: node.Description, Open: func() (hsm.HSM, error) {
+				return remote.OpenNode(s, i, logOf(s.Nodes[i]))
+			}})
 		}
 	}
 	return list, nil
+}
+
+func open(s config.Slot) (hsm.HSM, error) {
+	if s.Remote() {
+		return remote.Open(s, logOf(s.Place()))
+	}
+	return embedded.OpenLogged(s, logOf(s.Path))
+}
+
+func logOf(place string) func(error) {
+	return func(err error) { note("token "+place, err) }
 }

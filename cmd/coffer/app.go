@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/coffer-hsm/coffer/core/config"
@@ -24,6 +25,9 @@ type app struct {
 	slotGiven  bool
 	configFile string
 	output     string
+	userName   string // who logs in as crypto user; empty: the token's own
+	socket     string // of a node on this machine, in place of a slot
+	adminName  string // the same for the administrator
 
 	pinFlags map[pinKind]*pinFlags
 	pins     map[pinKind]*secret.Bytes // what was read already; wiped at the end
@@ -39,6 +43,9 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.tokenCommand(),
 		a.pinCommand(),
+		a.userCommand(),
+		a.clusterCommand(),
+		a.nodeCommand(),
 		a.keyCommand(),
 		a.signCommand(),
 		a.verifyCommand(),
@@ -95,6 +102,8 @@ Exit codes:
 	flags.UintVar(&a.slotID, "slot", 0, "`ID` of the slot (default: the only one, or 0)")
 	flags.StringVar(&a.configFile, "config", "", "configuration `FILE` (default: as the library finds it)")
 	flags.StringVar(&a.output, "output", "text", "`FORMAT` of what is printed: text or json")
+	flags.StringVar(&a.userName, "user", "", "`NAME` of the crypto user who logs in (default: the token's own)")
+	flags.StringVar(&a.adminName, "admin", "", "`NAME` of the administrator who logs in (default: the token's own)")
 	a.addPINFlags(flags, pinUser)
 
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
@@ -164,6 +173,10 @@ func (a *app) settings() (*config.Config, error) {
 
 // chosenSlot returns the slot that the command is about.
 func (a *app) chosenSlot() (config.Slot, error) {
+	if a.socket != "" {
+		path, err := filepath.Abs(a.socket)
+		return config.Slot{Socket: path, Timeout: config.DefaultTimeout}, err
+	}
 	c, err := a.settings()
 	if err != nil {
 		return config.Slot{}, err

@@ -109,7 +109,7 @@ func (d *doctor) configuration() *config.Config {
 	}
 	switch {
 	case c.Source == "":
-		d.say("configuration", verdictOK, fmt.Sprintf("there is no file; the default is one slot, its token in %s", c.Slots[0].Path), "")
+		d.say("configuration", verdictOK, fmt.Sprintf("there is no file; the default is one slot, its token in %s", c.Slots[0].Place()), "")
 	default:
 		d.say("configuration", verdictOK, fmt.Sprintf("%s, %s", c.Source, count(len(c.Slots), "slot")), "")
 		d.writableByOthers(c.Source)
@@ -168,6 +168,10 @@ func (d *doctor) library() {
 
 // token checks what is in a slot.
 func (d *doctor) token(ctx context.Context, slot config.Slot) {
+	if slot.Remote() {
+		d.remote(ctx, slot)
+		return
+	}
 	info, err := os.Stat(slot.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.say("file", verdictWarn, "there is no token yet: "+slot.Path, fmt.Sprintf("make one: coffer token init --slot %d --label NAME", slot.ID))

@@ -8,11 +8,21 @@ package main
 import (
 	"os"
 
+	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/embedded"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/remote"
 )
 
 func main() {
 	a := newApp(os.Stdin, os.Stdout, os.Stderr, os.Getenv)
-	a.open = embedded.Open
+	a.open = open
 	os.Exit(a.run(os.Args[1:]))
+}
+
+func open(slot config.Slot) (hsm.HSM, error) {
+	if slot.Remote() {
+		return remote.Open(slot, nil)
+	}
+	return embedded.Open(slot)
 }

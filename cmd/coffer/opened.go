@@ -25,10 +25,19 @@ func (a *app) openToken() (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(slot.Path); errors.Is(err, fs.ErrNotExist) {
+	if empty(slot) {
 		return nil, notFound("slot %d has no token yet: there is no %s", "make one: coffer token init --label NAME", slot.ID, slot.Path)
 	}
 	return a.openSlot(slot)
+}
+
+// empty reports whether a slot has no token because there is no file. What is behind a node shows when it is asked.
+func empty(slot config.Slot) bool {
+	if slot.Remote() {
+		return false
+	}
+	_, err := os.Stat(slot.Path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // openSlot opens a slot, whether or not there is a token in it.
@@ -65,12 +74,20 @@ func (t *token) login(ctx context.Context, user pkcs11.UserType) error {
 	if err != nil {
 		return err
 	}
-	cred, err := t.Login(ctx, user, "", pin.Expose())
+	cred, err := t.Login(ctx, user, t.app.nameOf(user), pin.Expose())
 	if err != nil {
 		return &loginError{user, err}
 	}
 	t.cred = cred
 	return nil
+}
+
+// nameOf is who logs in as a type of user.
+func (a *app) nameOf(user pkcs11.UserType) string {
+	if user == pkcs11.CKU_SO {
+		return a.adminName
+	}
+	return a.userName
 }
 
 // initialized refuses early, so that nobody is asked for a PIN in vain.

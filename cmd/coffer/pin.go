@@ -42,7 +42,7 @@ old PIN ends.`,
 				if err != nil {
 					return err
 				}
-				cred, err := t.SetPIN(cmd.Context(), user, old.Expose(), fresh.Expose())
+				cred, err := t.SetPIN(cmd.Context(), user, a.nameOf(user), old.Expose(), fresh.Expose())
 				if err != nil {
 					return &loginError{user, err}
 				}

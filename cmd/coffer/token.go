@@ -60,8 +60,8 @@ func pinState(flags, set, locked, final, low pkcs11.Flags) string {
 
 // tokenState looks at a slot. A token that cannot be read is a state too.
 func (a *app) tokenState(ctx context.Context, slot config.Slot) tokenState {
-	s := tokenState{Slot: slot.ID, Description: slot.Description, Path: slot.Path}
-	if _, err := os.Stat(slot.Path); errors.Is(err, fs.ErrNotExist) {
+	s := tokenState{Slot: slot.ID, Description: slot.Description, Path: slot.Place()}
+	if empty(slot) {
 		return s
 	}
 	s.Present = true
@@ -189,6 +189,9 @@ keys back but a copy of the file.`,
 				return err
 			}
 			defer t.close()
+			if t.slot.Remote() {
+				return failed("the token in slot %d is a node's, not a file of this machine", "on the node itself: coffer node zeroize", t.slot.ID)
+			}
 			info, err := t.Info(cmd.Context())
 			if err != nil {
 				return err

@@ -100,7 +100,7 @@ func (a *app) initToken(ctx context.Context, label string, erase, yes bool) erro
 	t.cred = nil
 	return a.emit(a.tokenState(ctx, slot), func(w io.Writer) {
 		fmt.Fprintf(w, "Made the token %q in slot %d.\nIt is kept in %s\nA first key: coffer key generate --type ec:p256 --label NAME\n",
-			label, slot.ID, slot.Path)
+			label, slot.ID, slot.Place())
 	})
 }
 

@@ -12,6 +12,14 @@ import (
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
 var version string
 
+// programVersion is what nodes tell each other.
+func programVersion() string {
+	if version == "" {
+		return "devel"
+	}
+	return version
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
@@ -25,10 +33,7 @@ func (a *app) versionCommand() *cobra.Command {
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
 				PKCS11   string `json:"pkcs11"`
-			}{version, "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
-			if v.Version == "" {
-				v.Version = "devel"
-			}
+			}{programVersion(), "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {

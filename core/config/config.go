@@ -1,4 +1,5 @@
-// Package config reads and checks the configuration: which slots there are and where each one's token is.
+// Package config reads and checks the two configurations: that of the library, which slots there are and where each
+// one's token is (Load), and that of the daemon (LoadNode).
 //
 // The package runs inside the processes that load the library. It writes nothing, prints nothing and never ends the
 // process. Nothing is guessed: what it does not understand is an *Error that names the file, the line and a way out.
@@ -22,13 +23,6 @@ type Config struct {
 	Source string
 	// Slots is in ascending order of ID, and never empty.
 	Slots []Slot
-}
-
-// Slot is one slot of the library. ID never changes by itself: it is what the configuration says.
-type Slot struct {
-	ID          uint
-	Path        string // absolute path of the embedded token's file
-	Description string // free text for people; may be empty
 }
 
 // Slot returns the slot with that id.

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Everything that holds when nothing else is said. Names of the environment are here as well, so that the
 // documentation has one place to be checked against.
 const (
@@ -28,4 +30,18 @@ const (
 	maxFileSize = 64 << 10
 	// maxLine is how far an error is located; beyond it, the file as a whole is named.
 	maxLine = 2000
+
+	// DefaultSocket is where a node listens for programs on its machine.
+	DefaultSocket = "/run/coffer/cofferd.sock"
+	// DefaultPort is where a node listens for clients, in what names it without a port.
+	DefaultPort = "2223"
+
+	// DefaultTimeout bounds one call to a remote slot, all tries together. Making a large RSA key takes seconds.
+	DefaultTimeout = 30 * time.Second
+	minTimeout     = 100 * time.Millisecond
+	maxTimeout     = 10 * time.Minute
+
+	maxWord       = 64  // bytes of a name that is shown in lists
+	maxHost       = 253 // bytes of a DNS name (RFC 1035, 2.3.4)
+	maxSocketPath = 107 // bytes of sun_path without its final zero (unix(7))
 )

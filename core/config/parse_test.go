@@ -24,11 +24,11 @@ description = "web servers"
 [[slot]]
 id = 0
 path = "/srv/ca.db"
-`, []Slot{{0, "/srv/ca.db", ""}, {5, "/etc/coffer/web.db", "web servers"}}},
-		{"home", "[[slot]]\nid = 0\npath = '~/t.db'", []Slot{{0, "/home/alice/t.db", ""}}},
-		{"path is cleaned", "[[slot]]\nid = 0\npath = '../x/./t.db'", []Slot{{0, "/etc/x/t.db", ""}}},
-		{"inline tables", `slot = [{id = 1, path = "a"}, {id = 2, path = "b"}]`, []Slot{{1, "/etc/coffer/a", ""}, {2, "/etc/coffer/b", ""}}},
-		{"largest id", "[[slot]]\nid = 0xffff_ffff\npath = 't'", []Slot{{4294967295, "/etc/coffer/t", ""}}},
+`, []Slot{{ID: 0, Path: "/srv/ca.db"}, {ID: 5, Path: "/etc/coffer/web.db", Description: "web servers"}}},
+		{"home", "[[slot]]\nid = 0\npath = '~/t.db'", []Slot{{ID: 0, Path: "/home/alice/t.db"}}},
+		{"path is cleaned", "[[slot]]\nid = 0\npath = '../x/./t.db'", []Slot{{ID: 0, Path: "/etc/x/t.db"}}},
+		{"inline tables", `slot = [{id = 1, path = "a"}, {id = 2, path = "b"}]`, []Slot{{ID: 1, Path: "/etc/coffer/a"}, {ID: 2, Path: "/etc/coffer/b"}}},
+		{"largest id", "[[slot]]\nid = 0xffff_ffff\npath = 't'", []Slot{{ID: 4294967295, Path: "/etc/coffer/t"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := parse(c.doc, testFile, testHome)

@@ -28,6 +28,7 @@ type fake struct {
 	running     map[*fakeOp]bool
 	beforeReply func()        // called in Random, for what happens in the middle of a call
 	afterSetPIN func()        // called when the PIN is another, before the caller knows
+	setName     string        // whose PIN SetPIN has set
 	refused     chan struct{} // told of a credential that has ended, if not nil
 }
 
@@ -139,7 +140,7 @@ func (f *fake) InitPIN(_ context.Context, cred hsm.Credential, pin []byte) error
 	return nil
 }
 
-func (f *fake) SetPIN(_ context.Context, user pkcs11.UserType, oldPIN, newPIN []byte) (hsm.Credential, error) {
+func (f *fake) SetPIN(_ context.Context, user pkcs11.UserType, name string, oldPIN, newPIN []byte) (hsm.Credential, error) {
 	if f.afterSetPIN != nil {
 		defer f.afterSetPIN()
 	}
@@ -148,9 +149,25 @@ func (f *fake) SetPIN(_ context.Context, user pkcs11.UserType, oldPIN, newPIN []
 	if f.pins[user] != string(oldPIN) {
 		return nil, pkcs11.CKR_PIN_INCORRECT
 	}
-	f.pins[user] = string(newPIN)
+	f.pins[user], f.setName = string(newPIN), name
 	f.epoch++
 	return &fakeCred{user, f.epoch}, nil
+}
+
+func (f *fake) ListUsers(context.Context, hsm.Credential) ([]hsm.User, error) {
+	return nil, pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+}
+
+func (f *fake) CreateUser(context.Context, hsm.Credential, pkcs11.UserType, string, []byte) error {
+	return pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+}
+
+func (f *fake) DeleteUser(context.Context, hsm.Credential, pkcs11.UserType, string) error {
+	return pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+}
+
+func (f *fake) ResetPIN(context.Context, hsm.Credential, pkcs11.UserType, string, []byte) error {
+	return pkcs11.CKR_FUNCTION_NOT_SUPPORTED
 }
 
 func (f *fake) add(cred hsm.Credential, template pkcs11.Template) (hsm.Object, error) {

@@ -73,6 +73,21 @@ func TestSetPINKeepsTheLogin(t *testing.T) {
 	}
 }
 
+func TestSetPINNamesTheUser(t *testing.T) {
+	b := start(t)
+	s := b.rw()
+	b.ok(b.LoginUser(s, pkcs11.CKU_USER, []byte("1234"), []byte("alice")))
+	b.ok(b.SetPIN(s, []byte("1234"), []byte("5678")))
+	if b.hsm.setName != "alice" {
+		t.Errorf("the PIN of %q was set", b.hsm.setName)
+	}
+	b.ok(b.Logout(s))
+	b.ok(b.SetPIN(s, []byte("5678"), []byte("1234")))
+	if b.hsm.setName != "" {
+		t.Errorf("the PIN of %q was set, nobody was logged in", b.hsm.setName)
+	}
+}
+
 // TestSetPINLogsNobodyOut: not even when another session asks between the end of the old credential and the new one.
 func TestSetPINLogsNobodyOut(t *testing.T) {
 	b := start(t)

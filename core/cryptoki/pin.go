@@ -43,14 +43,11 @@ func (l *Library) SetPIN(h SessionHandle, oldPIN, newPIN []byte) error {
 		x.slot.loginMu.Lock()
 		defer x.slot.loginMu.Unlock()
 		x.login = x.slot.login.Load()
-		user := pkcs11.CKU_USER
+		user, name := pkcs11.CKU_USER, ""
 		if x.login != nil {
-			user = x.login.user
-			if x.login.name != "" {
-				return pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "the PIN of a user with a name")
-			}
+			user, name = x.login.user, x.login.name
 		}
-		cred, err := x.hsm.SetPIN(x.ctx, user, oldPIN, newPIN)
+		cred, err := x.hsm.SetPIN(x.ctx, user, name, oldPIN, newPIN)
 		if err != nil {
 			x.slot.endIfLocked(x.login, err)
 			return err

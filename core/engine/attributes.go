@@ -51,20 +51,24 @@ func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
 // SetAttributes changes an object. PKCS#11 v3.2, C_SetAttributeValue.
 func (e *Engine) SetAttributes(ctx context.Context, cred hsm.Credential, o hsm.Object, template pkcs11.Template) (err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "SetAttributes", identityOfObject(o))
+	if err != nil {
+		return err
+	}
 	for {
 		n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
 		if err != nil {
-			return err
+			return c.unless(ctx, doIt, err)
 		}
-		err = e.set(ctx, cred, n, v, template)
+		err = e.set(ctx, c, cred, n, v, template)
 		v.release()
 		if !errors.Is(err, store.ErrConflict) {
-			return err
+			return c.unless(ctx, doIt, err)
 		}
 	}
 }
 
-func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *version, template pkcs11.Template) error {
+func (e *Engine) set(ctx context.Context, c *call, cred hsm.Credential, n *entry, v *version, template pkcs11.Template) error {
 	if err := e.may(cred, pick(n.private, auth.WritePrivate, auth.WritePublic)); err != nil {
 		return err
 	}
@@ -82,6 +86,11 @@ func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *vers
 			return err
 		}
 		next := newVersion(head, nil, secretPart.Clone())
+		if s, lent := n.lent(); lent { // the version is others' too: from now on the entry has one of its own
+			n.session.Store(&session{life: s.life})
+			n.current.Store(next)
+			return nil
+		}
 		if !n.exchange(v, next) {
 			next.release()
 			return store.ErrConflict
@@ -96,9 +105,9 @@ func (e *Engine) set(ctx context.Context, cred hsm.Credential, n *entry, v *vers
 	if err != nil {
 		return err
 	}
-	op, err := sealRecord(b, head, v.sealed, v.counter+1)
+	op, err := e.sealRecord(b, head, v.sealed, v.counter+1)
 	if err != nil {
 		return err
 	}
-	return e.commit(ctx, view, []store.Compare{{Key: op.Key, Modified: v.revision}}, []store.Op{op})
+	return e.commit(ctx, c, doIt, view, []store.Compare{{Key: op.Key, Modified: v.revision}}, []store.Op{op})
 }

@@ -51,7 +51,7 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 		return nil, err
 	}
 	if kind == hsm.OpDigest {
-		return e.startDigest(row, m.Params)
+		return e.startDigest(row, e.origin(cred, kind, m, ""), m.Params)
 	}
 	v, err := e.key(cred, key, keyUse{row: row, allow: usage[kind], invalid: pkcs11.CKR_KEY_HANDLE_INVALID})
 	if err != nil {
@@ -62,7 +62,8 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 		v.release()
 		return nil, err
 	}
-	return &held{Operation: op, engine: e, version: v, mustAuthenticate: v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)}, nil
+	return &held{Operation: op, engine: e, version: v, origin: e.origin(cred, kind, m, v.head.ID()),
+		mustAuthenticate: v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)}, nil
 }
 
 // keyUse is what a key is wanted for.
@@ -110,7 +111,10 @@ type held struct {
 	hsm.Operation
 	engine           *Engine
 	version          *version
+	origin           *beginning // on a node
+	authenticated    int64      // on a node: the Unix time of Authenticate
 	mustAuthenticate bool
+	begun            bool // Update was called
 }
 
 func (h *held) MustAuthenticate() bool { return h.mustAuthenticate }
@@ -127,6 +131,7 @@ func (h *held) Update(ctx context.Context, dst, part []byte) ([]byte, error) {
 	if err := h.allowed(); err != nil {
 		return nil, err
 	}
+	h.begun = true
 	return h.Operation.Update(ctx, dst, part)
 }
 
@@ -147,8 +152,15 @@ func (h *held) Verify(ctx context.Context, part, signature []byte) error {
 // Authenticate checks the user's PIN once more. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
 func (h *held) Authenticate(ctx context.Context, pin []byte) (err error) {
 	defer answer(&err)
-	if err := h.engine.verifyUserPIN(ctx, pin); err != nil {
+	var cred hsm.Credential
+	if h.origin != nil {
+		cred = h.origin.cred
+	}
+	if err := h.engine.verifyPIN(ctx, cred, pin); err != nil {
 		return err
+	}
+	if h.engine.node != nil {
+		h.authenticated = h.engine.node.now()
 	}
 	h.mustAuthenticate = false
 	return nil

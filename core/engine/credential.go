@@ -9,21 +9,39 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// credential is a login in this process. It is good as long as the user's epoch and the token are the same.
+// credential is a login. It is good as long as the user's epoch and the token are the same.
 type credential struct {
 	engine  *Engine
 	account auth.Account
+	role    auth.Role
 	epoch   uint64
-	serial  string
-	root    *secret.Bytes
+	life    string
 	ended   atomic.Bool
+	seen    atomic.Pointer[view] // the view in which it was last found good
+
+	root *secret.Bytes // embedded: what the PIN has opened
+
+	// On a node: who the login was given to, and the Unix time when it ends unless renewed. A credential that has not
+	// left the node has no end.
+	holder  string
+	expires int64
 }
 
 func (c *credential) User() pkcs11.UserType { return c.account.User }
 
 // good reports whether the token and the user's PIN are still those of the login.
 func (c *credential) good(v *view) bool {
-	return !c.ended.Load() && v != nil && v.header.Serial == c.serial && v.epoch(c.account.Role) == c.epoch
+	if c.ended.Load() || v == nil {
+		return false
+	}
+	if c.seen.Load() == v {
+		return true
+	}
+	if v.header.life != c.life || v.epoch(c.account) != c.epoch {
+		return false
+	}
+	c.seen.Store(v)
+	return true
 }
 
 // end wipes the root. The caller holds the engine's mu.
@@ -33,20 +51,36 @@ func (c *credential) end() {
 	}
 }
 
-// role tells who asks. A credential whose user has a new PIN, or whose token is gone, has ended.
-func (e *Engine) role(cred hsm.Credential) (auth.Role, error) {
+// own returns a credential of this engine; nil for nobody's.
+func (e *Engine) own(cred hsm.Credential) (*credential, error) {
 	if cred == nil {
-		return auth.Public, nil
+		return nil, nil
 	}
 	c, ok := cred.(*credential)
 	if !ok || c.engine != e {
-		return 0, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "a credential of another engine")
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "a credential of another engine")
 	}
-	if !c.good(e.view.Load()) {
+	return c, nil
+}
+
+// role tells who asks. A credential whose user has a new PIN, or whose token is gone, has ended.
+func (e *Engine) role(cred hsm.Credential) (auth.Role, error) {
+	c, err := e.own(cred)
+	if err != nil {
+		return 0, err
+	}
+	v := e.view.Load()
+	if c == nil {
+		if v != nil && v.header.dormant {
+			return auth.Outsider, nil
+		}
+		return auth.Public, nil
+	}
+	if !c.good(v) {
 		e.release(c)
 		return 0, errEnded
 	}
-	return c.account.Role, nil
+	return c.role, nil
 }
 
 var errEnded = pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login has ended: the PIN or the token was replaced")

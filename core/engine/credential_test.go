@@ -86,7 +86,7 @@ func TestLogoutAfterANewPINLocks(t *testing.T) {
 	ctx := context.Background()
 	e, old := withPINs(t, mem.New())
 	key := privateKey(t, e, old)
-	fresh, err := e.SetPIN(ctx, pkcs11.CKU_USER, pin, otherPIN)
+	fresh, err := e.SetPIN(ctx, pkcs11.CKU_USER, "", pin, otherPIN)
 	require.NoError(t, err)
 	require.Zero(t, old.(*credential).root.Len())
 	_, err = e.Size(ctx, old, key)
@@ -104,7 +104,7 @@ func TestANewPINElsewhereLocks(t *testing.T) {
 	e, cred := withPINs(t, s)
 	privateKey(t, e, cred)
 	other := inside(t, s)
-	_, err := other.SetPIN(ctx, pkcs11.CKU_USER, pin, otherPIN)
+	_, err := other.SetPIN(ctx, pkcs11.CKU_USER, "", pin, otherPIN)
 	require.NoError(t, err)
 	_, err = e.Info(ctx)
 	require.NoError(t, err)
@@ -145,7 +145,7 @@ func TestSecretsOfWhatIsNotKeptAreWiped(t *testing.T) {
 		f := fresh{head: draftOf(t, r, token), secret: pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, []byte("0123456789abcdef"))}}
 		seen = append(seen, f.secret.Bytes(pkcs11.CKA_VALUE))
 		pair := []fresh{f, {head: draftOf(t, r, true), secret: pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, store.MaxValue))}}}
-		_, err = e.keep(context.Background(), pair...)
+		_, err = e.keep(context.Background(), nil, pair...)
 		require.Equal(t, pkcs11.CKR_DEVICE_MEMORY, pkcs11.RVOf(err), "%v", err)
 	}
 	for _, b := range seen {
@@ -212,7 +212,7 @@ func TestTheOfficersPINWins(t *testing.T) {
 	require.NoError(t, err)
 	g.beforeCommit = func() {
 		g.beforeCommit = nil
-		_, err := other.SetPIN(ctx, pkcs11.CKU_USER, pin, otherPIN)
+		_, err := other.SetPIN(ctx, pkcs11.CKU_USER, "", pin, otherPIN)
 		require.NoError(t, err)
 	}
 	require.NoError(t, e.InitPIN(ctx, so, []byte("third-pin")))
@@ -222,9 +222,9 @@ func TestTheOfficersPINWins(t *testing.T) {
 	// But not that of an officer whose own PIN is another by then.
 	g.beforeCommit = func() {
 		g.beforeCommit = nil
-		_, err := other.SetPIN(ctx, pkcs11.CKU_USER, []byte("third-pin"), pin)
+		_, err := other.SetPIN(ctx, pkcs11.CKU_USER, "", []byte("third-pin"), pin)
 		require.NoError(t, err)
-		_, err = other.SetPIN(ctx, pkcs11.CKU_SO, officerPIN, otherPIN)
+		_, err = other.SetPIN(ctx, pkcs11.CKU_SO, "", officerPIN, otherPIN)
 		require.NoError(t, err)
 	}
 	err = e.InitPIN(ctx, so, []byte("third-pin"))
@@ -240,7 +240,7 @@ func TestErasingNeedsThePINOfNow(t *testing.T) {
 	e, other := inside(t, g), inside(t, s)
 	g.beforeCommit = func() {
 		g.beforeCommit = nil
-		_, err := other.SetPIN(ctx, pkcs11.CKU_SO, officerPIN, otherPIN)
+		_, err := other.SetPIN(ctx, pkcs11.CKU_SO, "", officerPIN, otherPIN)
 		require.NoError(t, err)
 	}
 	err := e.InitToken(ctx, officerPIN, "new")
@@ -264,7 +264,7 @@ func TestAnErasedObjectDoesNotComeBack(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Commit(ctx, nil, ops)
 	require.NoError(t, err)
-	err = e.set(ctx, nil, n, v, pkcs11.Template{pkcs11.AttrString(pkcs11.CKA_LABEL, "back")})
+	err = e.set(ctx, nil, nil, n, v, pkcs11.Template{pkcs11.AttrString(pkcs11.CKA_LABEL, "back")})
 	require.Equal(t, pkcs11.CKR_OBJECT_HANDLE_INVALID, pkcs11.RVOf(err))
 	found, err := e.Find(ctx, nil, nil)
 	require.NoError(t, err)
@@ -310,7 +310,7 @@ func TestAForgedRecordGainsNothing(t *testing.T) {
 	require.NoError(t, err)
 	head, _, err := o.Finish(key.ID(), nil)
 	require.NoError(t, err)
-	op, err := sealRecord(e.public.Load(), head, nil, 1)
+	op, err := e.sealRecord(e.public.Load(), head, nil, 1)
 	require.NoError(t, err)
 	put(op.Value)
 	found, err := e.Find(ctx, nil, nil)

@@ -32,11 +32,15 @@ type Options struct {
 	Log func(err error)
 	// KDF is the cost of guessing a PIN that is set from now on.
 	KDF vault.KDF
+	// Node makes this the engine of a node, which holds the root key itself; nil: the token is embedded in its user's
+	// process, and only PINs open it.
+	Node *NodeOptions
 }
 
 // Engine is one token.
 type Engine struct {
 	opts Options
+	node *node // nil: embedded
 
 	view atomic.Pointer[view]   // the token and its users; nil: not initialised, or not looked yet
 	seen atomic.Uint64          // the store's generation that view and objects reflect
@@ -45,25 +49,33 @@ type Engine struct {
 	mu       sync.Mutex // one refresh, unlock or lock at a time
 	closed   bool
 	revision int64
-	objects  *index.Index[*entry]
-	holders  map[*credential]bool // the live credentials that keep the private objects open
+	// reflected is revision for readers without mu.
+	reflected atomic.Int64
+	objects   *index.Index[*entry]
+	holders   map[*credential]bool // the live credentials that keep the private objects open
 
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
 
-	loginMu sync.Mutex // one PIN check at a time: see login.go
+	logins chan struct{} // as many places as PIN checks may run at once: see turn
 }
 
 // opened lets readers see the store without a lock.
 type opened struct{ store store.Store }
 
-var _ hsm.HSM = (*Engine)(nil)
+var _ hsm.Portable = (*Engine)(nil)
 
 // New returns an engine for the token that opts names. The store is opened now if it is there; a token that is not
 // there yet is no error.
 func New(opts Options) (e *Engine, err error) {
 	defer answer(&err)
-	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}}
+	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	if opts.Node != nil {
+		if e.node, err = newNode(opts.Node); err != nil {
+			return nil, err
+		}
+		e.logins = make(chan struct{}, loginsAtOnce)
+	}
 	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
 		_ = e.Close()
 		return nil, err
@@ -77,6 +89,7 @@ func (e *Engine) Close() error {
 	defer e.mu.Unlock()
 	e.closed = true
 	e.forgetToken()
+	e.node.close()
 	o := e.open.Swap(nil)
 	if o == nil {
 		return nil
@@ -133,14 +146,20 @@ func (e *Engine) log(err error) {
 
 // commit writes on the condition that the token is still the one that v shows, and brings the index up to date: after a
 // conflict too, for what is in the way may be the commit of a process that did not live to announce it. Once something is
-// written, an error in reading it again is not the caller's: the next request will meet it.
-func (e *Engine) commit(ctx context.Context, v *view, cmps []store.Compare, ops []store.Op) error {
+// written, an error in reading it again is not the caller's: the next request will meet it. What the request c has
+// committed already, when it was sent before, is not done again, and no error.
+func (e *Engine) commit(ctx context.Context, c *call, s step, v *view, cmps []store.Compare, ops []store.Op) error {
 	o := e.open.Load()
 	if o == nil {
 		return errNoToken
 	}
 	cmps = append(cmps, store.Compare{Key: tokenKey, Modified: v.tokenRevision})
-	_, err := o.store.Commit(ctx, cmps, ops)
+	cmps, ops, err := c.mark(s, cmps, ops)
+	if err != nil {
+		return err
+	}
+	_, err = o.store.Commit(ctx, cmps, ops)
+	err = c.unless(ctx, s, err)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return err
 	}

@@ -194,7 +194,7 @@ func TestANewPinEndsOlderLogins(t *testing.T) {
 	e, path, cred := ready(t)
 	key := aesKey(t, e, cred)
 	other := open(t, path)
-	fresh, err := other.SetPIN(ctx, pkcs11.CKU_USER, userPIN, []byte("another-pin"))
+	fresh, err := other.SetPIN(ctx, pkcs11.CKU_USER, "", userPIN, []byte("another-pin"))
 	require.NoError(t, err)
 	_, err = e.Size(ctx, cred, key)
 	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,23 @@ type entry struct {
 	id             string
 	token, private bool
 	current        atomic.Pointer[version] // nil once destroyed, or hidden by a logout
+	session        atomic.Pointer[session] // of a session object on a node; else nil
+}
+
+// session is what a node knows of a session object: the life of the token that it was made in and, once the object has been
+// sealed or opened, its sealed form.
+type session struct {
+	life string
+	// blob is what the object was opened from; nil: the version is the entry's own. The version of an entry that was opened
+	// is the cache's, so that it may end at any time and is then opened anew: see Engine.acquire.
+	blob []byte
+	sum  [sha256.Size]byte
+}
+
+// lent reports whether the version is the cache's.
+func (n *entry) lent() (*session, bool) {
+	s := n.session.Load()
+	return s, s != nil && s.blob != nil
 }
 
 func (n *entry) ID() string    { return n.id }
@@ -66,8 +84,9 @@ func (n *entry) acquire() (*version, bool) {
 // nobody holds the version any more, so a key that is destroyed or logged out does not vanish under a running signature.
 type version struct {
 	head     *object.Object
-	counter  uint32 // the record's version number, bound into the seal
-	revision int64  // store revision; 0 for session objects
+	counter  uint32            // the record's version number, bound into the seal
+	revision int64             // store revision; 0 for session objects
+	sum      [sha256.Size]byte // of the record, on a node
 
 	refs atomic.Int32
 

@@ -54,6 +54,10 @@ func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.Obje
 // GenerateKey makes a secret key. PKCS#11 v3.2, C_GenerateKey.
 func (e *Engine) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "GenerateKey")
+	if err != nil {
+		return nil, err
+	}
 	row, err := e.row(m.Type, "generate a key", func(r *mech.Mechanism) bool { return r.Generate != nil })
 	if err != nil {
 		return nil, err
@@ -66,12 +70,16 @@ func (e *Engine) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.
 	if err != nil {
 		return nil, err
 	}
-	return e.finishOne(ctx, draft, material, ownMaterial)
+	return e.finishOne(ctx, c, draft, material, ownMaterial)
 }
 
 // GenerateKeyPair makes a key pair: both objects or none. PKCS#11 v3.2, C_GenerateKeyPair.
 func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "GenerateKeyPair")
+	if err != nil {
+		return nil, nil, err
+	}
 	row, err := e.row(m.Type, "generate a key pair", func(r *mech.Mechanism) bool { return r.GeneratePair != nil })
 	if err != nil {
 		return nil, nil, err
@@ -88,16 +96,16 @@ func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkc
 	if err != nil {
 		return nil, nil, err
 	}
-	pubKey, err := e.finish(pubDraft, pubMaterial, ownMaterial)
+	pubKey, err := e.finish(c, pubDraft, pubMaterial, ownMaterial)
 	if err != nil {
 		wipeMaterial(privDraft, privMaterial)
 		return nil, nil, err
 	}
-	privKey, err := e.finish(privDraft, privMaterial, ownMaterial)
+	privKey, err := e.finish(c, privDraft, privMaterial, ownMaterial)
 	if err != nil {
 		return nil, nil, err
 	}
-	pair, err := e.keep(ctx, pubKey, privKey)
+	pair, err := e.keep(ctx, c, pubKey, privKey)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -231,6 +239,10 @@ func (e *Engine) encode(k *version) ([]byte, error) {
 // UnwrapKey decrypts a key. PKCS#11 v3.2, C_UnwrapKey.
 func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "UnwrapKey")
+	if err != nil {
+		return nil, err
+	}
 	row, err := e.row(m.Type, "unwrap", func(r *mech.Mechanism) bool { return r.Unwrap != nil })
 	if err != nil {
 		return nil, err
@@ -259,7 +271,7 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
-	return e.finishOne(ctx, draft, material, checkMaterial)
+	return e.finishOne(ctx, c, draft, material, checkMaterial)
 }
 
 // from builds the object that an unwrapping or a derivation is to make.
@@ -306,6 +318,10 @@ func cut(m *mech.Mechanism, plain []byte, t pkcs11.Template) ([]byte, error) {
 // DeriveKey makes a secret key from another key. PKCS#11 v3.2, C_DeriveKey.
 func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "DeriveKey")
+	if err != nil {
+		return nil, err
+	}
 	row, err := e.row(m.Type, "derive", func(r *mech.Mechanism) bool { return r.Derive != nil })
 	if err != nil {
 		return nil, err
@@ -330,7 +346,7 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
-	return e.finishOne(ctx, draft, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)}, checkMaterial)
+	return e.finishOne(ctx, c, draft, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)}, checkMaterial)
 }
 
 // withoutPIN refuses a key that asks for the PIN at each use where there is no operation in which it could be given.

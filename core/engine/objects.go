@@ -2,15 +2,12 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/store"
-	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -27,7 +24,7 @@ func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*ent
 	if err := e.may(cred, pick(n.private, auth.ReadPrivate, auth.ReadPublic)); err != nil {
 		return nil, nil, err
 	}
-	if v, ok := n.acquire(); ok {
+	if v, ok := e.acquire(n); ok {
 		return n, v, nil
 	}
 	// The private objects may have been locked and unlocked again since the near side was given this entry.
@@ -37,6 +34,23 @@ func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*ent
 		}
 	}
 	return nil, nil, invalid
+}
+
+// acquire returns the current version of an entry; one that is the cache's is opened again if it has ended.
+func (e *Engine) acquire(n *entry) (*version, bool) {
+	s, lent := n.lent()
+	if !lent {
+		return n.acquire()
+	}
+	if v := n.current.Load(); v != nil && v.acquire() {
+		return v, true
+	}
+	v, err := e.openSession(s)
+	if err != nil {
+		return nil, false
+	}
+	n.current.Store(v)
+	return v, true
 }
 
 func pick[T any](cond bool, yes, no T) T {
@@ -69,108 +83,20 @@ func (e *Engine) caller(cred hsm.Credential, r object.Request) (object.Request, 
 	if err != nil {
 		return r, err
 	}
+	if !role.May(auth.WritePublic) {
+		return r, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "there are no objects before the token is activated")
+	}
 	r.SO, r.User = role.May(auth.SetTrusted), role.May(auth.WritePrivate)
 	return r, nil
-}
-
-func newID() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return hex.EncodeToString(b)
-}
-
-// fresh is an object that is about to be kept.
-type fresh struct {
-	head   *object.Object
-	secret pkcs11.Template
-}
-
-// keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The
-// secret parts are its own; what is not kept is wiped.
-func (e *Engine) keep(ctx context.Context, list ...fresh) (out []hsm.Object, err error) {
-	defer func() {
-		if err != nil {
-			for _, f := range list {
-				wipe(f.secret)
-			}
-		}
-	}()
-	out = make([]hsm.Object, len(list))
-	var cmps []store.Compare
-	var ops []store.Op
-	var v *view // of before sealing: what was sealed for a token that is gone meanwhile must not get into the new one
-	for i, f := range list {
-		if !f.head.Token() {
-			n := &entry{id: f.head.ID(), private: f.head.Private()}
-			n.current.Store(newVersion(f.head, nil, f.secret))
-			out[i] = n
-			continue
-		}
-		if v == nil {
-			if v, err = e.now(); err != nil {
-				return nil, err
-			}
-		}
-		op, err := e.sealNew(f)
-		wipe(f.secret)
-		if err != nil {
-			return nil, err
-		}
-		cmps = append(cmps, store.Compare{Key: op.Key})
-		ops = append(ops, op)
-	}
-	if len(ops) == 0 {
-		return out, nil
-	}
-	err = e.commit(ctx, v, cmps, ops)
-	if errors.Is(err, store.ErrConflict) { // identities are random, so it is the token that is another
-		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the token was replaced at the same time")
-	}
-	if err != nil {
-		return nil, err
-	}
-	for i, f := range list {
-		if !f.head.Token() {
-			continue
-		}
-		n, ok := e.objects.Get(f.head.ID())
-		if !ok { // could not be read again, or is gone or locked already: use will see
-			n = &entry{id: f.head.ID(), token: true, private: f.head.Private()}
-		}
-		out[i] = n
-	}
-	return out, nil
-}
-
-// sealNew seals a new token object.
-func (e *Engine) sealNew(f fresh) (store.Op, error) {
-	b, err := e.barrier(f.head.Private())
-	if err != nil {
-		return store.Op{}, err
-	}
-	sealed, err := sealSecret(b, f.head.ID(), f.secret)
-	if err != nil {
-		return store.Op{}, err
-	}
-	return sealRecord(b, f.head, sealed, 1)
-}
-
-// sealRecord makes an object's record: its head is sealed under the record's version, its secret part is sealed already.
-func sealRecord(b *vault.Barrier, head *object.Object, sealed []byte, counter uint32) (store.Op, error) {
-	sealedHead, err := sealHead(b, head, counter)
-	if err != nil {
-		return store.Op{}, err
-	}
-	rec, err := record{private: head.Private(), counter: counter, head: sealedHead, secret: sealed}.marshal()
-	if len(rec) > store.MaxValue {
-		return store.Op{}, pkcs11.Errorf(pkcs11.CKR_DEVICE_MEMORY, "the object takes %d bytes, at most %d", len(rec), store.MaxValue)
-	}
-	return store.Op{Key: objectPrefix + head.ID(), Value: rec}, err
 }
 
 // Create makes an object from the caller's values. PKCS#11 v3.2, C_CreateObject.
 func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "Create")
+	if err != nil {
+		return nil, err
+	}
 	r, err := e.caller(cred, object.Request{Op: object.OpCreate})
 	if err != nil {
 		return nil, err
@@ -186,64 +112,16 @@ func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs1
 	if err != nil {
 		return nil, err
 	}
-	return e.finishOne(ctx, draft, nil, checkMaterial)
-}
-
-// origin says whether key material is our own making or has to be checked.
-type origin bool
-
-const (
-	ownMaterial   origin = false
-	checkMaterial origin = true
-)
-
-// finish completes an object with the material that a mechanism made; nil where it is all in the template. The material
-// is wiped if nothing comes of it.
-func (e *Engine) finish(draft *object.Draft, material pkcs11.Template, from origin) (fresh, error) {
-	whole, err := e.complete(draft, material, from)
-	if err != nil {
-		wipeMaterial(draft, material)
-		return fresh{}, err
-	}
-	head, secretPart, err := draft.Finish(newID(), whole)
-	if err != nil {
-		wipeMaterial(draft, material)
-		wipeMaterial(draft, whole)
-		return fresh{}, err
-	}
-	return fresh{head, secretPart}, nil
-}
-
-// wipeMaterial wipes what is secret of an object's material: the rest may be the caller's bytes, or a curve's name.
-func wipeMaterial(draft *object.Draft, material pkcs11.Template) {
-	kt, _ := draft.KeyType()
-	for i, a := range material {
-		if object.SecretAttribute(draft.Class(), kt, a.Type) {
-			wipe(material[i : i+1])
-		}
-	}
-}
-
-// finishOne finishes an object and keeps it.
-func (e *Engine) finishOne(ctx context.Context, draft *object.Draft, material pkcs11.Template, from origin) (hsm.Object, error) {
-	f, err := e.finish(draft, material, from)
-	if err != nil {
-		return nil, err
-	}
-	return e.keepOne(ctx, f)
-}
-
-func (e *Engine) keepOne(ctx context.Context, f fresh) (hsm.Object, error) {
-	list, err := e.keep(ctx, f)
-	if err != nil {
-		return nil, err
-	}
-	return list[0], nil
+	return e.finishOne(ctx, c, draft, nil, checkMaterial)
 }
 
 // Copy copies an object. PKCS#11 v3.2, C_CopyObject.
 func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Object, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "Copy")
+	if err != nil {
+		return nil, err
+	}
 	r, err := e.caller(cred, object.Request{})
 	if err != nil {
 		return nil, err
@@ -257,30 +135,42 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	if err != nil {
 		return nil, err
 	}
-	head, err := object.Copy(v.head, r.SO, r.User, newID(), template)
+	head, err := object.Copy(v.head, r.SO, r.User, c.id(), template)
 	if err != nil {
 		return nil, err
 	}
-	return e.keepOne(ctx, fresh{head, secretPart.Clone()})
+	return e.keepOne(ctx, c, fresh{head, secretPart.Clone()})
 }
 
 // Destroy removes an object. PKCS#11 v3.2, C_DestroyObject.
 func (e *Engine) Destroy(ctx context.Context, cred hsm.Credential, o hsm.Object) (err error) {
 	defer answer(&err)
+	c, err := e.call(ctx, "Destroy", identityOfObject(o))
+	if err != nil {
+		return err
+	}
 	for {
 		n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
 		if err != nil {
-			return err
+			return c.unless(ctx, doIt, err)
 		}
-		err = e.destroy(ctx, cred, n, v)
+		err = e.destroy(ctx, c, cred, n, v)
 		v.release()
 		if !errors.Is(err, store.ErrConflict) {
-			return err
+			return c.unless(ctx, doIt, err)
 		}
 	}
 }
 
-func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *version) error {
+// identityOfObject is what a request that changes an object is bound to.
+func identityOfObject(o hsm.Object) []byte {
+	if o == nil {
+		return nil
+	}
+	return []byte(o.ID())
+}
+
+func (e *Engine) destroy(ctx context.Context, c *call, cred hsm.Credential, n *entry, v *version) error {
 	if err := e.may(cred, pick(n.private, auth.WritePrivate, auth.WritePublic)); err != nil {
 		return err
 	}
@@ -288,6 +178,13 @@ func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *
 		return err
 	}
 	if !n.token {
+		if s, lent := n.lent(); lent {
+			// The sealed form is its owner's to forget; what is open of it ends here.
+			e.node.sessions.drop(s.sum)
+			n.session.Store(&session{life: s.life})
+			n.current.Store(nil)
+			return nil
+		}
 		if !n.exchange(v, nil) {
 			return store.ErrConflict
 		}
@@ -298,7 +195,7 @@ func (e *Engine) destroy(ctx context.Context, cred hsm.Credential, n *entry, v *
 		return err
 	}
 	key := objectPrefix + n.id
-	return e.commit(ctx, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
+	return e.commit(ctx, c, doIt, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
 }
 
 // tokenOf returns the token that a token object's version belongs to, to change or remove the object. Between its use and
@@ -314,6 +211,9 @@ func (e *Engine) tokenOf(v *version) (*view, error) {
 // Discard gives up a session object.
 func (e *Engine) Discard(o hsm.Object) {
 	if n, ok := o.(*entry); ok && !n.token {
+		if _, lent := n.lent(); lent {
+			return
+		}
 		n.replace(nil)
 	}
 }

@@ -124,15 +124,17 @@ func (o *verifyOp) Verify(_ context.Context, part, signature []byte) error {
 type digestOp struct {
 	unsupported
 	engine *Engine
+	row    *mech.Mechanism
+	origin *beginning // on a node
 	hash   hash.Hash
 }
 
-func (e *Engine) startDigest(m *mech.Mechanism, param any) (hsm.Operation, error) {
+func (e *Engine) startDigest(m *mech.Mechanism, from *beginning, param any) (hsm.Operation, error) {
 	h, err := m.Digest(param)
 	if err != nil {
 		return nil, err
 	}
-	return &digestOp{engine: e, hash: h}, nil
+	return &digestOp{engine: e, row: m, origin: from, hash: h}, nil
 }
 
 func (o *digestOp) FinishLen(int) (int, bool) { return o.hash.Size(), true }

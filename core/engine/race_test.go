@@ -370,7 +370,7 @@ func TestAllAtOnce(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range 10 {
-			fresh, err := engines[1].SetPIN(ctx, pkcs11.CKU_USER, userPIN, userPIN)
+			fresh, err := engines[1].SetPIN(ctx, pkcs11.CKU_USER, "", userPIN, userPIN)
 			check(err)
 			if err == nil {
 				check(engines[1].Logout(ctx, fresh))

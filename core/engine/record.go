@@ -18,6 +18,7 @@ import (
 const (
 	recordFormat = 1
 	flagPrivate  = 1
+	flagNode     = 2 // sealed by a node: whether it is private is not said
 )
 
 func headLabel(id string, counter uint32) vault.Label {
@@ -31,6 +32,7 @@ func secretLabel(id string) vault.Label {
 // record is a decoded, still sealed record.
 type record struct {
 	private bool
+	node    bool
 	counter uint32
 	head    []byte
 	secret  []byte // nil: the object has no secret part
@@ -42,6 +44,9 @@ func (r record) marshal() ([]byte, error) {
 	var flags uint8
 	if r.private {
 		flags |= flagPrivate
+	}
+	if r.node {
+		flags = flagNode
 	}
 	b.AddUint8(flags)
 	b.AddUint32(r.counter)
@@ -66,13 +71,13 @@ func parseRecord(b []byte) (record, error) {
 		var n uint32
 		ok = ok && s.ReadUint32(&n) && uint64(n) <= uint64(len(s)) && s.ReadBytes(part, int(n))
 	}
-	if !ok || len(s) != 0 || flags&^flagPrivate != 0 || len(r.head) == 0 {
+	if !ok || len(s) != 0 || flags > flagNode || len(r.head) == 0 {
 		return r, fmt.Errorf("%w: object record", store.ErrDamaged)
 	}
 	if len(r.secret) == 0 {
 		r.secret = nil
 	}
-	r.private = flags&flagPrivate != 0
+	r.private, r.node = flags == flagPrivate, flags == flagNode
 	return r, nil
 }
 
@@ -115,7 +120,7 @@ func openHead(b *vault.Barrier, id string, r record) (*object.Object, error) {
 		return nil, err
 	}
 	// The key of public objects is no secret, so who may write the file may have made this head.
-	if o.ID() != id || o.Private() != r.private || !o.Token() {
+	if o.ID() != id || !r.node && o.Private() != r.private || !o.Token() {
 		return nil, fmt.Errorf("%w: object %s: the head is another object's", store.ErrDamaged, id)
 	}
 	return o, nil

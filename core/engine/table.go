@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/coffer-hsm/coffer/core/store"
@@ -54,8 +56,13 @@ func (e *Engine) read(id string, rec store.Record) (*record, *version, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	v := newVersion(head, r.secret, nil)
+	// A copy of its own: the whole record would stay in memory with its part.
+	v := newVersion(head, bytes.Clone(r.secret), nil)
 	v.counter, v.revision = r.counter, rec.Modified
+	if e.node != nil {
+		r.private = head.Private()
+		v.sum = sha256.Sum256(rec.Value)
+	}
 	return &r, v, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 
@@ -32,6 +33,10 @@ type header struct {
 	// identity names this very record: the serial and the record's digest. The wrapped roots are bound to it, so that
 	// no PIN opens a token whose label or public root was exchanged.
 	identity string
+	// life names the token from one C_InitToken to the next: what belongs to another life has ended.
+	life string
+	// dormant: the token waits for its activation.
+	dormant bool
 }
 
 const headerFormat = 1
@@ -40,18 +45,21 @@ const headerFormat = 1
 type view struct {
 	header        header
 	tokenRevision int64
-	users         map[auth.Role]userView
+	users         map[string]userView // by the key of the record
 }
 
+// userView is a user's record. On a node it may be there and be nobody's, so that user is nil.
 type userView struct {
 	user     *auth.User
+	account  auth.Account
+	role     auth.Role
 	revision int64
 }
 
-// epoch is that of a role's user, 0 where there is none.
-func (v *view) epoch(r auth.Role) uint64 {
-	if u, ok := v.users[r]; ok {
-		return u.user.Epoch
+// epoch is that of an account's user, 0 where there is none.
+func (v *view) epoch(a auth.Account) uint64 {
+	if u := v.users[a.Record].user; u != nil {
+		return u.Epoch
 	}
 	return 0
 }
@@ -71,7 +79,7 @@ func parseHeader(stamped []byte) (header, error) {
 	if len(h.PublicRoot) != 32 || len(h.Serial) != 16 {
 		return h, fmt.Errorf("%w: token record out of range", store.ErrDamaged)
 	}
-	h.identity = identityOf(h, stamped)
+	h.identity, h.life = identityOf(h, stamped), h.Serial
 	return h, nil
 }
 
@@ -145,7 +153,7 @@ func (e *Engine) catchUp(s store.Store, generation uint64) error {
 	if tokenReplaced(events) && e.revision != 0 {
 		return e.reload(s, generation)
 	}
-	next, err := viewOf(e.view.Load(), events)
+	next, err := e.viewOf(e.view.Load(), events)
 	if err != nil {
 		return err
 	}
@@ -160,11 +168,11 @@ func (e *Engine) reload(s store.Store, generation uint64) error {
 		return err
 	}
 	events := eventsOf(recs)
-	next, err := viewOf(nil, events)
+	next, err := e.viewOf(nil, events)
 	if err != nil {
 		return err
 	}
-	if old := e.view.Load(); old == nil || next == nil || old.header.Serial != next.header.Serial {
+	if old := e.view.Load(); old == nil || next == nil || old.header.life != next.header.life {
 		e.forgetToken()
 	}
 	err = e.adopt(next, events, now, generation)
@@ -182,6 +190,7 @@ func (e *Engine) adopt(next *view, events []store.Event, now int64, generation u
 		return err
 	}
 	e.revision = now
+	e.reflected.Store(now)
 	e.seen.Store(generation)
 	if e.view.Load() == nil {
 		return errNoToken
@@ -213,13 +222,9 @@ func (e *Engine) apply(v *view, events []store.Event) error {
 		return nil
 	}
 	if e.public.Load() == nil {
-		root := secret.Copy(v.header.PublicRoot)
-		defer root.Zero()
-		b, err := vault.NewBarrier(root, v.header.Serial)
-		if err != nil {
+		if err := e.unseal(v.header); err != nil {
 			return err
 		}
-		e.public.Store(b)
 	}
 	e.view.Store(v)
 	e.dismiss(v)
@@ -237,55 +242,100 @@ func (e *Engine) apply(v *view, events []store.Event) error {
 	return nil
 }
 
+// unseal opens the barrier of public objects; on a node, that of all objects.
+func (e *Engine) unseal(h header) error {
+	if e.node != nil {
+		b, err := e.node.unseal(h)
+		if err != nil {
+			return err
+		}
+		e.public.Store(b)
+		e.private.Store(b)
+		return nil
+	}
+	root := secret.Copy(h.PublicRoot)
+	defer root.Zero()
+	b, err := vault.NewBarrier(root, h.Serial)
+	if err != nil {
+		return err
+	}
+	e.public.Store(b)
+	return nil
+}
+
 // viewOf returns old with the events' token and user records taken in; nil when there is no token.
-func viewOf(old *view, events []store.Event) (*view, error) {
-	next := &view{users: map[auth.Role]userView{}}
+func (e *Engine) viewOf(old *view, events []store.Event) (*view, error) {
+	next := &view{users: map[string]userView{}}
 	known := old != nil
 	if known {
 		next.header, next.tokenRevision = old.header, old.tokenRevision
-		for r, u := range old.users {
-			next.users[r] = u
+		maps.Copy(next.users, old.users)
+	}
+	for _, ev := range events { // the token first: its users are bound to it
+		if ev.Key != tokenKey {
+			continue
 		}
+		h, err := e.openHeader(ev.Value)
+		if err != nil {
+			return nil, err
+		}
+		next.header, next.tokenRevision, known = h, ev.Modified, true
 	}
 	for _, ev := range events {
-		switch {
-		case ev.Key == tokenKey:
-			h, err := parseHeader(ev.Value)
-			if err != nil {
-				return nil, err
-			}
-			next.header, next.tokenRevision, known = h, ev.Modified, true
-		case strings.HasPrefix(ev.Key, userPrefix):
-			if err := next.takeUser(ev); err != nil {
-				return nil, err
-			}
+		if !strings.HasPrefix(ev.Key, userPrefix) {
+			continue
+		}
+		if err := e.takeUser(next, ev); err != nil {
+			return nil, err
 		}
 	}
 	if known {
 		return next, nil
 	}
 	for _, ev := range events {
-		if !ev.Deleted { // not an empty store: a new token would bury what is left of this one
+		if !ev.Deleted && !strings.HasPrefix(ev.Key, operationPrefix) { // not an empty store: a new token would bury what is left of this one
 			return nil, fmt.Errorf("%w: there are records, but not the token's own", store.ErrDamaged)
 		}
 	}
 	return nil, nil
 }
 
-func (v *view) takeUser(ev store.Event) error {
+// openHeader decodes the token's record.
+func (e *Engine) openHeader(value []byte) (header, error) {
+	if e.node != nil {
+		return e.node.openHeader(value)
+	}
+	return parseHeader(value)
+}
+
+// takeUser takes in what became of a user.
+func (e *Engine) takeUser(v *view, ev store.Event) error {
+	if ev.Deleted {
+		delete(v.users, ev.Key)
+		return nil
+	}
+	if e.node != nil {
+		v.users[ev.Key] = userView{revision: ev.Modified}
+		if ev.Modified < v.tokenRevision { // of a token that was erased
+			return nil
+		}
+		u, err := e.node.openUser(v.header, ev.Record)
+		if err != nil {
+			e.log(err) // one user who cannot be read does not take the others' token down
+			return nil
+		}
+		v.users[ev.Key] = u
+		return nil
+	}
 	for _, a := range auth.Accounts() {
 		if a.Record != ev.Key {
 			continue
-		}
-		if ev.Deleted {
-			delete(v.users, a.Role)
-			return nil
 		}
 		u, err := auth.ParseUser(ev.Value)
 		if err != nil {
 			return fmt.Errorf("%w: %v", store.ErrDamaged, err)
 		}
-		v.users[a.Role] = userView{u, ev.Modified}
+		v.users[a.Record] = userView{u, a, a.Role, ev.Modified}
 	}
 	return nil
 }
@@ -296,6 +346,7 @@ func (e *Engine) forgetToken() {
 		c.end()
 	}
 	clear(e.holders)
+	e.node.forget()
 	e.forgetObjects(func(*entry) bool { return true })
 	for _, p := range []*atomic.Pointer[vault.Barrier]{&e.public, &e.private} {
 		if b := p.Swap(nil); b != nil {

@@ -19,6 +19,7 @@ import (
 // HSM is one token.
 type HSM interface {
 	Admin
+	Users
 	Objects
 	Keys
 
@@ -53,9 +54,9 @@ type Admin interface {
 	Logout(ctx context.Context, cred Credential) error
 	// InitPIN sets the normal user's PIN; cred must be the SO's. PKCS#11 v3.2, C_InitPIN.
 	InitPIN(ctx context.Context, cred Credential, pin []byte) error
-	// SetPIN replaces a user's own PIN and returns a fresh credential of that user, for all older ones have ended.
-	// PKCS#11 v3.2, C_SetPIN.
-	SetPIN(ctx context.Context, user pkcs11.UserType, oldPIN, newPIN []byte) (Credential, error)
+	// SetPIN replaces a user's own PIN and returns a fresh credential of that user, for all older ones have ended. The
+	// user name may be empty, as in Login. PKCS#11 v3.2, C_SetPIN.
+	SetPIN(ctx context.Context, user pkcs11.UserType, name string, oldPIN, newPIN []byte) (Credential, error)
 }
 
 // Credential is the proof of a login. It is opaque to the near side, which stores it and hands it back; nil means that

@@ -26,6 +26,7 @@ type Mechanism struct {
 	OnePart  bool             // the standard knows no multi-part form
 	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
 
+	// Digest's results are hashes of package hashes: hashes.AppendState and hashes.Resume take them between processes.
 	Digest  func(param any) (hash.Hash, error)
 	Encrypt func(k Key, param any) (Cipher, error)
 	Decrypt func(k Key, param any) (Cipher, error)
@@ -91,11 +92,44 @@ type Cipher interface {
 	Update(dst, src []byte) ([]byte, error)
 	// FinishLen is an upper bound of what Finish returns when n more bytes come with it; exact where it is no mere bound.
 	FinishLen(n int) (size int, exact bool)
+	// Shape tells what UpdateLen and FinishLen compute, of a fresh Cipher.
+	Shape() Shape
 	// Finish takes the last part, which may be empty, and appends what remains. It ends the operation.
 	Finish(dst, src []byte) ([]byte, error)
 	// Close wipes the state. It may be called more than once.
 	Close()
 }
+
+// Shape is how much output, in bytes, a Cipher gives for how much input; hsm.Shape, which it becomes, says the same to
+// whoever is far from the Cipher. total is what was taken and not yet given out, and the part that comes with the call.
+type Shape struct {
+	// Update gives the whole blocks of total, of total-1 if Hold is set; nothing if Block is 0.
+	Block int
+	Hold  bool
+	// Finish gives total+Add, rounded down to a multiple of Align (nothing of it if that is 0), plus Post, and never less
+	// than 0. Exact says that it is no mere upper bound.
+	Add, Align, Post int
+	Exact            bool
+}
+
+// Resumable is what a Cipher, a Signer or a Verifier has whose operation may go on in another process. (A digest's state
+// is its hash's.) A state has a few hundred bytes at most and begins with a version; the family's package says what
+// follows. Neither key nor parameter is in it, so whoever keeps it keeps also what they were, and sees to it that nobody
+// changes it: a changed state is a state of other data, which Resume cannot tell.
+type Resumable interface {
+	// State returns all that Resume needs between two parts. It is as secret as the data and the key; the caller wipes it.
+	// CKR_OPERATION_NOT_INITIALIZED once the operation has been closed.
+	State() ([]byte, error)
+	// Resume goes on from a state in a fresh operation with the same key and parameter; the state is not kept.
+	// CKR_SAVED_STATE_INVALID, and the operation still fresh, for a state that cannot be; CKR_OPERATION_ACTIVE where the
+	// operation has begun; CKR_OPERATION_NOT_INITIALIZED where it has been closed.
+	Resume(state []byte) error
+}
+
+// Digested is what a Signer or Verifier has that hashes its data first, so that whoever has the data can do that: Hash
+// names the hash, and 0 says that there is none and that the data itself must come. Signers have FinishDigest, verifiers
+// VerifyDigest; see package hashes.
+type Digested interface{ Hash() crypto.Hash }
 
 // Signer makes a signature or a MAC.
 type Signer interface {

@@ -52,6 +52,11 @@ func (k KDF) check() error {
 // WrapRoot encrypts root under a key derived from pin. The label, for instance a user's, is bound in. Root and pin stay
 // the caller's. Errors: ErrRoot for a root of another length, ErrKDF for a cost out of bounds.
 func WrapRoot(root *secret.Bytes, pin []byte, kdf KDF, l Label) ([]byte, error) {
+	defer kdf.giveBack()
+	return wrap(root, pin, kdf, l)
+}
+
+func wrap(root *secret.Bytes, pin []byte, kdf KDF, l Label) ([]byte, error) {
 	if root.Len() != RootSize {
 		return nil, fmt.Errorf("%w, this one has %d", ErrRoot, root.Len())
 	}
@@ -79,22 +84,28 @@ func WrapRoot(root *secret.Bytes, pin []byte, kdf KDF, l Label) ([]byte, error) 
 // memory as the blob says, within the bounds of KDF. Errors: ErrWrongPIN when the blob does not authenticate, for
 // whatever cause; ErrSealVersion for a later format or derivation; ErrSealBroken for a malformed blob.
 func UnwrapRoot(blob, pin []byte, l Label) (*secret.Bytes, error) {
+	root, kdf, err := unwrap(blob, pin, l)
+	kdf.giveBack()
+	return root, err
+}
+
+func unwrap(blob, pin []byte, l Label) (*secret.Bytes, KDF, error) {
 	kdf, err := parseHeader(blob)
 	if err != nil {
-		return nil, err
+		return nil, KDF{}, err
 	}
 	header := blob[:headerSize]
 	key := kdf.derive(pin, header[11:])
 	defer secret.Wipe(key)
 	aead, err := gcm(key)
 	if err != nil {
-		return nil, err
+		return nil, kdf, err
 	}
 	root, err := aead.Open(nil, nil, blob[headerSize:], l.rootAAD(header))
 	if err != nil {
-		return nil, ErrWrongPIN
+		return nil, kdf, ErrWrongPIN
 	}
-	return secret.Take(root), nil
+	return secret.Take(root), kdf, nil
 }
 
 // parseHeader checks everything about a blob that can be checked without the PIN.
@@ -117,13 +128,16 @@ func parseHeader(blob []byte) (KDF, error) {
 }
 
 func (k KDF) derive(pin, salt []byte) []byte {
-	key := argon2.IDKey(pin, salt, k.Time, k.MemoryKiB, k.Threads, 32)
-	if k.MemoryKiB >= returnFrom {
-		debug.FreeOSMemory()
-	}
-	return key
+	return argon2.IDKey(pin, salt, k.Time, k.MemoryKiB, k.Threads, 32)
 }
 
 // returnFrom is the memory cost, in KiB, from which the memory is given back at once: the next collection of a small heap
 // may be far, and the application's process would carry the 64 MiB of one login until then.
 const returnFrom = 16 << 10
+
+// giveBack returns the memory of a derivation to the system.
+func (k KDF) giveBack() {
+	if k.MemoryKiB >= returnFrom {
+		debug.FreeOSMemory()
+	}
+}

@@ -31,6 +31,8 @@ const (
 	manyPINs      = "many logins"
 	rawParams     = "parameters in C's own layout"
 	secondView    = "a second view of the same token"
+	newSerial     = "a new serial number with each C_InitToken"
+	onlyOwnUsers  = "one user of each type and no more"
 )
 
 const (
@@ -54,6 +56,16 @@ var skips = []skip{
 	{memory, secondView, "nobody else can open its store", nil},
 	{memory, rawParams, typed, nil},
 	{sqliteFile, rawParams, typed, nil},
+}
+
+func init() {
+	for _, s := range []*Stack{oneNode, oneTLS, threeNodes, threeOneDead, threeKilled} {
+		skips = append(skips,
+			skip{s, rawParams, typed, nil},
+			skip{s, secondView, "its nodes are this test's own; what several clients see is the cluster tests' business", nil},
+			skip{s, newSerial, "the serial number is the cluster's, and stays", nil},
+			skip{s, onlyOwnUsers, "it has users with names", nil})
+	}
 }
 
 // never are functions that the token does not have; general_test.go and random_test.go know their answers.

@@ -19,7 +19,7 @@ type Stack struct {
 	Bare func(t *testing.T) Module
 }
 
-var stacks = []*Stack{memory, sqliteFile, library}
+var stacks = []*Stack{memory, sqliteFile, library, oneNode, oneTLS, threeNodes, threeOneDead, threeKilled}
 
 var (
 	soPIN   = []byte(harness.SOPIN)

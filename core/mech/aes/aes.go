@@ -89,8 +89,8 @@ func row(m mech.Mechanism, unit, least int) mech.Mechanism {
 	return m
 }
 
-// newMode makes the mode of one operation; decrypt says which way. The second result, which may be nil, keeps the mode
-// when the operation has ended.
+// newMode makes the mode of one operation; decrypt says which way. The second result keeps a chained mode, whose parameter
+// is an IV, when the operation has ended; it is nil for a mode without a chain.
 type newMode func(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error)
 
 func blockMode(create newMode, pad, decrypt bool) constructor {
@@ -103,7 +103,11 @@ func blockMode(create newMode, pad, decrypt bool) constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &blocks{mode: mode, from: from, pad: pad, decrypt: decrypt}, nil
+		b := &blocks{mode: mode, from: from, pad: pad, decrypt: decrypt}
+		if from != nil {
+			copy(b.last[:], param.(pkcs11.IV)) // create has checked it
+		}
+		return b, nil
 	}
 }
 
@@ -129,11 +133,7 @@ func newCBC(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[
 		mode.SetIV(iv)
 		return mode, from, nil
 	}
-	mode := pick(decrypt, cipher.NewCBCDecrypter, cipher.NewCBCEncrypter)(k.block, iv)
-	if m, ok := mode.(restartable); ok {
-		return &chained{m}, from, nil
-	}
-	return mode, nil, nil
+	return newChained(pick(decrypt, cipher.NewCBCDecrypter, cipher.NewCBCEncrypter), k.block, iv), from, nil
 }
 
 func ctrMode(k mech.Key, param any) (mech.Cipher, error) {

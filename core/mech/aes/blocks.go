@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"slices"
 
+	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -14,11 +15,13 @@ import (
 // and when padding will have to be taken off, the last full block.
 type blocks struct {
 	mode    cipher.BlockMode    // nil once the operation has ended
-	from    *spare.Set[chained] // nil if nobody keeps the mode
+	from    *spare.Set[chained] // of a chained mode, else nil
 	pad     bool
 	decrypt bool
-	held    int // bytes in rest
+	begun   bool // it has taken data or a state
+	held    int  // bytes in rest
 	rest    [aes.BlockSize]byte
+	last    [aes.BlockSize]byte // the last block of ciphertext, at first the IV, of a chained mode
 }
 
 func (b *blocks) UpdateLen(n int) int {
@@ -31,15 +34,26 @@ func (b *blocks) UpdateLen(n int) int {
 
 // Update never fails.
 func (b *blocks) Update(dst, src []byte) ([]byte, error) {
+	b.begun = b.begun || len(src) > 0
 	dst, out := extend(dst, b.UpdateLen(len(src)))
 	if len(out) > 0 && b.held > 0 {
 		src = src[copy(b.rest[b.held:], src):]
-		b.mode.CryptBlocks(out[:aes.BlockSize], b.rest[:])
+		b.crypt(out[:aes.BlockSize], b.rest[:])
 		out, b.held = out[aes.BlockSize:], 0
 	}
-	b.mode.CryptBlocks(out, src[:len(out)])
+	b.crypt(out, src[:len(out)])
 	b.held += copy(b.rest[b.held:], src[len(out):])
 	return dst, nil
+}
+
+// crypt runs the mode over whole blocks and remembers what the next will be chained to: no mode of the standard library
+// tells.
+func (b *blocks) crypt(dst, src []byte) {
+	b.mode.CryptBlocks(dst, src)
+	if b.from != nil && len(src) > 0 {
+		sealed := pick(b.decrypt, src, dst)
+		copy(b.last[:], sealed[len(src)-aes.BlockSize:])
+	}
 }
 
 func (b *blocks) FinishLen(n int) (int, bool) {
@@ -52,6 +66,18 @@ func (b *blocks) FinishLen(n int) (int, bool) {
 		return max(whole-1, 0), false
 	}
 	return whole + aes.BlockSize, true
+}
+
+// Shape is whole blocks; the padding adds a block to the end, or takes 1 to 16 bytes from it.
+func (b *blocks) Shape() mech.Shape {
+	s := mech.Shape{Block: aes.BlockSize, Align: aes.BlockSize, Exact: true}
+	switch {
+	case b.pad && b.decrypt:
+		s.Hold, s.Post, s.Exact = true, -1, false
+	case b.pad:
+		s.Post = aes.BlockSize
+	}
+	return s
 }
 
 func (b *blocks) Finish(dst, src []byte) ([]byte, error) {
@@ -97,6 +123,7 @@ func (b *blocks) lengthError(total int) error {
 
 func (b *blocks) Close() {
 	clear(b.rest[:])
+	clear(b.last[:])
 	b.held = 0
 	if mode, ok := b.mode.(*chained); ok {
 		b.from.Put(mode)

@@ -10,9 +10,9 @@ import (
 
 // cmac is one operation of CMAC, SP 800-38B. It is Signer and Verifier.
 type cmac struct {
-	block cipher.Block
-	size  int // of the tag
-	held  int // bytes in rest: the last block is treated apart, so a full one is held back
+	block cipher.Block // nil once the operation has ended
+	size  int          // of the tag
+	held  int          // bytes in rest: the last block is treated apart, so a full one is held back
 	rest  [aes.BlockSize]byte
 	chain [aes.BlockSize]byte
 }
@@ -81,6 +81,7 @@ func (c *cmac) Close() {
 	clear(c.rest[:])
 	clear(c.chain[:])
 	c.held = 0
+	c.block = nil
 }
 
 // double multiplies by x in GF(2^128), in constant time (SP 800-38B, 6.1).

@@ -13,8 +13,11 @@ import (
 // counter is counter mode. Because data beyond the last value of the counter bits is refused, the counter never carries
 // into the nonce and the 128-bit counter of the standard library does.
 type counter struct {
+	block  cipher.Block // nil once the operation has ended
+	param  *pkcs11.CTRParams
 	stream cipher.Stream
-	left   uint64 // bytes that the counter bits allow; no limit that matters if MaxUint64
+	done   uint64 // bytes processed
+	left   uint64 // bytes that the counter bits still allow; no limit that matters if MaxUint64
 }
 
 // newCounter checks CK_AES_CTR_PARAMS.
@@ -22,7 +25,7 @@ func newCounter(b cipher.Block, p *pkcs11.CTRParams) (mech.Cipher, error) {
 	if p.CounterBits < 1 || p.CounterBits > 128 {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%d counter bits, not 1 to 128", p.CounterBits)
 	}
-	return &counter{cipher.NewCTR(b, p.CB[:]), ctrBytes(p)}, nil
+	return &counter{block: b, param: p, stream: cipher.NewCTR(b, p.CB[:]), left: ctrBytes(p)}, nil
 }
 
 // ctrBytes returns how many bytes can be processed before the counter bits overflow (PKCS#11 v3.2, AES with counter:
@@ -53,6 +56,9 @@ func (c *counter) UpdateLen(n int) int { return n }
 
 func (c *counter) FinishLen(n int) (int, bool) { return n, true }
 
+// Shape is a stream: as much comes out as goes in.
+func (c *counter) Shape() mech.Shape { return mech.Shape{Block: 1, Align: 1, Exact: true} }
+
 func (c *counter) Update(dst, src []byte) ([]byte, error) {
 	if uint64(len(src)) > c.left {
 		return nil, pkcs11.Errorf(pkcs11.CKR_DATA_LEN_RANGE, "%d bytes, but the counter overflows after %d", len(src), c.left)
@@ -60,6 +66,7 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 	if c.left != math.MaxUint64 {
 		c.left -= uint64(len(src))
 	}
+	c.done += uint64(len(src))
 	dst, out := extend(dst, len(src))
 	c.stream.XORKeyStream(out, src)
 	return dst, nil
@@ -67,4 +74,4 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 
 func (c *counter) Finish(dst, src []byte) ([]byte, error) { return c.Update(dst, src) }
 
-func (c *counter) Close() {}
+func (c *counter) Close() { c.block = nil }

@@ -78,6 +78,11 @@ func (g *gcm) FinishLen(n int) (int, bool) {
 	return total + g.tag, true
 }
 
+// Shape gives all at the end, longer or shorter by the tag.
+func (g *gcm) Shape() mech.Shape {
+	return mech.Shape{Align: 1, Post: pick(g.decrypt, -g.tag, g.tag), Exact: true}
+}
+
 func (g *gcm) Finish(dst, src []byte) ([]byte, error) {
 	in, err := g.all(src)
 	if err != nil {

@@ -45,6 +45,23 @@ type restartable interface {
 	SetIV(iv []byte)
 }
 
+// newChained makes a chained mode. One that cannot begin anew by itself is made anew each time.
+func newChained(create func(cipher.Block, []byte) cipher.BlockMode, block cipher.Block, iv []byte) *chained {
+	mode := create(block, iv)
+	if m, ok := mode.(restartable); ok {
+		return &chained{m}
+	}
+	return &chained{&remade{mode, create, block}}
+}
+
+type remade struct {
+	cipher.BlockMode
+	create func(cipher.Block, []byte) cipher.BlockMode
+	block  cipher.Block
+}
+
+func (r *remade) SetIV(iv []byte) { r.BlockMode = r.create(r.block, iv) }
+
 func keyExpanded(k mech.Key) (*expanded, error) {
 	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
 		b, err := newBlock(k)

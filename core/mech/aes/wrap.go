@@ -64,6 +64,18 @@ func (w *keyWrap) FinishLen(n int) (int, bool) {
 	return roundUp(total, semiblock) + semiblock, true
 }
 
+// Shape gives all at the end. Wrapped: the data filled up to whole semiblocks, by at least one byte where PKCS #7 pads, and
+// the integrity check value before it. Unwrapped: less by that value and by a padding of unknown length.
+func (w *keyWrap) Shape() mech.Shape {
+	switch {
+	case w.decrypt:
+		return mech.Shape{Align: 1, Post: -semiblock, Exact: w.form == formKW}
+	case w.form == formPKCS7:
+		return mech.Shape{Add: semiblock, Align: semiblock, Post: semiblock, Exact: true}
+	}
+	return mech.Shape{Add: semiblock - 1, Align: semiblock, Post: semiblock, Exact: true}
+}
+
 func (w *keyWrap) Finish(dst, src []byte) ([]byte, error) {
 	in, err := w.all(src)
 	if err != nil {

@@ -1,6 +1,7 @@
 package hashes
 
 import (
+	"crypto"
 	"hash"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -9,6 +10,7 @@ import (
 // Signer is a mech.Signer that hashes its parts and signs the digest. Without a hash it signs the data as it comes, in
 // one part.
 type Signer struct {
+	id    crypto.Hash
 	state hash.Hash
 	size  int
 	sign  func(data []byte) ([]byte, error)
@@ -19,10 +21,14 @@ type Signer struct {
 func NewSigner(h *Hash, size int, sign func(data []byte) ([]byte, error)) *Signer {
 	s := &Signer{size: size, sign: sign}
 	if h != nil {
-		s.state = h.New()
+		s.id, s.state = h.ID, h.New()
 	}
 	return s
 }
+
+// Hash names the hash: with it, the Signer is a mech.Digested. 0 where there is none, and FinishDigest then signs the
+// data itself.
+func (s *Signer) Hash() crypto.Hash { return s.id }
 
 // Size is the signature's length in bytes.
 func (s *Signer) Size() int { return s.size }
@@ -45,10 +51,15 @@ func (s *Signer) Finish(dst, part []byte) ([]byte, error) {
 	return s.FinishDigest(dst, s.state.Sum(nil))
 }
 
-// FinishDigest signs a digest that was made elsewhere; the parts that Update took do not count.
+// FinishDigest signs a digest that was made elsewhere; the parts that Update took do not count. CKR_DATA_LEN_RANGE for one
+// that is not of the hash's length. It ends the operation.
 func (s *Signer) FinishDigest(dst, digest []byte) ([]byte, error) {
 	if s.sign == nil {
 		return nil, errEnded
+	}
+	if err := checkDigest(s.id, digest); err != nil {
+		s.Close()
+		return nil, err
 	}
 	sig, err := s.sign(digest)
 	s.Close()
@@ -68,6 +79,7 @@ func (s *Signer) Close() {
 
 // Verifier is a mech.Verifier; the counterpart of Signer.
 type Verifier struct {
+	id     crypto.Hash
 	state  hash.Hash
 	verify func(data, signature []byte) error
 }
@@ -77,10 +89,13 @@ type Verifier struct {
 func NewVerifier(h *Hash, verify func(data, signature []byte) error) *Verifier {
 	v := &Verifier{verify: verify}
 	if h != nil {
-		v.state = h.New()
+		v.id, v.state = h.ID, h.New()
 	}
 	return v
 }
+
+// Hash names the hash: with it, the Verifier is a mech.Digested. 0 where there is none.
+func (v *Verifier) Hash() crypto.Hash { return v.id }
 
 // Update takes a part; CKR_FUNCTION_NOT_SUPPORTED where there is no hash.
 func (v *Verifier) Update(part []byte) error {
@@ -100,12 +115,16 @@ func (v *Verifier) Verify(part, signature []byte) error {
 	return v.VerifyDigest(v.state.Sum(nil), signature)
 }
 
-// VerifyDigest checks the signature of a digest that was made elsewhere.
+// VerifyDigest checks the signature of a digest that was made elsewhere; the parts that Update took do not count.
+// CKR_DATA_LEN_RANGE for a digest that is not of the hash's length. It ends the operation.
 func (v *Verifier) VerifyDigest(digest, signature []byte) error {
 	if v.verify == nil {
 		return errEnded
 	}
 	defer v.Close()
+	if err := checkDigest(v.id, digest); err != nil {
+		return err
+	}
 	return v.verify(digest, signature)
 }
 
@@ -115,6 +134,14 @@ func (v *Verifier) Close() {
 		v.state.Reset()
 	}
 	v.verify = nil
+}
+
+// checkDigest refuses what the hash cannot have given. Without a hash any data will do.
+func checkDigest(id crypto.Hash, digest []byte) error {
+	if id != 0 && len(digest) != id.Size() {
+		return pkcs11.Errorf(pkcs11.CKR_DATA_LEN_RANGE, "a digest of %d bytes, %v has %d", len(digest), id, id.Size())
+	}
+	return nil
 }
 
 var (

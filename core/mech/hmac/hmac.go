@@ -51,7 +51,7 @@ func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) 
 		from := &s.byHash[place]
 		state := from.Take()
 		if state == nil {
-			state = &keyed{hmac.New(h.New, k.Bytes(pkcs11.CKA_VALUE))}
+			state = newKeyed(h, k.Bytes(pkcs11.CKA_VALUE))
 		}
 		return &mac{state: state, from: from, size: n}, nil
 	}
@@ -99,7 +99,21 @@ func chosenSize(param any, full int) (int, error) {
 type states struct{ byHash []spare.Set[keyed] }
 
 // keyed is a state that has taken in the key and nothing else.
-type keyed struct{ hash.Hash }
+type keyed struct {
+	hash.Hash           // crypto/hmac's
+	inner     hash.Hash // the hash of the padded key and the data that works inside, for State and Resume
+}
+
+// newKeyed keeps hold of the inner hash, because crypto/hmac gives no state out. What is called inner is the second
+// that it makes, after the outer; the tests would see it if that were no longer so.
+func newKeyed(h *hashes.Hash, key []byte) *keyed {
+	k := &keyed{}
+	k.Hash = hmac.New(func() hash.Hash {
+		k.inner = h.New()
+		return k.inner
+	}, key)
+	return k
+}
 
 func statesOf(k mech.Key) (*states, error) {
 	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
@@ -122,12 +136,14 @@ type mac struct {
 	state *keyed // nil once the operation has ended
 	from  *spare.Set[keyed]
 	size  int
+	begun bool         // it has taken data or a state
 	tag   [maxTag]byte // for Verify
 }
 
 func (m *mac) Size() int { return m.size }
 
 func (m *mac) Update(part []byte) error {
+	m.begun = true
 	m.state.Write(part)
 	return nil
 }

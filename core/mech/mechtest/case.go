@@ -105,8 +105,8 @@ func data(n int) []byte {
 	return b
 }
 
-// splits calls f with every way in which the battery cuts b: in two at every place, in equal parts, byte by byte, with
-// empty parts in between. The last part is what goes to Finish.
+// splits calls f with every way in which the battery cuts b: in two at every place, at random, in equal parts, byte by
+// byte, with empty parts in between. The last part is what goes to Finish.
 func (c *Case) splits(b []byte, f func(parts [][]byte)) {
 	if c.Row.OnePart {
 		return
@@ -122,6 +122,7 @@ func (c *Case) splits(b []byte, f func(parts [][]byte)) {
 	if c.Costly {
 		return
 	}
+	cuts(b, f)
 	for _, size := range []int{1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65} {
 		if size <= len(b) {
 			f(append(slices.Collect(slices.Chunk(b, size)), nil))
@@ -213,4 +214,5 @@ func (c *Case) digest(t *testing.T, param any) {
 			t.Fatalf("%d bytes: the input was changed", n)
 		}
 	}
+	c.resumeDigest(t, param)
 }

@@ -13,20 +13,31 @@ import (
 type constructor = func(k mech.Key, param any) (mech.Cipher, error)
 
 // feed runs one operation over the parts and checks the promises of mech.Cipher on the way: exact UpdateLen, FinishLen,
-// dst appended to, input left alone, Close twice.
+// both as Shape has them, dst appended to, input left alone, Close twice.
 func feed(t *testing.T, create constructor, k mech.Key, param any, parts ...[]byte) ([]byte, error) {
+	t.Helper()
+	return feedBy(t, create, k, param, func(op mech.Cipher) mech.Cipher { return op }, parts...)
+}
+
+// feedBy is feed; hop gets the operation before each part and returns the one that goes on.
+func feedBy(t *testing.T, create constructor, k mech.Key, param any, hop func(mech.Cipher) mech.Cipher, parts ...[]byte) ([]byte, error) {
 	t.Helper()
 	op, err := create(k, param)
 	if err != nil {
 		t.Fatalf("constructor: %v", err)
 	}
-	defer op.Close()
-	defer op.Close()
+	defer func() {
+		op.Close()
+		op.Close()
+	}()
+	shaped := op.Shape()
 	last := len(parts) - 1
-	out := []byte("dst")
+	out, pending := []byte("dst"), 0
 	for i, p := range parts {
 		before, copied := len(out), bytes.Clone(p)
 		size, exact := 0, true
+		op = hop(op)
+		sameLengths(t, op, shaped, pending, len(p))
 		if i < last {
 			size = op.UpdateLen(len(p))
 			out, err = op.Update(out, p)
@@ -37,6 +48,7 @@ func feed(t *testing.T, create constructor, k mech.Key, param any, parts ...[]by
 		if err != nil {
 			return nil, err
 		}
+		pending += len(p) - (len(out) - before)
 		if got := len(out) - before; got > size || exact && got != size {
 			t.Errorf("parts %v: part %d gave %d bytes, promised %d (exact: %v)", shape(parts), i, got, size, exact)
 		}
@@ -92,6 +104,9 @@ func (c *Case) cipher(t *testing.T, param any) {
 		})
 		c.silent(t, param, sealed)
 	}
+	c.lengths(t, c.Row.Encrypt, c.Public, param)
+	c.lengths(t, c.Row.Decrypt, c.Key, param)
+	c.resumeCipher(t, param)
 	for _, n := range c.few(c.Takes) {
 		c.tamper(t, param, n)
 	}

@@ -89,6 +89,8 @@ func (c *Case) sign(t *testing.T, param any) {
 	for _, n := range c.few(c.Takes) {
 		c.forge(t, param, n)
 	}
+	c.resumeSign(t, param)
+	c.digested(t, param)
 }
 
 // forge changes data and signature, and presents signatures of every other length.

@@ -124,6 +124,9 @@ func (*onePart) Update([]byte, []byte) ([]byte, error) {
 
 func (o *onePart) FinishLen(int) (int, bool) { return o.size, o.exact }
 
+// Shape gives all at the end: a size that the key alone decides.
+func (o *onePart) Shape() mech.Shape { return mech.Shape{Post: o.size, Exact: o.exact} }
+
 func (o *onePart) Finish(dst, src []byte) ([]byte, error) {
 	if o.run == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_OPERATION_NOT_INITIALIZED, "the operation has ended")

@@ -1,5 +1,6 @@
 // Command gen writes the vocabulary of PKCS#11 v3.2 from the tables of package spec: the Go constants,
-// attribute kinds and parameter structs of package pkcs11, and the C header include/pkcs11.h.
+// attribute kinds and parameter structs of package pkcs11, the C header include/pkcs11.h, and the codec of parameter
+// structs between client and node, with its table in docs/.
 //
 //	go run ./pkcs11/spec/gen           write what changed
 //	go run ./pkcs11/spec/gen -check    write nothing; exit 1 if a file is not what the tables say
@@ -35,6 +36,8 @@ var outputs = []output{
 	{"pkcs11/znames.go", goNames},
 	{"pkcs11/zkinds.go", goKinds},
 	{"pkcs11/zparams.go", goParams},
+	{"core/cluster/wire/zparams.go", goWire},
+	{"docs/wire-parameters.md", wireTable},
 	{"include/pkcs11.h", header},
 }
 

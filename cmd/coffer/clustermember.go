@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coffer-hsm/coffer/core/cluster/client"
+	"github.com/coffer-hsm/coffer/core/cluster/pki"
+	"github.com/coffer-hsm/coffer/core/remote"
+)
+
+// onMember is a command about one member, by an administrator.
+func (a *app) onMember(use, short, long, example string, run func(ctx context.Context, t *token, c *client.Client, m memberState) (done string, err error)) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use + " NODE", Short: short, Long: long, Example: example,
+		Args: arguments(1, 1, "a NODE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.asAdministrator(cmd.Context(), func(t *token, c *client.Client) error {
+				m, err := memberNamed(cmd.Context(), t, c, args[0])
+				if err != nil {
+					return err
+				}
+				done, err := run(cmd.Context(), t, c, m)
+				if err != nil {
+					return err
+				}
+				return a.emit(map[string]any{"node": m.Name, "id": m.ID, "done": true}, func(w io.Writer) { fmt.Fprintln(w, done) })
+			})
+		},
+	}
+	a.addPINFlags(cmd.Flags(), pinSO)
+	return cmd
+}
+
+func (a *app) clusterDrainCommand() *cobra.Command {
+	var undo bool
+	cmd := a.onMember("drain", "Send clients away from a node, before maintenance",
+		"The node answers what it has begun and sends new requests elsewhere; clients notice by themselves. It stays a member and\ngoes on voting.",
+		"  coffer cluster drain b\n  coffer cluster drain b --undo",
+		func(ctx context.Context, t *token, c *client.Client, m memberState) (string, error) {
+			if err := c.DrainMember(ctx, t.cred, m.ID, !undo); err != nil {
+				return "", err
+			}
+			if undo {
+				return fmt.Sprintf("Node %s takes requests again.", printable(m.Name)), nil
+			}
+			return fmt.Sprintf("Node %s takes no new requests. Undo with: coffer cluster drain %s --undo", printable(m.Name), printable(m.Name)), nil
+		})
+	cmd.Flags().BoolVar(&undo, "undo", false, "let clients come again")
+	return cmd
+}
+
+func (a *app) clusterRemoveCommand() *cobra.Command {
+	var yes bool
+	cmd := a.onMember("remove", "Take a node out of the cluster",
+		"Its certificates are refused from then on. A node that still runs is to be stopped and destroyed: coffer node zeroize.",
+		"  coffer cluster remove b\n  coffer cluster remove b --yes",
+		func(ctx context.Context, t *token, c *client.Client, m memberState) (string, error) {
+			if err := a.confirm(yes, fmt.Sprintf("Take the node %q (%s) out of the cluster?", printable(m.Name), m.State)); err != nil {
+				return "", err
+			}
+			if err := c.RemoveMember(ctx, t.cred, m.ID); err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("Node %s is no member any more. On its machine: coffer node zeroize", printable(m.Name)), nil
+		})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (a *app) clusterReplaceCommand() *cobra.Command {
+	var yes bool
+	cmd := a.onMember("replace", "Take a dead node out and invite another in its place",
+		"Removes the node and prints a token for the machine that takes its place. The new node may have the old one's name.",
+		"  coffer cluster replace b --yes",
+		func(ctx context.Context, t *token, c *client.Client, m memberState) (string, error) {
+			if err := a.confirm(yes, fmt.Sprintf("Take the node %q (%s) out of the cluster, and invite another?", printable(m.Name), m.State)); err != nil {
+				return "", err
+			}
+			if err := c.RemoveMember(ctx, t.cred, m.ID); err != nil {
+				return "", err
+			}
+			i, err := c.Invite(ctx, t.cred, time.Hour)
+			if err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("Node %s is no member any more.\n%s\nGood for one machine until %s. On it: coffer cluster join",
+				printable(m.Name), i.GetToken(), time.Unix(i.GetExpires(), 0).Format(time.DateTime)), nil
+		})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (a *app) clusterCertifyCommand() *cobra.Command {
+	var out string
+	var lifetime time.Duration
+	cmd := &cobra.Command{
+		Use:   "certify NAME",
+		Short: "Make a client's certificate, for programs on other machines",
+		Long: `Makes a key here and has the cluster's authority sign its certificate. The files NAME.key, NAME.crt and ca.pem are what a
+slot with nodes needs. Logins are bound to NAME: programs that fail over between machines may share it.`,
+		Example: "  coffer cluster certify web --out /etc/coffer",
+		Args:    arguments(1, 1, "a NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.asAdministrator(cmd.Context(), func(t *token, c *client.Client) error {
+				return a.certify(cmd.Context(), t, c, args[0], out, lifetime)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", ".", "`DIRECTORY` for the files")
+	cmd.Flags().DurationVar(&lifetime, "lifetime", pki.LeafLifetime, "`TIME` that the certificate is good for")
+	a.addPINFlags(cmd.Flags(), pinSO)
+	return cmd
+}
+
+func (a *app) certify(ctx context.Context, t *token, c *client.Client, name, dir string, lifetime time.Duration) error {
+	key, err := pki.NewKey()
+	if err != nil {
+		return err
+	}
+	s, err := c.Status(ctx, t.cred)
+	if err != nil {
+		return err
+	}
+	request, err := pki.NewRequest(key, pki.Identity{Kind: pki.Client, Cluster: s.GetCluster(), Name: name}, nil)
+	if err != nil {
+		return usage("%v", "choose another NAME", err)
+	}
+	m, err := c.Certify(ctx, t.cred, request, name, lifetime)
+	if err != nil {
+		return err
+	}
+	private, err := pki.KeyPEM(key)
+	if err != nil {
+		return err
+	}
+	defer clear(private)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name    string
+		content []byte
+		mode    os.FileMode
+	}{
+		{name + ".key", private, 0o600},
+		{name + ".crt", pki.CertificatesPEM(m.GetCertificate()...), 0o644},
+		{"ca.pem", pki.CertificatesPEM(m.GetAuthority()...), 0o644},
+	} {
+		out, err := a.newSink(filepath.Join(dir, f.name), false, f.mode)
+		if err != nil {
+			return err
+		}
+		if _, err = out.Write(f.content); err == nil {
+			err = out.done()
+		}
+		if err != nil {
+			out.undone()
+			return err
+		}
+	}
+	return a.emit(map[string]any{"name": name, "directory": dir}, func(w io.Writer) {
+		fmt.Fprintf(w, "Wrote %s.key, %s.crt and ca.pem to %s.\nA slot with them: nodes = [\"HOST:2223\"], ca, certificate and key\n", name, name, dir)
+	})
+}
+
+// nodeDigest is what one node holds in memory, in short.
+type nodeDigest struct {
+	Node     string `json:"node"`
+	Objects  uint64 `json:"objects"`
+	Revision int64  `json:"revision"`
+	Sum      string `json:"sum"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (a *app) clusterVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "verify",
+		Short:   "Compare the copies that the nodes hold",
+		Long:    "Asks each of the slot's nodes for a digest of all objects that it holds, and compares them. The exit code is 1 where they\ndiffer or a node cannot be reached.",
+		Example: "  coffer cluster verify",
+		Args:    arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.atCluster(func(t *token, c *client.Client) error { return a.verifyCopies(cmd.Context(), t, c) })
+		},
+	}
+}
+
+func (a *app) verifyCopies(ctx context.Context, t *token, c *client.Client) error {
+	slot := t.slot
+	if len(slot.Nodes) == 0 {
+		return usage("a socket reaches one node only", "name a slot with nodes")
+	}
+	list, err := c.Members(ctx)
+	if err != nil {
+		return err
+	}
+	slot.Nodes = nil
+	var names []string
+	for _, m := range list.GetMembers() {
+		slot.Nodes, names = append(slot.Nodes, m.GetAddress()), append(names, m.GetName())
+	}
+	slot.Timeout = min(slot.Timeout, 10*time.Second)
+	var digests []nodeDigest
+	different, sum := 0, []byte(nil)
+	for i := range slot.Nodes {
+		d := nodeDigest{Node: names[i]}
+		answer, err := func() ([]byte, error) {
+			one, err := remote.OpenNode(slot, i, nil)
+			if err != nil {
+				return nil, err
+			}
+			defer one.Close()
+			sum, objects, revision, err := one.Digest(ctx)
+			d.Objects, d.Revision, d.Sum = objects, revision, hex.EncodeToString(sum)
+			return sum, err
+		}()
+		if err != nil {
+			d.Error = explain(err).text
+			different++
+		} else if sum == nil {
+			sum = answer
+		} else if !bytes.Equal(sum, answer) {
+			different++
+		}
+		digests = append(digests, d)
+	}
+	err = a.emit(map[string]any{"same": different == 0, "nodes": digests}, func(w io.Writer) {
+		var rows [][]string
+		for _, d := range digests {
+			rows = append(rows, []string{d.Node, fmt.Sprint(d.Objects), fmt.Sprint(d.Revision), d.Sum[:min(16, len(d.Sum))], d.Error})
+		}
+		table(w, []string{"NODE", "OBJECTS", "REVISION", "DIGEST", "PROBLEM"}, rows)
+	})
+	if err == nil && different > 0 {
+		err = failed("the copies are not all the same", "a change may have come in between: try again; then: coffer cluster replace NODE")
+	}
+	return err
+}

@@ -1,0 +1,26 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/hsm"
+)
+
+// Certify has the cluster's authority sign a certificate request (DER) for a client of that name, for an administrator.
+// Lifetime 0: a year.
+func (c *Client) Certify(ctx context.Context, cred hsm.Credential, request []byte, name string, lifetime time.Duration) (*wire.Certified, error) {
+	if err := checkText("the client's name", name); err != nil {
+		return nil, err
+	}
+	r, err := c.ask(ctx, pure, cred, &wire.Request{Body: &wire.Request_Certify{Certify: &wire.Certify{
+		Csr: request, Name: name, LifetimeS: uint32(lifetime / time.Second)}}})
+	if err != nil {
+		return nil, err
+	}
+	if len(r.GetCertified().GetCertificate()) == 0 {
+		return nil, unexpected(r)
+	}
+	return r.GetCertified(), nil
+}

@@ -1,0 +1,229 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// conn is one stream to a node. One goroutine reads; writing is done by whoever makes a request on an idle stream, else
+// by a second goroutine.
+type conn struct {
+	client  *Client
+	node    *node
+	stream  grpc.ClientStream
+	cancel  context.CancelFunc
+	close   func()
+	done    chan struct{} // closed when the stream has ended
+	last    atomic.Uint64 // request number
+	traffic traffic
+	heard   atomic.Int64 // when the last reply came
+
+	sending sync.Mutex    // held by who calls SendMsg
+	wake    chan struct{} // the writer has something to do
+
+	mu      sync.Mutex // guards these
+	pending map[uint64]*call
+	queue   []frame
+	err     error // why the stream has ended
+	watch   watch
+}
+
+// call is one request that waits for its reply. It is used again by later ones.
+type call struct {
+	answer chan answer // has room for one
+	sent   int64
+	sample bool // its duration tells how fast the node is
+}
+
+// answer is what ends the wait: a reply, or an error of the way.
+type answer struct {
+	reply *wire.Reply
+	err   error
+}
+
+// Errors of the way. What was asked may have been done, so that they count as ErrUnknown.
+var (
+	errLost   = errors.New("the connection was lost")
+	errSilent = errors.New("the node does not answer")
+)
+
+// encode makes a request ready for sending under a number of this stream. excess is the return value for one that is too
+// large: sent, it would end the stream.
+func (x *conn) encode(q *wire.Request, excess pkcs11.RV) (frame, error) {
+	q.Id = x.last.Add(1)
+	b, err := proto.Marshal(q)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "the request cannot be encoded: %v", err)
+	}
+	if len(b) > wire.MaxMessage {
+		return nil, pkcs11.Errorf(excess, "the request takes %d bytes, at most %d can be sent", len(b), wire.MaxMessage)
+	}
+	return b, nil
+}
+
+// start sends a request whose reply goes to k; false if the stream has ended.
+func (x *conn) start(k *call, id uint64, f frame) bool {
+	x.mu.Lock()
+	if x.err != nil {
+		x.mu.Unlock()
+		return false
+	}
+	k.sent = x.client.now()
+	x.pending[id] = k
+	idle := len(x.pending) == 1
+	if idle {
+		x.watchLocked(k.sent)
+	}
+	if idle && len(f) <= smallFrame && len(x.queue) == 0 && x.sending.TryLock() {
+		// Nobody else is sending: a goroutine less on the way. The transport has room for small frames, so this does not
+		// block; an error shows in the reader.
+		x.mu.Unlock()
+		_ = x.stream.SendMsg(f)
+		x.sending.Unlock()
+		return true
+	}
+	x.enqueueLocked(f)
+	x.mu.Unlock()
+	return true
+}
+
+const smallFrame = 4 << 10
+
+func (x *conn) enqueueLocked(f frame) {
+	x.queue = append(x.queue, f)
+	if len(x.queue) == 1 {
+		select {
+		case x.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// tell sends a request whose reply, if there is one, nobody waits for.
+func (x *conn) tell(q *wire.Request) {
+	f, err := x.encode(q, pkcs11.CKR_DEVICE_ERROR)
+	if err != nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err == nil {
+		x.enqueueLocked(f)
+	}
+}
+
+// forget ends the wait for a reply. Afterwards nothing is or comes into k's channel.
+func (x *conn) forget(k *call, id uint64) {
+	x.mu.Lock()
+	waiting := x.pending[id] == k
+	if waiting {
+		delete(x.pending, id)
+	}
+	x.mu.Unlock()
+	if !waiting {
+		<-k.answer // it is under way or there
+	}
+}
+
+// write sends what is queued until the stream ends.
+func (x *conn) write() {
+	var batch []frame
+	for {
+		select {
+		case <-x.done:
+			return
+		case <-x.wake:
+		}
+		for {
+			x.mu.Lock()
+			batch, x.queue = x.queue, batch[:0]
+			x.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			for i, f := range batch {
+				batch[i] = nil
+				x.sending.Lock()
+				err := x.stream.SendMsg(f)
+				x.sending.Unlock()
+				if err != nil {
+					x.cancel() // the reader tells why
+					return
+				}
+			}
+		}
+	}
+}
+
+// read takes replies until the stream ends.
+func (x *conn) read() {
+	for {
+		r := new(wire.Reply)
+		if err := x.stream.RecvMsg(r); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = errors.New("the node has ended it")
+			}
+			x.end(fmt.Errorf("%w: %w", errLost, err))
+			return
+		}
+		x.take(r)
+	}
+}
+
+func (x *conn) take(r *wire.Reply) {
+	now := x.client.now()
+	x.heard.Store(now)
+	x.node.recovered()
+	x.client.note(x.node, r)
+	x.mu.Lock()
+	k, ok := x.pending[r.GetId()]
+	delete(x.pending, r.GetId())
+	x.mu.Unlock()
+	if !ok {
+		return // a ping's, or one that nobody waits for any more
+	}
+	if k.sample && r.GetFailure() == nil {
+		x.node.latency.add(now-k.sent, now)
+	}
+	k.answer <- answer{reply: r}
+}
+
+// end closes the stream for good and answers those who wait.
+func (x *conn) end(err error) {
+	x.close()
+	x.mu.Lock()
+	x.err = err
+	x.queue = nil
+	x.watch.stop()
+	x.mu.Unlock()
+	x.giveUp(err)
+	close(x.done)
+}
+
+// giveUp answers all who wait with an error of the way.
+func (x *conn) giveUp(err error) {
+	x.mu.Lock()
+	waiting := x.pending
+	x.pending = map[uint64]*call{}
+	x.mu.Unlock()
+	for _, k := range waiting {
+		k.answer <- answer{err: err}
+	}
+}
+
+// why is the reason for the stream's end.
+func (x *conn) why() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}

@@ -1,0 +1,216 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/coffer-hsm/coffer/core/cluster/node"
+	"github.com/coffer-hsm/coffer/core/cluster/pki"
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+var _ node.Cluster = (*Member)(nil)
+
+// listed is the list of members as it is sent, and what it was made from.
+type listed struct {
+	records, alive uint64
+	list           *wire.MemberList
+}
+
+// ID implements node.Cluster.
+func (m *Member) ID() string { return m.id.Cluster }
+
+// Self implements node.Cluster.
+func (m *Member) Self() *wire.Member {
+	for _, w := range m.Members().Members {
+		if w.Id == m.id.Member {
+			return w
+		}
+	}
+	n := m.opts.Node
+	return &wire.Member{Id: m.id.Member, Name: n.Name, Address: n.Advertise, Zone: n.Zone, Version: m.opts.Version}
+}
+
+// Members implements node.Cluster. It costs two comparisons while nothing has changed. The version is made from the
+// content, so that all nodes that know the same say the same.
+func (m *Member) Members() *wire.MemberList {
+	records, living := m.cluster.Changed(), m.alive.count()
+	if l := m.listed.Load(); l != nil && l.records == records && l.alive == living {
+		return l.list
+	}
+	all, err := m.records.members(context.Background())
+	if err != nil {
+		if l := m.listed.Load(); l != nil {
+			return l.list
+		}
+		return &wire.MemberList{}
+	}
+	who, _ := m.alive.now()
+	list := &wire.MemberList{}
+	for _, r := range all {
+		_, lives := who[r.ID]
+		list.Members = append(list.Members, &wire.Member{
+			Id: r.ID, Name: r.Name, Address: r.Address, Zone: r.Zone, Version: r.Version,
+			Alive: lives || r.ID == m.id.Member, Draining: r.Draining, Votes: r.Vote == Voter,
+		})
+	}
+	h := fnv.New64a()
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(list)
+	if err == nil {
+		_, _ = h.Write(b)
+	}
+	list.Version = h.Sum64() | 1 // never 0
+	m.listed.Store(&listed{records, living, list})
+	return list
+}
+
+// Draining implements node.Cluster.
+func (m *Member) Draining() bool {
+	for _, w := range m.Members().Members {
+		if w.Id == m.id.Member {
+			return w.Draining
+		}
+	}
+	return true // no member any more
+}
+
+// Drain implements node.Cluster.
+func (m *Member) Drain(ctx context.Context, id string, on bool) error {
+	err := m.records.change(ctx, id, func(r *Record) bool {
+		changes := r.Draining != on
+		r.Draining = on
+		return changes
+	})
+	if errors.Is(err, errGone) {
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%w", errGone)
+	}
+	if err == nil {
+		m.log.Info("a member's draining was changed", "member", id, "draining", on)
+	}
+	return unavailable(err)
+}
+
+// Remove implements node.Cluster. The member's vote goes first, where that leaves a quorum.
+func (m *Member) Remove(ctx context.Context, id string) error {
+	if err := m.catchUp(ctx); err != nil {
+		return unavailable(err)
+	}
+	list, err := m.records.members(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	r, ok, err := m.records.member(ctx, id)
+	switch {
+	case err != nil:
+		return unavailable(err)
+	case !ok:
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%w", errGone)
+	case len(list) == 1:
+		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "this is the last member; to give the cluster up, stop it and run coffer node zeroize")
+	case id == m.id.Member:
+		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "a node does not remove itself; ask another one")
+	}
+	if m.id.Store == config.StoreEmbedded {
+		if err := m.unseat(ctx, list, r); err != nil {
+			return err
+		}
+	}
+	for {
+		err := m.strike(ctx, r)
+		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
+			continue
+		}
+		if err == nil {
+			m.log.Info("a member was removed", "member", id, "name", r.Name)
+		}
+		return unavailable(err)
+	}
+}
+
+// unseat takes a member's vote away.
+func (m *Member) unseat(ctx context.Context, list []Record, r Record) error {
+	seats, err := m.client.MemberList(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	living, _ := m.alive.now()
+	s := situation{seats: seatsOf(seats.Members, list, func(id string) bool {
+		_, lives := living[id]
+		return lives || id == m.id.Member
+	})}
+	for _, v := range s.seats {
+		if v.member != r.ID {
+			continue
+		}
+		if !v.learner && !s.spares(v) {
+			return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED,
+				"without %s the voters that are alive would be no majority; start the others, or wait until a standby has taken a vote", r.Name)
+		}
+		if _, err := m.client.MemberRemove(ctx, v.id); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+// strike deletes the member's record; from then on its certificates are refused.
+func (m *Member) strike(ctx context.Context, r Record) error {
+	var now Record
+	revision, err := m.records.get(ctx, kindMember, r.ID, &now)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	ops := []store.Op{{Key: key(kindMember, r.ID), Delete: true}}
+	if now.PeerSerial != "" {
+		op, err := m.records.put(kindRevoked, r.ID, revocation{Serial: now.PeerSerial, Expires: time.Now().Add(pki.LeafLifetime).Unix()})
+		if err != nil {
+			return err
+		}
+		ops = append(ops, op)
+	}
+	return m.withRoster(ctx, []store.Compare{{Key: key(kindMember, r.ID), Modified: revision}}, ops)
+}
+
+// forgetRevocations deletes those whose certificates have expired.
+func (m *Member) forgetRevocations(ctx context.Context) {
+	list, err := every[revocation](ctx, m.records, kindRevoked)
+	if err != nil {
+		return
+	}
+	for id, r := range list {
+		if time.Now().Unix() > r.Expires {
+			_, _ = m.cluster.Commit(ctx, nil, []store.Op{{Key: key(kindRevoked, id), Delete: true}})
+		}
+	}
+	invites, err := every[invitation](ctx, m.records, kindInvite)
+	if err != nil {
+		return
+	}
+	for id, i := range invites {
+		if time.Now().Unix() > i.Expires {
+			_, _ = m.cluster.Commit(ctx, nil, []store.Op{{Key: key(kindInvite, id), Delete: true}})
+		}
+	}
+}
+
+// leader is which of our members leads the store; empty where that is not known.
+func leader(seats []*pb.Member, id uint64) string {
+	for _, p := range seats {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return ""
+}

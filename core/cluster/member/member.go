@@ -1,0 +1,465 @@
+package member
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/coffer-hsm/coffer/core/cluster/custody"
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/store/etcd"
+)
+
+// Options are what a Member is made of.
+type Options struct {
+	Node    *config.Node
+	Version string
+	Method  custody.Method // MethodOf
+	// Bootstrap writes the first records of a token that is to be activated: engine.Bootstrap.
+	Bootstrap func(ctx context.Context, s store.Store, root *secret.Bytes, serial, label string, pin []byte) error
+	Timing    Timing
+	Log       *slog.Logger
+}
+
+// Member is a node that takes part in its cluster.
+type Member struct {
+	opts   Options
+	state  *State
+	id     identity
+	root   *secret.Bytes
+	log    *slog.Logger
+	prefix string // of the cluster in the store
+
+	client    *clientv3.Client
+	endpoints *endpoints
+	token     *etcd.Store // the engine's records
+	cluster   *etcd.Store // ours
+	records   *records
+	alive     *alive
+	peers     *peers
+	settled   *settled
+
+	server      atomic.Pointer[server] // this node's copy of the store; nil: none
+	storeBroken atomic.Bool
+
+	cutOff    atomic.Pointer[time.Time] // until when nobody tries to catch up again: there was no quorum
+	listed    atomic.Pointer[listed]
+	written   []neighbour // what members.json holds
+	revokedAt uint64      // one more than the generation that the file of revocations is of
+	since     sync.Map    // member -> sinceState
+	copy      atomic.Pointer[Copy]
+
+	removed     chan struct{}
+	removedOnce sync.Once
+	stop        context.CancelFunc
+	tasks       sync.WaitGroup
+}
+
+// ErrRemoved says that the cluster does not have this node as a member any more.
+var ErrRemoved = errors.New("this node was removed from its cluster; run coffer node zeroize, then join again if it is to come back")
+
+// Open takes the state directory into service and returns once the store has answered: with an embedded store, once a
+// quorum of the voters is there. Until then it tries, and logs what it waits for; ctx ends that. The caller closes the
+// Member after everything that uses its store.
+func Open(ctx context.Context, o Options) (_ *Member, err error) {
+	state, err := openState(o.Node.StateDir, false)
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{opts: o, state: state, log: o.Log, removed: make(chan struct{})}
+	m.opts.Timing = o.Timing.withDefaults()
+	defer func() {
+		if err != nil {
+			_ = m.Close()
+		}
+	}()
+	if m.id, err = state.identity(); err != nil {
+		return nil, err
+	}
+	switch {
+	case m.id.Waiting && m.id.Customer:
+		return nil, fmt.Errorf("the certificate of this node is missing: have %s signed and run the same command again with --certificate", state.path(fileNodeCSR))
+	case m.id.Waiting:
+		return nil, fmt.Errorf("this node was not made to the end; run coffer cluster create or coffer cluster join again")
+	case m.id.Store != o.Node.Store:
+		return nil, fmt.Errorf("the configuration says store = %q, but this node was made with %q; a node cannot change its store", o.Node.Store, m.id.Store)
+	case m.id.Store == config.StoreFile:
+		return nil, fmt.Errorf("this node keeps its token in a file and is not of a cluster")
+	}
+	if m.root, err = state.unseal(ctx, m.id, o.Method); err != nil {
+		return nil, err
+	}
+	m.prefix = "coffer/" + m.id.Cluster + "/"
+	if err := m.connect(); err != nil {
+		return nil, err
+	}
+	if err := m.openStores(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// unseal opens the root key, which is the caller's.
+func (s *State) unseal(ctx context.Context, id identity, method custody.Method) (*secret.Bytes, error) {
+	sealed, err := s.read(fileRoot)
+	if err != nil {
+		return nil, fmt.Errorf("the sealed root key cannot be read: %w; put it back from a backup, or zeroize this node and join again", err)
+	}
+	root, err := custody.Unseal(ctx, sealed, custody.Binding{Cluster: id.Cluster, Member: id.Member}, method)
+	if err != nil {
+		return nil, fmt.Errorf("the root key cannot be unsealed: %w", err)
+	}
+	return root, nil
+}
+
+// connect starts this node's copy of the store, if it has one, and the client.
+func (m *Member) connect() error {
+	n := m.opts.Node
+	var conf *tls.Config
+	var err error
+	if m.id.Store == config.StoreExternal {
+		conf, err = externalTLS(n)
+	} else {
+		conf, err = m.storeTLS()
+	}
+	if err != nil {
+		return err
+	}
+	if m.id.Store == config.StoreEmbedded && (m.state.hasCopy() || m.state.has(fileBootstrap)) {
+		if err := m.ensureRevocations(); err != nil {
+			return err
+		}
+		s, err := startServer(m.serverOptions())
+		if err != nil {
+			return err
+		}
+		m.server.Store(s)
+	}
+	list := m.servers(m.state.neighbours())
+	if len(list) == 0 {
+		return errors.New("no server of the store is known; put members.json back from a backup, or zeroize this node and join again")
+	}
+	if m.client, err = dialStore(conf, list[:1]); err != nil {
+		return err
+	}
+	m.endpoints = &endpoints{client: m.client, log: m.log}
+	m.endpoints.set(list)
+	m.peers = &peers{version: m.opts.Version, credentials: func(member string) (credentials.TransportCredentials, error) {
+		conf, err := m.peerTLS(member)
+		if err != nil {
+			return nil, err
+		}
+		return credentials.NewTLS(conf), nil
+	}}
+	return nil
+}
+
+// servers returns the store's servers in this node's order.
+func (m *Member) servers(list []neighbour) []string {
+	n := m.opts.Node
+	if m.id.Store == config.StoreExternal {
+		return preferred("", slices.Clone(n.EtcdEndpoints), m.id.Member)
+	}
+	own := ""
+	if s := m.server.Load(); s != nil && s.working() {
+		own = n.StoreAdvertise
+	}
+	var others []string
+	for _, o := range list {
+		if o.Votes && o.ID != m.id.Member {
+			others = append(others, o.StoreAddress)
+		}
+	}
+	return preferred(own, others, m.id.Member)
+}
+
+func (m *Member) serverOptions() serverOptions {
+	n := m.opts.Node
+	return serverOptions{
+		state: m.state, id: m.id, timing: m.opts.Timing, log: m.log,
+		peerListen: n.PeerListen, peer: n.PeerAdvertise, listen: n.StoreListen, address: n.StoreAdvertise,
+	}
+}
+
+// openStores lists the records, again and again until it succeeds.
+func (m *Member) openStores(ctx context.Context) error {
+	const each = 5 * time.Second
+	told := false
+	for {
+		err := m.openStoresOnce(ctx, each)
+		if err == nil {
+			break
+		}
+		if s := m.server.Load(); s != nil && !s.working() && s.broken.Load() == nil {
+			// Its seat was taken while it was away.
+			if err := m.dropCopy(s, "the vote went to another node while this one was away"); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the store did not answer: %w; start more of the voters, or see docs/cluster.md on the loss of a majority", err)
+		}
+		level := slog.LevelDebug
+		if !told {
+			level, told = slog.LevelWarn, true
+		}
+		m.log.Log(ctx, level, "waiting for the store: a majority of its voters must be running", "reason", err)
+		m.endpoints.fail()
+		m.endpoints.fail()
+		sleep(ctx, 200*time.Millisecond)
+	}
+	var err error
+	m.records, err = newRecords(m.cluster, m.root, m.id.Cluster, func(err error) { m.log.Error(err.Error()) })
+	return err
+}
+
+func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err error) {
+	open := func(to **etcd.Store, prefix string) {
+		if err != nil || *to != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Log: func(err error) {
+			m.log.Info("the store's changes are not followed at the moment", "reason", err)
+		}})
+	}
+	open(&m.token, prefixToken)
+	open(&m.cluster, prefixCluster)
+	return err
+}
+
+// begin writes what the first start has to write, shows itself alive and starts what goes on beside.
+func (m *Member) begin(ctx context.Context) error {
+	if err := m.bootstrap(ctx); err != nil {
+		return err
+	}
+	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing.Lease, m.log)
+	m.alive.catchUp = m.catchUp
+	m.alive.failed = func(err error) {
+		m.log.Debug("the node could not show the store that it is alive", "reason", err)
+		m.endpoints.fail()
+	}
+	m.alive.done = func() {
+		m.cutOff.Store(nil)
+		m.endpoints.succeed()
+	}
+	m.settled = &settled{Store: m.token, alive: m.alive, await: m.await, linearize: m.token.Linearize, log: m.log}
+	own, ok, err := m.records.member(ctx, m.id.Member)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ErrRemoved
+	}
+	if err := m.updateOwn(ctx); err != nil {
+		return fmt.Errorf("this node's record could not be brought up to date: %w", err)
+	}
+	m.tidy(ctx, own)
+	life, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	m.tasks.Go(func() { m.alive.run(life) })
+	m.tasks.Go(func() { m.run(life) })
+	return nil
+}
+
+// updateOwn corrects what the cluster knows of this node.
+func (m *Member) updateOwn(ctx context.Context) error {
+	n := m.opts.Node
+	return m.records.change(ctx, m.id.Member, func(r *Record) bool {
+		was := *r
+		r.Version, r.Zone, r.Address = m.opts.Version, n.Zone, n.Advertise
+		if m.id.Store == config.StoreEmbedded {
+			r.StoreAddress = n.StoreAdvertise
+		}
+		return *r != was
+	})
+}
+
+// run looks after the node until ctx ends.
+func (m *Member) run(ctx context.Context) {
+	election := &election{m: m}
+	renewal := time.NewTicker(time.Hour)
+	defer renewal.Stop()
+	tick := time.NewTicker(m.opts.Timing.Tick)
+	defer tick.Stop()
+	m.renewCertificates(ctx)
+	for {
+		list, err := m.records.members(ctx)
+		if err == nil {
+			i := slices.IndexFunc(list, func(r Record) bool { return r.ID == m.id.Member })
+			if i < 0 {
+				m.removedOnce.Do(func() { close(m.removed) })
+				return
+			}
+			m.tidy(ctx, list[i])
+			if err := m.followVote(ctx, list[i]); err != nil {
+				m.log.Info("this node's part in the store is not yet as it should be", "reason", err)
+			}
+			election.tick(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-renewal.C:
+			m.renewCertificates(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tidy brings what follows from the list of members up to it: the file of neighbours, the store's servers, the
+// connections, the revocations.
+func (m *Member) tidy(ctx context.Context, own Record) {
+	list, err := m.records.members(ctx)
+	if err != nil {
+		return
+	}
+	m.peers.keep(list)
+	near := make([]neighbour, 0, len(list))
+	for _, r := range list {
+		near = append(near, neighbour{ID: r.ID, Address: r.Address, PeerAddress: r.PeerAddress, StoreAddress: r.StoreAddress, Votes: r.Vote == Voter})
+	}
+	if !slices.Equal(near, m.written) {
+		if err := m.state.writeJSON(fileMembers, near); err != nil {
+			m.log.Error("the list of members cannot be written to the state directory", "reason", err)
+		} else {
+			m.written = near
+		}
+	}
+	m.steer(near)
+	if err := m.writeRevocations(ctx); err != nil {
+		m.log.Error("the list of removed peers cannot be written", "reason", err)
+	}
+}
+
+// steer points the client at the store's servers; with nil at those that were last known.
+func (m *Member) steer(near []neighbour) {
+	if near == nil {
+		near = m.written
+	}
+	m.endpoints.set(m.servers(near))
+}
+
+// catchUp takes in all that was committed before the call, in both stores.
+func (m *Member) catchUp(ctx context.Context) error {
+	revision, err := m.token.Linearize(ctx)
+	if err != nil {
+		return err
+	}
+	return m.cluster.Await(ctx, revision)
+}
+
+// await asks another member to take a revision in.
+func (m *Member) await(ctx context.Context, id string, revision int64) error {
+	r, ok, err := m.records.member(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if m.removedLately(ctx, id) {
+			return nil
+		}
+		return errGone
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opts.Timing.Lease)
+	defer cancel()
+	_, err = m.peers.ask(ctx, r, &wire.Request{MinRevision: revision, Body: &wire.Request_Await{Await: &wire.Await{}}})
+	return err
+}
+
+// removedLately reports whether a node that still has a lease is no member by the store's own word: it answers nobody.
+func (m *Member) removedLately(ctx context.Context, id string) bool {
+	if _, err := m.cluster.Linearize(ctx); err != nil {
+		return false
+	}
+	_, ok, err := m.records.member(ctx, id)
+	return err == nil && !ok
+}
+
+// Store is the engine's store; Close of it does nothing, for it is the Member's.
+func (m *Member) Store() store.Store { return borrowed{m.settled} }
+
+// borrowed is a store whose owner closes it.
+type borrowed struct{ *settled }
+
+func (borrowed) Close() error { return nil }
+
+// Root is the root key, the Member's until Close.
+func (m *Member) Root() *secret.Bytes { return m.root }
+
+// Serial is the token's serial number.
+func (m *Member) Serial() string { return m.id.Serial }
+
+// Removed is closed when the cluster has removed this node, which then must stop serving.
+func (m *Member) Removed() <-chan struct{} { return m.removed }
+
+// Leads reports whether this node is the one that does what one node does for all.
+func (m *Member) Leads() bool {
+	if m.id.Store == config.StoreEmbedded {
+		return m.server.Load().leads()
+	}
+	// Whoever has been alive for longest.
+	living, _ := m.alive.now()
+	own, ok := living[m.id.Member]
+	for _, p := range living {
+		if ok && p.since < own.since {
+			return false
+		}
+	}
+	return ok && m.alive.fresh()
+}
+
+// Leave tells the others that this node is going: nobody waits for it any more, and it does not answer without catching
+// up. Call it when no request runs any more.
+func (m *Member) Leave(ctx context.Context) {
+	if m.stop == nil {
+		return
+	}
+	m.stop()
+	m.tasks.Wait()
+	m.alive.leave(ctx)
+}
+
+// Close ends the Member, its copy of the store last, and unlocks the state directory.
+func (m *Member) Close() error {
+	if m.stop != nil {
+		m.stop()
+		m.tasks.Wait()
+	}
+	if m.peers != nil {
+		m.peers.close()
+	}
+	var errs []error
+	for _, s := range []*etcd.Store{m.token, m.cluster} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	if m.client != nil {
+		errs = append(errs, m.client.Close())
+	}
+	if s := m.server.Swap(nil); s != nil {
+		s.stop()
+	}
+	if m.records != nil {
+		m.records.barrier.Destroy()
+	}
+	m.root.Zero()
+	return errors.Join(append(errs, m.state.Close())...)
+}

@@ -1,0 +1,169 @@
+package member
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/config"
+)
+
+// Copy is what this node's engine holds, for Coverage and Status: hsm.Portable has it.
+type Copy interface {
+	Revision() int64
+	Holds(ids []string) []bool
+}
+
+// Serve names the engine that serves from Store. Call it before requests come in.
+func (m *Member) Serve(c Copy) { m.copy.Store(&c) }
+
+// askWithin is how long another node is waited for in Status and Coverage.
+const askWithin = 2 * time.Second
+
+// sinceState is since when a member is in a state, as far as this node has seen.
+type sinceState struct {
+	state string
+	since time.Time
+}
+
+// Coverage implements node.Cluster. A node that does not answer in time counts as one that holds nothing.
+func (m *Member) Coverage(ctx context.Context, ids []string) ([]uint32, uint32, error) {
+	list, err := m.records.members(ctx)
+	if err != nil {
+		return nil, 0, unavailable(err)
+	}
+	nodes := make([]uint32, len(ids))
+	if c := m.copy.Load(); c != nil {
+		for i, has := range (*c).Holds(ids) {
+			if has {
+				nodes[i]++
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	var mu sync.Mutex
+	m.others(list, func(r Record) {
+		reply, err := m.peers.ask(ctx, r, &wire.Request{Body: &wire.Request_Coverage{Coverage: &wire.Coverage{Ids: ids, Here: true}}})
+		have := reply.GetCoverage().GetNodes()
+		if err != nil || len(have) != len(ids) {
+			m.log.Debug("a node did not tell what it holds", "member", r.ID, "reason", err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for i, n := range have {
+			nodes[i] += min(n, 1)
+		}
+	})
+	return nodes, uint32(len(list)), nil
+}
+
+// others calls f for each member that is alive but this one, at the same time, and returns when all have returned.
+func (m *Member) others(list []Record, f func(Record)) {
+	living, _ := m.alive.now()
+	var wg sync.WaitGroup
+	for _, r := range list {
+		if _, lives := living[r.ID]; lives && r.ID != m.id.Member {
+			wg.Go(func() { f(r) })
+		}
+	}
+	wg.Wait()
+}
+
+// Status implements node.Cluster.
+func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	list, err := m.records.members(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var mu sync.Mutex
+	revisions := map[string]int64{}
+	if c := m.copy.Load(); c != nil {
+		revisions[m.id.Member] = (*c).Revision()
+	}
+	out := &wire.StatusReply{Cluster: m.id.Cluster}
+	var leads string
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		within, cancel := context.WithTimeout(ctx, catchUpWithin)
+		defer cancel()
+		revision, err := m.token.Linearize(within)
+		out.Quorum, out.Revision = err == nil, max(revision, m.token.Applied())
+	})
+	wg.Go(func() { leads = m.leader(ctx) })
+	m.others(list, func(r Record) {
+		if reply, err := m.peers.ask(ctx, r, &wire.Request{Body: &wire.Request_Ping{Ping: &wire.Ping{}}}); err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			revisions[r.ID] = reply.Revision
+		}
+	})
+	wg.Wait()
+	members := m.Members().Members
+	joined := map[string]int64{}
+	for _, r := range list {
+		joined[r.ID] = r.Joined
+	}
+	for _, w := range members {
+		s := &wire.MemberStatus{Member: w, Revision: -1, Leader: w.Id == leads}
+		if n, ok := revisions[w.Id]; ok {
+			s.Revision = n
+		}
+		s.State = stateOf(w, time.Now().Unix()-joined[w.Id])
+		s.Since = uint64(m.sinceWhen(w.Id, s.State).Unix())
+		if w.Votes {
+			out.Voters++
+		}
+		out.Members = append(out.Members, s)
+	}
+	return out, nil
+}
+
+// joiningFor is how long a member that was never seen is on its way, in seconds.
+const joiningFor = 600
+
+func stateOf(w *wire.Member, age int64) string {
+	switch {
+	case w.Alive && w.Draining:
+		return "draining"
+	case w.Alive:
+		return "ready"
+	case !w.Votes && age < joiningFor:
+		return "joining"
+	}
+	return "dead"
+}
+
+func (m *Member) sinceWhen(id, state string) time.Time {
+	now := time.Now()
+	if v, ok := m.since.Load(id); ok && v.(sinceState).state == state {
+		return v.(sinceState).since
+	}
+	m.since.Store(id, sinceState{state, now})
+	return now
+}
+
+// leader asks the store who leads it.
+func (m *Member) leader(ctx context.Context) string {
+	if m.id.Store == config.StoreExternal {
+		return ""
+	}
+	if m.server.Load().leads() {
+		return m.id.Member
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWithin)
+	defer cancel()
+	seats, err := m.client.MemberList(ctx)
+	if err != nil {
+		return ""
+	}
+	r, err := m.client.Status(ctx, m.client.Endpoints()[0])
+	if err != nil {
+		return ""
+	}
+	return leader(seats.Members, r.Leader)
+}

@@ -1,0 +1,195 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// preface opens HTTP/2: the client's words and an empty SETTINGS frame.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// TestGarbageOnTheWire: whatever comes over raw connections, the node stays up.
+func TestGarbageOnTheWire(t *testing.T) {
+	noise := make([]byte, 64<<10)
+	rand.Read(noise)
+	a := newOffice(t)
+	hsm := newEngine(t)
+	_, path := onSocket(t, Options{HSM: hsm})
+	_, address := onTLS(t, a, Options{HSM: hsm, Cluster: newGroup("n1")})
+	for name, sent := range map[string][]byte{
+		"nothing":           {},
+		"noise":             noise,
+		"HTTP/1":            []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		"half a preface":    []byte(preface[:10]),
+		"half a frame":      []byte(preface + "\x00\x10\x00\x00\x00"),
+		"noise after it":    append([]byte(preface), noise...),
+		"a frame too large": []byte(preface + "\xff\xff\xff\x00\x00\x00\x00\x00\x01"),
+		"headers of noise":  append([]byte(preface+"\x00\x40\x00\x01\x05\x00\x00\x00\x01"), noise[:0x4000]...),
+		"a flood of pings":  append([]byte(preface), bytes.Repeat([]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), 2000)...),
+		"a flood of resets": append([]byte(preface), bytes.Repeat([]byte("\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"), 2000)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, open := range []func() (net.Conn, error){
+				func() (net.Conn, error) { return net.Dial("unix", path) },
+				func() (net.Conn, error) { return net.Dial("tcp", address) },
+				func() (net.Conn, error) {
+					conf := a.config(a.issue(t, person("web"), time.Hour))
+					conf.NextProtos = []string{"h2"}
+					return tls.Dial("tcp", address, conf)
+				},
+			} {
+				c, err := open()
+				require.NoError(t, err)
+				_, _ = c.Write(sent)
+				_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}
+			connected(t, path).must(pingQ())
+		})
+	}
+}
+
+// TestMessagesThatEndTheirStream: no other stream of the connection is touched.
+func TestMessagesThatEndTheirStream(t *testing.T) {
+	_, path := onSocket(t, Options{HSM: newEngine(t)})
+	cc := dial(t, path, nil)
+	bystander := greeted(t, cc)
+	nested := &wire.Template{}
+	for range 40 {
+		nested = &wire.Template{Attributes: []*wire.Attribute{{Type: uint64(pkcs11.CKA_WRAP_TEMPLATE), Value: &wire.Attribute_Template{Template: nested}}}}
+	}
+	for name, q := range map[string]*wire.Request{
+		"too large": {Body: &wire.Request_Step{Step: &wire.Step{Data: make([]byte, wire.MaxMessage)}}},
+		"too deep":  {Body: &wire.Request_FindObjects{FindObjects: &wire.FindObjects{Template: nested}}},
+		"too many elements": {Body: &wire.Request_FindObjects{FindObjects: &wire.FindObjects{
+			Template: &wire.Template{Attributes: make([]*wire.Attribute, wire.MaxElements+1)}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if l := q.GetFindObjects().GetTemplate().GetAttributes(); len(l) > 1 {
+				for i := range l {
+					l[i] = &wire.Attribute{}
+				}
+			}
+			c := greeted(t, cc)
+			q.Id = 5
+			_ = c.stream.Send(q)
+			_, err := c.stream.Recv()
+			require.NotEqual(t, codes.OK, status.Code(err))
+			bystander.must(pingQ())
+		})
+	}
+}
+
+// TestManyStreams: two hundred at once, all served, and nothing is left of them.
+func TestManyStreams(t *testing.T) {
+	s, path := onSocket(t, Options{HSM: newEngine(t)})
+	conns := []*client{}
+	for range 20 {
+		cc := dial(t, path, nil)
+		for range 10 {
+			conns = append(conns, greeted(t, cc))
+		}
+	}
+	var all sync.WaitGroup
+	failures := make(chan error, len(conns))
+	for _, c := range conns {
+		all.Go(func() {
+			for i := range 30 {
+				q := randomQ()
+				q.Id = uint64(i + 100)
+				if err := c.stream.Send(q); err != nil {
+					failures <- err
+					return
+				}
+			}
+			for range 30 {
+				if r, err := c.stream.Recv(); err != nil || len(r.GetBytes().GetBytes()) != 16 {
+					failures <- fmt.Errorf("%v %w", r, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(failures)
+	require.NoError(t, <-failures)
+	for _, c := range conns {
+		_ = c.conn.Close()
+	}
+	require.Eventually(t, func() bool { return s.streams.Load() == 0 }, patience, time.Millisecond)
+	require.Zero(t, s.running.Load())
+	require.Equal(t, s.limits.Bytes, s.bytes.free)
+}
+
+func TestLimits(t *testing.T) {
+	wait := make(chan struct{})
+	h := &hooked{Portable: newEngine(t), generate: func(context.Context) error { <-wait; return pkcs11.CKR_FUNCTION_CANCELED }}
+	var book logbook
+	_, path := onSocket(t, Options{HSM: h, Log: book.add, Limits: Limits{
+		Running: 4, Streams: 2, Connections: 3, Patience: 10 * time.Millisecond, StreamBytes: 1 << 20,
+	}})
+	c := connected(t, path)
+	ids := map[uint64]bool{}
+	for range 4 {
+		ids[c.send(pairQ())] = true
+	}
+	c.refused(pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_ELSEWHERE, randomQ())
+	c.must(pingQ())
+	close(wait)
+	for range 4 {
+		require.True(t, ids[c.receive().Id])
+	}
+	c.must(randomQ())
+
+	second := connected(t, path)
+	third := opening(t, dial(t, path, nil))
+	_, err := third.stream.Recv()
+	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+	fourth, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	_, err = fourth.Read(make([]byte, 1))
+	require.Error(t, err) // closed at once
+	second.must(pingQ())
+	require.Len(t, book.all(), 2)
+}
+
+// TestASlowReader: a client that takes no answers stops being read, and costs no more than its room.
+func TestASlowReader(t *testing.T) {
+	s, path := onSocket(t, Options{HSM: newEngine(t), Limits: Limits{StreamBytes: 4 << 20, Patience: 10 * time.Second}})
+	c := connected(t, path)
+	big := func(id uint64) *wire.Request {
+		return &wire.Request{Id: id, Body: &wire.Request_Random{Random: &wire.Random{Bytes: 1 << 20}}}
+	}
+	const many = 60
+	go func() {
+		for i := range many {
+			_ = c.stream.Send(big(uint64(i + 10)))
+		}
+	}()
+	connected(t, path).must(randomQ())
+	require.Eventually(t, func() bool {
+		s.bytes.mu.Lock()
+		defer s.bytes.mu.Unlock()
+		return s.bytes.free < s.limits.Bytes-2<<20
+	}, patience, time.Millisecond)
+	require.LessOrEqual(t, s.running.Load(), int64(8))
+	for range many {
+		require.Len(t, c.receive().GetBytes().GetBytes(), 1<<20)
+	}
+}

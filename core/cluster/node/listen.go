@@ -1,0 +1,183 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+)
+
+// What every connection is held to.
+const (
+	maxStreams   = 256 // of one connection
+	greetingTime = 10 * time.Second
+	idleTime     = 2 * time.Minute // a connection without a stream
+	pingTime     = 30 * time.Second
+	pongTime     = 10 * time.Second
+	leastPing    = 5 * time.Second // between two of the client's
+	maxHeader    = 16 << 10
+)
+
+// ServeUnix serves the users of this machine whom allow lets in. It returns when the listener or the Server is closed;
+// an error after Close is nil.
+func (s *Server) ServeUnix(l *net.UnixListener, allow Peers) error {
+	return s.serve(l, socketCredentials{allow: allow, log: s.log}, false)
+}
+
+// ServeTLS serves whoever shows a certificate of conf.ClientCAs, and joining machines without one. It returns as
+// ServeUnix does, and at once for a configuration that lets in too many: anything older than TLS 1.3, or no authority.
+func (s *Server) ServeTLS(l net.Listener, conf *tls.Config) error {
+	if err := checkTLS(conf); err != nil {
+		return err
+	}
+	conf = conf.Clone()
+	if ask := conf.GetConfigForClient; ask != nil {
+		conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			other, err := ask(h)
+			if other == nil || err != nil {
+				return other, err
+			}
+			if err := checkTLS(other); err != nil {
+				return nil, err
+			}
+			return hardened(other.Clone()), nil
+		}
+	}
+	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.log}, true)
+}
+
+func checkTLS(conf *tls.Config) error {
+	switch {
+	case conf == nil || conf.MinVersion < tls.VersionTLS13:
+		return errors.New("a node serves TLS 1.3 and nothing older: set the least version")
+	case conf.ClientCAs == nil:
+		return errors.New("a node needs the authority of its clients' certificates")
+	}
+	return nil
+}
+
+// hardened has certificates verified where they are shown; who must show one is decided by what is asked for. Without
+// tickets every connection is verified anew, against the authorities of now.
+func hardened(conf *tls.Config) *tls.Config {
+	if conf.ClientAuth != tls.RequireAndVerifyClientCert {
+		conf.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	conf.SessionTicketsDisabled = true
+	conf.NextProtos = []string{"h2"}
+	return conf
+}
+
+func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, joining bool) error {
+	opts := []grpc.ServerOption{
+		grpc.Creds(creds),
+		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.MaxRecvMsgSize(wire.MaxMessage),
+		grpc.MaxSendMsgSize(wire.MaxMessage),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeader),
+		grpc.ConnectionTimeout(greetingTime),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTime, Time: pingTime, Timeout: pongTime}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+	}
+	var door *doorway
+	if joining {
+		door = newJoining(s)
+		opts = append(opts, grpc.InTapHandle(door.knock))
+	}
+	g := grpc.NewServer(opts...)
+	wire.RegisterNodeServer(g, service{server: s})
+	if joining {
+		wire.RegisterJoiningServer(g, door)
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		g.Stop()
+		return errors.Join(net.ErrClosed, l.Close())
+	}
+	s.servers = append(s.servers, g)
+	s.mu.Unlock()
+	return g.Serve(&bounded{Listener: l, most: int64(s.limits.Connections), log: s.log})
+}
+
+// bounded closes connections at once that are too many: whoever has come goes elsewhere, and those who are here stay.
+type bounded struct {
+	net.Listener
+	most int64
+	now  atomic.Int64
+	log  func(string, ...any)
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		c, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if b.now.Add(1) <= b.most {
+			return &counted{Conn: c, of: b}, nil
+		}
+		b.now.Add(-1)
+		b.log("%v: refused, %d connections are open", c.RemoteAddr(), b.most)
+		_ = c.Close()
+	}
+}
+
+type counted struct {
+	net.Conn
+	of   *bounded
+	gone atomic.Bool
+}
+
+func (c *counted) Close() error {
+	if !c.gone.Swap(true) {
+		c.of.now.Add(-1)
+	}
+	return c.Conn.Close()
+}
+
+// NetConn returns the connection itself.
+func (c *counted) NetConn() net.Conn { return c.Conn }
+
+// tlsCredentials logs what is refused.
+type tlsCredentials struct {
+	credentials.TransportCredentials
+	log func(string, ...any)
+}
+
+func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		c.log("%v: no TLS connection: %w", conn.RemoteAddr(), err)
+	}
+	return secured, info, err
+}
+
+func (c tlsCredentials) Clone() credentials.TransportCredentials {
+	return tlsCredentials{c.TransportCredentials.Clone(), c.log}
+}
+
+// knock runs before anything of a request's body is read. Join is open to whoever reaches the port: it is rationed, and its
+// body has little time to come.
+func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if info.FullMethodName != wire.Joining_Join_FullMethodName {
+		return ctx, nil
+	}
+	if !j.limit.Allow() {
+		return nil, status.Error(codes.ResourceExhausted, "too many machines want to join at once; try again later")
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	context.AfterFunc(ctx, cancel)
+	return ctx, nil
+}

@@ -1,0 +1,316 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"reflect"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+type service struct {
+	wire.UnimplementedNodeServer
+	server *Server
+}
+
+// stream is one client's connection for requests. One goroutine reads and one writes; the lanes' do the work.
+type stream struct {
+	*Server
+	rpc    wire.Node_CallsServer
+	who    guest
+	ctx    context.Context // ends with the stream
+	cancel context.CancelFunc
+
+	queues [numLanes]queue // guarded by the lanes
+	places *room           // for requests
+	bytes  *room           // of requests and replies
+	// Replies of requests, with a place for each that may run, so that no worker waits for a slow client; and those of the
+	// reader, who may.
+	done, now chan outgoing
+	calls     sync.WaitGroup
+
+	mu      sync.Mutex
+	running map[uint64]*call
+	opened  map[string]openedCredential
+}
+
+// outgoing is a reply with what is to be given back when it is sent.
+type outgoing struct {
+	reply *wire.Reply
+	call  *call // nil: the reader's
+}
+
+// openedCredential is remembered for a while: opening costs more than a symmetric operation.
+type openedCredential struct {
+	cred  hsm.Credential
+	until time.Time
+}
+
+const (
+	credentialMemory = 5 * time.Second
+	maxCredentials   = 64   // of one stream
+	maxCredential    = 4096 // bytes of a sealed one
+)
+
+// Calls reads requests until the client goes away. Whatever takes time runs beside the reading, so that a ping is
+// answered while a key is being generated.
+func (v service) Calls(rpc wire.Node_CallsServer) error {
+	s := v.server
+	who, err := s.identify(rpc.Context())
+	if err != nil {
+		return err
+	}
+	defer s.streams.Add(-1)
+	if n := s.streams.Add(1); n > int64(s.limits.Streams) {
+		s.log("%s: refused, %d streams are open", who.Holder, n-1)
+		return status.Error(codes.ResourceExhausted, "too many streams are open")
+	}
+	t := &stream{
+		Server: s, rpc: rpc, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
+		done: make(chan outgoing, s.limits.Running), now: make(chan outgoing, 16),
+		running: map[uint64]*call{}, opened: map[string]openedCredential{},
+	}
+	t.ctx, t.cancel = context.WithCancel(rpc.Context())
+	var writer sync.WaitGroup
+	writer.Go(t.write)
+	defer t.clear()
+	defer writer.Wait()
+	defer t.calls.Wait()
+	defer t.cancel()
+	read := make(chan error, 1)
+	go func() { read <- t.read() }() // it ends with the stream
+	select {
+	case err = <-read:
+	case <-s.stopping:
+		return status.Error(codes.Unavailable, "the node is stopping")
+	}
+	if errors.Is(err, io.EOF) { // the client asks nothing more, and still listens
+		t.calls.Wait()
+		close(t.done)
+		writer.Wait()
+		return nil
+	}
+	return err
+}
+
+// clear gives back what the replies have taken that nobody will read.
+func (t *stream) clear() {
+	for {
+		select {
+		case o, open := <-t.done:
+			if !open {
+				return
+			}
+			o.call.giveBack(o.reply)
+		default:
+			return
+		}
+	}
+}
+
+func (t *stream) read() error {
+	for greeted := false; ; greeted = true {
+		q, err := t.rpc.Recv()
+		if err != nil {
+			return err
+		}
+		if _, err := t.welcome(t.who); err != nil {
+			t.log("%s is not welcome any more: %w", t.who.Holder, err)
+			return errUnwelcome
+		}
+		if _, hello := q.Body.(*wire.Request_Hello); !hello && !greeted {
+			return status.Error(codes.FailedPrecondition, "the first request of a stream is Hello")
+		}
+		if err := t.take(q); err != nil {
+			return err
+		}
+	}
+}
+
+// take answers a request or hands it to a lane. An error ends the stream.
+func (t *stream) take(q *wire.Request) error {
+	switch body := q.Body.(type) {
+	case *wire.Request_Hello:
+		return t.greet(q.Id, body.Hello)
+	case *wire.Request_Ping:
+		return t.answerNow(t.reply(q.Id))
+	case *wire.Request_Cancel:
+		t.giveUp(body.Cancel.GetId())
+		return nil
+	}
+	row, known := rows[reflect.TypeOf(q.Body)]
+	if !known {
+		return t.answerNow(t.failed(q.Id, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request")))
+	}
+	c := &call{stream: t, request: q, row: row, lane: row.laneOf(q.Body)}
+	if err := t.admit(c); err != nil {
+		wipeRequest(q)
+		return t.answerNow(t.failed(q.Id, err))
+	}
+	if !t.lanes[c.lane].put(&t.queues[c.lane], c) {
+		c.finish(c.failure(errClosing))
+	}
+	return nil
+}
+
+var (
+	errClosing = pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the node is stopping, %w", wire.ErrElsewhere)
+	errBusy    = pkcs11.Errorf(pkcs11.CKR_DEVICE_MEMORY, "too much is running already, %w", wire.ErrElsewhere)
+)
+
+// admit makes room for a request. While there is none, nothing more is read, which slows the client down; only when that
+// lasts is the request refused, for pings wait behind it.
+func (t *stream) admit(c *call) (err error) {
+	q := c.request
+	t.mu.Lock()
+	_, twice := t.running[q.Id]
+	t.mu.Unlock()
+	if q.Id == 0 || twice {
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "request %d is running, or is no number for a request", q.Id)
+	}
+	c.room = proto.Size(q) + c.row.room(q.Body)
+	var ok bool
+	if _, ok = t.places.take(t.ctx, 1, t.limits.Patience); !ok {
+		return errBusy
+	}
+	if c.ofStream, ok = t.bytes.take(t.ctx, c.room, t.limits.Patience); !ok {
+		t.places.give(1)
+		return errBusy
+	}
+	if c.ofServer, ok = t.Server.bytes.take(t.ctx, c.room, t.limits.Patience); !ok {
+		t.places.give(1)
+		t.bytes.give(c.ofStream)
+		return errBusy
+	}
+	limit := min(usualTime, t.limits.Time)
+	if q.TimeoutMs > 0 {
+		limit = min(time.Duration(q.TimeoutMs)*time.Millisecond, t.limits.Time)
+	}
+	c.ctx, c.cancel = context.WithTimeout(t.ctx, limit)
+	t.mu.Lock()
+	t.running[q.Id] = c
+	t.mu.Unlock()
+	t.calls.Add(1)
+	t.Server.running.Add(1)
+	return nil
+}
+
+// giveUp cancels a request.
+func (t *stream) giveUp(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.running[id]; c != nil {
+		c.cancel()
+	}
+}
+
+func (t *stream) greet(id uint64, h *wire.Hello) error {
+	if h.GetProtocol() < wire.MinProtocol {
+		t.log("%s speaks protocol %d, this node from %d on", t.who.Holder, h.GetProtocol(), wire.MinProtocol)
+		return status.Errorf(codes.FailedPrecondition, "protocol %d is too old, this node speaks %d to %d", h.GetProtocol(), wire.MinProtocol, wire.Protocol)
+	}
+	r := t.reply(id)
+	r.Body = &wire.Reply_Hello{Hello: &wire.HelloReply{
+		Protocol: min(h.GetProtocol(), wire.Protocol), Version: t.hello.Version, Cluster: t.hello.Cluster,
+		Member: t.hello.Member, Zone: t.hello.Zone, Mechanisms: t.hello.Mechanisms,
+	}}
+	return t.answerNow(r)
+}
+
+// answerNow sends what the reader answers by itself.
+func (t *stream) answerNow(r *wire.Reply) error {
+	select {
+	case t.now <- outgoing{reply: r}:
+		return nil
+	case <-t.ctx.Done():
+		return status.FromContextError(t.ctx.Err()).Err()
+	}
+}
+
+// write sends replies until there are no more, or the stream breaks.
+func (t *stream) write() {
+	defer t.cancel()
+	for {
+		var o outgoing
+		open := true
+		select {
+		case o, open = <-t.done:
+		case o = <-t.now:
+		case <-t.ctx.Done():
+			return
+		}
+		if !open {
+			t.writeRest()
+			return
+		}
+		err := t.rpc.Send(o.reply)
+		if o.call != nil {
+			o.call.giveBack(o.reply)
+		}
+		if err != nil {
+			return // the reader sees it too
+		}
+	}
+}
+
+func (t *stream) writeRest() {
+	for {
+		select {
+		case o := <-t.now:
+			if t.rpc.Send(o.reply) != nil {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// reply is an answer without content.
+func (t *stream) reply(id uint64) *wire.Reply {
+	return &wire.Reply{
+		Id: id, Revision: t.opts.HSM.Revision(), Members: t.opts.Cluster.Members().GetVersion(),
+		Body: &wire.Reply_Done{Done: &wire.Done{}},
+	}
+}
+
+func (t *stream) failed(id uint64, err error) *wire.Reply {
+	r := t.reply(id)
+	r.Body, r.Failure = nil, wire.FailureOf(err)
+	return r
+}
+
+// credential opens a sealed credential. The engine looks at its epoch at each use; only of its expiry does remembering
+// make some seconds more.
+func (t *stream) credential(sealed []byte) (hsm.Credential, error) {
+	if len(sealed) > maxCredential {
+		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "a credential has at most %d bytes, this one %d", maxCredential, len(sealed))
+	}
+	now := time.Now()
+	t.mu.Lock()
+	known, ok := t.opened[string(sealed)]
+	t.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.cred, nil
+	}
+	cred, err := t.opts.HSM.OpenCredential(sealed, t.who.Holder)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.opened) >= maxCredentials {
+		clear(t.opened)
+	}
+	t.opened[string(sealed)] = openedCredential{cred, now.Add(credentialMemory)}
+	return cred, nil
+}

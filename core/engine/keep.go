@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// origin says whether key material is our own making or has to be checked.
+type origin bool
+
+const (
+	ownMaterial   origin = false
+	checkMaterial origin = true
+)
+
+// finish completes an object with the material that a mechanism made; nil where it is all in the template. The material
+// is wiped if nothing comes of it.
+func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, from origin) (fresh, error) {
+	whole, err := e.complete(draft, material, from)
+	if err != nil {
+		wipeMaterial(draft, material)
+		return fresh{}, err
+	}
+	head, secretPart, err := draft.Finish(c.id(), whole)
+	if err != nil {
+		wipeMaterial(draft, material)
+		wipeMaterial(draft, whole)
+		return fresh{}, err
+	}
+	return fresh{head, secretPart}, nil
+}
+
+// wipeMaterial wipes what is secret of an object's material: the rest may be the caller's bytes, or a curve's name.
+func wipeMaterial(draft *object.Draft, material pkcs11.Template) {
+	kt, _ := draft.KeyType()
+	for i, a := range material {
+		if object.SecretAttribute(draft.Class(), kt, a.Type) {
+			wipe(material[i : i+1])
+		}
+	}
+}
+
+// finishOne finishes an object and keeps it.
+func (e *Engine) finishOne(ctx context.Context, c *call, draft *object.Draft, material pkcs11.Template, from origin) (hsm.Object, error) {
+	f, err := e.finish(c, draft, material, from)
+	if err != nil {
+		return nil, err
+	}
+	return e.keepOne(ctx, c, f)
+}
+
+func (e *Engine) keepOne(ctx context.Context, c *call, f fresh) (hsm.Object, error) {
+	list, err := e.keep(ctx, c, f)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func newID() string {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// fresh is an object that is about to be kept.
+type fresh struct {
+	head   *object.Object
+	secret pkcs11.Template
+}
+
+// keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The
+// secret parts are its own; what is not kept is wiped. Of a request that is sent again, what the first has made is the answer.
+func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Object, err error) {
+	defer func() {
+		if err != nil {
+			for _, f := range list {
+				wipe(f.secret)
+			}
+		}
+	}()
+	out = make([]hsm.Object, len(list))
+	var cmps []store.Compare
+	var ops []store.Op
+	var v *view // of before sealing: what was sealed for a token that is gone meanwhile must not get into the new one
+	for i, f := range list {
+		if !f.head.Token() {
+			out[i] = e.sessionEntry(f)
+			continue
+		}
+		if v == nil {
+			if v, err = e.now(); err != nil {
+				return nil, err
+			}
+		}
+		op, err := e.sealNew(f)
+		wipe(f.secret)
+		if err != nil {
+			return nil, err
+		}
+		cmps = append(cmps, store.Compare{Key: op.Key})
+		ops = append(ops, op)
+	}
+	if len(ops) == 0 {
+		return out, nil
+	}
+	if err := e.recordSessions(c, out); err != nil {
+		return nil, err
+	}
+	err = e.commit(ctx, c, doIt, v, cmps, ops)
+	if err == nil {
+		err = e.recallSessions(ctx, c, out)
+	}
+	if errors.Is(err, store.ErrConflict) { // identities are random, so it is the token that is another
+		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the token was replaced at the same time")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range list {
+		if !f.head.Token() {
+			continue
+		}
+		n, ok := e.objects.Get(f.head.ID())
+		if !ok { // could not be read again, or is gone or locked already: use will see
+			n = &entry{id: f.head.ID(), token: true, private: f.head.Private()}
+		}
+		out[i] = n
+	}
+	return out, nil
+}
+
+// sealNew seals a new token object.
+func (e *Engine) sealNew(f fresh) (store.Op, error) {
+	b, err := e.barrier(f.head.Private())
+	if err != nil {
+		return store.Op{}, err
+	}
+	sealed, err := sealSecret(b, f.head.ID(), f.secret)
+	if err != nil {
+		return store.Op{}, err
+	}
+	return e.sealRecord(b, f.head, sealed, 1)
+}
+
+// sealRecord makes an object's record: its head is sealed under the record's version, its secret part is sealed already.
+func (e *Engine) sealRecord(b *vault.Barrier, head *object.Object, sealed []byte, counter uint32) (store.Op, error) {
+	sealedHead, err := sealHead(b, head, counter)
+	if err != nil {
+		return store.Op{}, err
+	}
+	rec, err := record{private: head.Private(), node: e.node != nil, counter: counter, head: sealedHead, secret: sealed}.marshal()
+	if len(rec) > store.MaxValue {
+		return store.Op{}, pkcs11.Errorf(pkcs11.CKR_DEVICE_MEMORY, "the object takes %d bytes, at most %d", len(rec), store.MaxValue)
+	}
+	return store.Op{Key: objectPrefix + head.ID(), Value: rec}, err
+}
