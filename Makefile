@@ -8,10 +8,10 @@ SHELL := /bin/bash
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all help deps demo test check unit race conformance capi interop bench fuzz generate clean FORCE
+.PHONY: all help deps demo demo-cluster cluster-test test check unit race conformance capi interop bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
-all: $(MODULE) build/coffer build/coffer-bench ## build the library and the commands into build/
+all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
 
 $(MODULE): FORCE
 	$(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o $@ ./cbridge
@@ -19,6 +19,9 @@ $(MODULE): FORCE
 
 build/coffer: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/coffer
+
+build/cofferd: FORCE
+	$(GO) build -trimpath -o $@ ./cmd/cofferd
 
 build/coffer-bench: FORCE
 	@sh cmd/coffer-bench/build.sh $@
@@ -31,6 +34,9 @@ deps: ## install the Debian packages that demo and tests use
 
 demo: deps all ## serve TLS from nginx with a key that lives in Coffer, and fetch a page
 	@sh demo/demo.sh
+
+demo-cluster: deps all ## three nodes on this machine; one is killed and replaced while OpenSSL signs
+	@sh demo/cluster.sh
 
 test: deps all check unit race ## everything that CI runs
 
@@ -66,12 +72,16 @@ fuzz: ## run every fuzz target for FUZZTIME
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$p || exit 1; done; done
 
-generate: ## write the generated files anew from pkcs11/spec
+PROTO := core/cluster/wire
+generate: ## write the generated files anew (protoc is in Debian's protobuf-compiler)
+	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go
+	GOBIN=$(CURDIR)/build/tools $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	PATH=$(CURDIR)/build/tools:$$PATH protoc -I $(PROTO) --go_out=paths=source_relative:$(PROTO) --go-grpc_out=paths=source_relative:$(PROTO) coffer.proto
 	$(GO) generate ./...
 	$(GO) run ./cbridge/gen
 	$(GO) run ./docs/gen
 
 clean: ## remove what was built
-	rm -rf build .demo
+	rm -rf build .demo .demo-cluster
 
 FORCE:

@@ -102,6 +102,7 @@ Exit codes:
 	flags.UintVar(&a.slotID, "slot", 0, "`ID` of the slot (default: the only one, or 0)")
 	flags.StringVar(&a.configFile, "config", "", "configuration `FILE` (default: as the library finds it)")
 	flags.StringVar(&a.output, "output", "text", "`FORMAT` of what is printed: text or json")
+	flags.StringVar(&a.socket, "socket", "", "`PATH` of the socket of a node on this machine, in place of a slot")
 	flags.StringVar(&a.userName, "user", "", "`NAME` of the crypto user who logs in (default: the token's own)")
 	flags.StringVar(&a.adminName, "admin", "", "`NAME` of the administrator who logs in (default: the token's own)")
 	a.addPINFlags(flags, pinUser)

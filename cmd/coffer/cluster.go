@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) clusterCommand() *cobra.Command {
-	cmd := group(&cobra.Command{
+	return group(&cobra.Command{
 		Use:   "cluster",
 		Short: "Make a cluster of nodes, and look after it",
 		Long: `A cluster is up to 28 nodes that hold the same keys. On the first machine:
@@ -35,8 +35,6 @@ The commands that speak to a running cluster take the slot of the configuration,
 	}, a.clusterCreateCommand(), a.clusterActivateCommand(), a.clusterInviteCommand(), a.clusterJoinCommand(),
 		a.clusterStatusCommand(), a.clusterListCommand(), a.clusterVerifyCommand(), a.clusterDrainCommand(), a.clusterRemoveCommand(),
 		a.clusterReplaceCommand(), a.clusterCertifyCommand(), a.clusterRecoverCommand())
-	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "`PATH` of the socket of a node on this machine, in place of a slot")
-	return cmd
 }
 
 // atCluster runs f on the cluster that the command is about.

@@ -41,7 +41,34 @@ const (
 	minTimeout     = 100 * time.Millisecond
 	maxTimeout     = 10 * time.Minute
 
+	maxAddresses  = 64  // places in one list; a cluster has at most 28 nodes
 	maxWord       = 64  // bytes of a name that is shown in lists
 	maxHost       = 253 // bytes of a DNS name (RFC 1035, 2.3.4)
 	maxSocketPath = 107 // bytes of sun_path without its final zero (unix(7))
+)
+
+// What holds for a node.
+const (
+	// NodeFile is the daemon's configuration.
+	NodeFile = "/etc/coffer/cofferd.toml"
+
+	defaultStateDir   = "/var/lib/coffer/node"
+	keyFileName       = "unseal.key" // beside the state directory
+	defaultPeerPort   = "2224"
+	defaultStorePort  = "2225"
+	defaultEtcdPort   = "2379"
+	defaultSocketMode = 0o660
+
+	defaultLifetime = 24 * time.Hour
+	minLifetime     = time.Minute
+	maxLifetime     = 30 * 24 * time.Hour
+
+	defaultReplace = time.Minute
+	maxReplace     = 24 * time.Hour
+
+	defaultShares    = 5
+	defaultThreshold = 3
+	maxShares        = 32
+	noDescriptor     = -1
+	maxDescriptor    = 1023
 )

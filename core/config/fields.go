@@ -184,6 +184,9 @@ func addresses[T any](field func(*T) *[]string, port string) setter[T] {
 		if len(list) == 0 {
 			return "the " + name + " is an empty list"
 		}
+		if len(list) > maxAddresses {
+			return fmt.Sprintf("the %s are %d, and at most %d are read", name, len(list), maxAddresses)
+		}
 		var out []string
 		for _, x := range list {
 			s, ok := x.(string)

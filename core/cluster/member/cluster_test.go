@@ -1,16 +1,21 @@
 package member
 
 import (
+	"context"
+	"crypto/x509"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/coffer-hsm/coffer/core/cluster/pki"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 func TestClusterGrowsAndEveryNodeHasEveryKey(t *testing.T) {
-	h := first(t)
-	nodes := h.grow(2)
+	t.Parallel()
+	nodes := first(t).grow(2)
 	var ids []string
 	for _, n := range nodes {
 		ids = append(ids, n.generate(n.user()).ID())
@@ -37,13 +42,276 @@ func TestClusterGrowsAndEveryNodeHasEveryKey(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, leaders)
+		require.Equal(t, nodes[0].m.Members().Version, n.m.Members().Version, "nodes that know the same say the same")
 	}
 
-	// What is destroyed is gone from all at once when the call returns.
-	cred := nodes[1].user()
-	require.NoError(t, nodes[1].engine.Destroy(within(t), cred, nodes[1].engine.TokenObject(ids[0], true)))
-	for _, n := range nodes {
-		require.Equal(t, []bool{false, true, true}, n.engine.Holds(ids))
-		require.ErrorIs(t, n.sign(n.user(), ids[0]), pkcs11.CKR_KEY_HANDLE_INVALID)
+	// What is destroyed is gone from all when the call returns.
+	for round := range 5 {
+		from := nodes[round%3]
+		cred := from.user()
+		id := from.generate(cred).ID()
+		for _, n := range nodes {
+			require.Equal(t, []bool{true}, n.engine.Holds([]string{id}))
+		}
+		require.NoError(t, from.engine.Destroy(within(t), cred, from.engine.TokenObject(id, true)))
+		for _, n := range nodes {
+			require.Equal(t, []bool{false}, n.engine.Holds([]string{id}))
+			require.ErrorIs(t, n.sign(n.user(), id), pkcs11.CKR_KEY_HANDLE_INVALID)
+		}
 	}
+
+	// A node that drains says so to everyone.
+	require.NoError(t, nodes[0].m.Drain(within(t), nodes[1].m.id.Member, true))
+	nodes[1].eventually("draining", nodes[1].m.Draining)
+	require.NoError(t, nodes[2].m.Drain(within(t), nodes[1].m.id.Member, false))
+	nodes[1].eventually("not draining", func() bool { return !nodes[1].m.Draining() })
+	require.ErrorIs(t, nodes[0].m.Drain(within(t), "0123456789abcdef", true), pkcs11.CKR_ARGUMENTS_BAD)
+
+	// All stop and start again from what is on their disks.
+	for _, n := range nodes {
+		n.stop()
+	}
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		wg.Go(func() {
+			if err := n.tryStart(within(t)); err != nil {
+				t.Errorf("start: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, n := range nodes {
+		require.NoError(t, n.sign(n.user(), ids[0]))
+	}
+	nodes[0].settled(3)
+}
+
+func TestDeadVoterIsReplacedAndComesBackWithoutAVote(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(3)
+	id := nodes[0].generate(nodes[0].user()).ID()
+	votes := func(of *machine, seen *machine) bool {
+		for _, w := range seen.m.Members().Members {
+			if w.Name == of.conf.Name {
+				return w.Votes
+			}
+		}
+		return false
+	}
+	var dead, standby, other *machine
+	for _, n := range nodes[1:] {
+		switch {
+		case !votes(n, nodes[0]):
+			standby = n
+		case dead == nil:
+			dead = n
+		default:
+			other = n
+		}
+	}
+	require.NotNil(t, standby)
+	dead.kill()
+	nodes[0].eventually("the standby votes", func() bool { return votes(standby, nodes[0]) && !votes(dead, nodes[0]) })
+	// With the new vote another one may die, and there still is a majority.
+	other.kill()
+	nodes[0].eventually("changes go on", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := nodes[0].m.token.Linearize(ctx)
+		return err == nil
+	})
+	made := nodes[0].generate(nodes[0].user()).ID()
+
+	dead.start()
+	dead.eventually("the one that was dead has caught up", func() bool { return dead.engine.Holds([]string{made})[0] })
+	require.NoError(t, dead.sign(dead.user(), id))
+	other.start()
+	nodes[0].settled(3)
+	dead.eventually("it has a copy of the store exactly if it votes", func() bool {
+		return (dead.m.server.Load() != nil) == votes(dead, nodes[0])
+	})
+}
+
+func TestWithoutAQuorumKeysSignAndNothingChanges(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(1)
+	a, b := nodes[0], nodes[1]
+	cred := a.user()
+	id := a.generate(cred).ID()
+	isolated, err := a.m.Current(within(t))
+	require.NoError(t, err)
+	require.False(t, isolated)
+
+	b.kill()
+	a.eventually("isolated", func() bool {
+		isolated, err := a.m.Current(within(t))
+		return err == nil && isolated
+	})
+	require.NoError(t, a.sign(cred, id))
+	start := time.Now()
+	isolated, err = a.m.Current(within(t))
+	require.NoError(t, err)
+	require.True(t, isolated)
+	require.Less(t, time.Since(start), 2*catchUpWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	require.Error(t, a.engine.Destroy(ctx, cred, a.engine.TokenObject(id, true)))
+	s, err := a.m.Status(within(t))
+	require.NoError(t, err)
+	require.False(t, s.Quorum)
+	require.ErrorIs(t, a.m.Remove(within(t), b.m2()), pkcs11.CKR_DEVICE_ERROR)
+
+	b.start()
+	a.eventually("current again", func() bool {
+		isolated, err := a.m.Current(within(t))
+		return err == nil && !isolated
+	})
+	require.NoError(t, b.sign(b.user(), a.generate(cred).ID()))
+}
+
+func TestRemovedMemberIsRefusedEverywhere(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(2)
+	a, gone := nodes[0], nodes[2]
+	id := gone.m.id.Member
+	cert, err := gone.m.state.certificate(fileNodeCert, fileNodeKey)
+	require.NoError(t, err)
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	require.NoError(t, err)
+	who, err := a.m.Identify(leaf)
+	require.NoError(t, err)
+	require.Equal(t, id, who.Member)
+
+	require.ErrorIs(t, gone.m.Remove(within(t), id), pkcs11.CKR_ACTION_PROHIBITED)
+	require.ErrorIs(t, a.m.Remove(within(t), "0123456789abcdef"), pkcs11.CKR_ARGUMENTS_BAD)
+	require.NoError(t, a.m.Remove(within(t), id))
+	_, err = a.m.Identify(leaf)
+	require.ErrorContains(t, err, "removed")
+	select {
+	case <-gone.m.Removed():
+	case <-time.After(patience):
+		t.Fatal("the removed node does not know it")
+	}
+	gone.kill()
+	a.settled(2)
+
+	// The store's servers refuse its certificate too, so it cannot even read what is sealed.
+	a.eventually("the store refuses", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		err := gone.tryStart(ctx)
+		if err == nil {
+			gone.kill()
+		}
+		return err != nil
+	})
+	// Its name and addresses are free again.
+	require.NoError(t, Zeroize(gone.conf.StateDir))
+	inv, err := a.m.Invite(within(t), time.Minute)
+	require.NoError(t, err)
+	gone.join(inv.Token)
+	gone.start()
+	a.settled(3)
+}
+
+func TestInvitationsAreGoodOnce(t *testing.T) {
+	t.Parallel()
+	a := first(t)
+	refused := func(h *machine, token, why string) {
+		t.Helper()
+		_, err := Join(within(t), JoinOptions{Node: h.conf, Version: "test", Token: token, Method: h.method})
+		require.ErrorContains(t, err, why)
+	}
+	inv, err := a.m.Invite(within(t), time.Minute)
+	require.NoError(t, err)
+	one := newMachine(t)
+	one.join(inv.Token)
+	refused(newMachine(t), inv.Token, "not accepted")
+	refused(one, inv.Token, "already")
+
+	// A secret that was made up, under a real identity.
+	other, err := a.m.Invite(within(t), time.Minute)
+	require.NoError(t, err)
+	parsed, err := pki.ParseInvitation(other.Token)
+	require.NoError(t, err)
+	parsed.Secret.Expose()[0] ^= 1
+	forged, err := parsed.Token()
+	require.NoError(t, err)
+	refused(newMachine(t), forged, "not accepted")
+	// An authority that was made up: the machine does not speak to the node at all.
+	parsed.Secret.Expose()[0] ^= 1
+	parsed.Fingerprint[0] ^= 1
+	forged, err = parsed.Token()
+	require.NoError(t, err)
+	refused(newMachine(t), forged, "authority")
+
+	// Names and addresses are unique.
+	twin := newMachine(t)
+	twin.conf.Name = one.conf.Name
+	refused(twin, other.Token, "taken")
+	twin.conf.Name = "twin"
+	twin.conf.PeerAdvertise = one.conf.PeerAdvertise
+	refused(twin, other.Token, "addresses")
+
+	// An expired one, though the machine's own clock let it pass: the token says later than the cluster knows.
+	short, err := a.m.Invite(within(t), time.Second)
+	require.NoError(t, err)
+	time.Sleep(1100 * time.Millisecond)
+	parsed, err = pki.ParseInvitation(short.Token)
+	require.NoError(t, err)
+	refused(newMachine(t), short.Token, "expired")
+	parsed.Expires = time.Now().Add(time.Hour)
+	forged, err = parsed.Token()
+	require.NoError(t, err)
+	refused(newMachine(t), forged, "not accepted")
+
+	_, err = a.m.Invite(within(t), 365*24*time.Hour)
+	require.ErrorIs(t, err, pkcs11.CKR_ARGUMENTS_BAD)
+}
+
+func TestNodeThatDoesNotConfirmIsNotAliveWhenTheChangeReturns(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(1)
+	a, b := nodes[0], nodes[1]
+	cred := a.user()
+	b.server.Close() // it renews its lease, and answers nobody
+	start := time.Now()
+	lost := make(chan bool, 1)
+	go func() {
+		for b.m.alive.fresh() {
+			time.Sleep(time.Millisecond)
+		}
+		lost <- true
+	}()
+	a.generate(cred)
+	select {
+	case <-lost:
+	case <-time.After(100 * time.Millisecond):
+		t.Fatal("the change returned while the node that did not confirm it counted as alive")
+	}
+	require.Less(t, time.Since(start), 20*time.Second)
+}
+
+func TestRecoverFromTheLossOfAMajority(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(2)
+	id := nodes[0].generate(nodes[0].user()).ID()
+	for _, n := range nodes {
+		n.kill()
+	}
+	r, err := Recover(within(t), RecoverOptions{Node: nodes[1].conf, Method: nodes[1].method, Timing: fast})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{nodes[0].conf.Name, nodes[2].conf.Name}, r.Removed)
+	survivor := nodes[1].start()
+	require.Len(t, survivor.m.Members().Members, 1)
+	require.NoError(t, survivor.sign(survivor.user(), id))
+	survivor.generate(survivor.user())
+}
+
+// m2 is the identity of a node that does not run.
+func (h *machine) m2() string {
+	s := &State{dir: h.conf.StateDir}
+	id, err := s.identity()
+	require.NoError(h.t, err)
+	return id.Member
 }

@@ -155,8 +155,15 @@ func (m *Member) unseat(ctx context.Context, list []Record, r Record) error {
 			return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED,
 				"without %s the voters that are alive would be no majority; start the others, or wait until a standby has taken a vote", r.Name)
 		}
-		if _, err := m.client.MemberRemove(ctx, v.id); err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) {
-			return unavailable(err)
+		// For some seconds after a voter has come, the store refuses to change its list.
+		for {
+			_, err := m.client.MemberRemove(ctx, v.id)
+			if err == nil || errors.Is(err, rpctypes.ErrMemberNotFound) {
+				break
+			}
+			if !errors.Is(err, rpctypes.ErrUnhealthy) || !sleep(ctx, 500*time.Millisecond) {
+				return unavailable(err)
+			}
 		}
 	}
 	return nil

@@ -69,6 +69,9 @@ type situation struct {
 // The order is: learners first, for there is one at most and it is on its way or in the way; seats of nobody; the dead;
 // too many; too few.
 func plan(s situation) step {
+	if s.alive(0) < quorum(len(s.voting())) {
+		return step{} // nothing can be agreed on
+	}
 	for _, rule := range []func(situation) step{learnerNext, strangerOut, deadOut, surplusOut, seatFree} {
 		if next := rule(s); next.kind != stepNone {
 			return next

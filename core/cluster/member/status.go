@@ -91,8 +91,8 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 	wg.Go(func() {
 		within, cancel := context.WithTimeout(ctx, catchUpWithin)
 		defer cancel()
-		revision, err := m.token.Linearize(within)
-		out.Quorum, out.Revision = err == nil, max(revision, m.token.Applied())
+		_, err := m.token.Linearize(within)
+		out.Quorum, out.Revision = err == nil, m.token.Latest()
 	})
 	wg.Go(func() { leads = m.leader(ctx) })
 	m.others(list, func(r Record) {

@@ -101,7 +101,6 @@ func getStatus(c *call, _ *wire.Request_Status) error {
 		return err
 	}
 	m.Activated = info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0
-	m.Revision = max(m.Revision, c.hsm().Revision())
 	if m.Label == "" {
 		m.Label = wire.Text(info.Label)
 	}

@@ -134,12 +134,12 @@ var rows = table(
 
 	on("Await", waiting, await, only(members), always, stale, open),
 	on("Coverage", waiting, coverage, always, long),
-	on("Digest", waiting, digest, only(keepers), always, stale),
+	on("Digest", waiting, digest, always, stale),
 	on("Invite", waiting, invite, only(managers), lasting),
 	on("RemoveMember", waiting, removeMember, only(managers), lasting),
 	on("DrainMember", waiting, drainMember, only(managers), always, lasting),
 	on("Certify", waiting, certify, only(managers), lasting),
-	on("Status", waiting, getStatus, only(keepers), always, stale, long),
+	on("Status", waiting, getStatus, always, stale, long),
 )
 
 func table(list ...*row) map[reflect.Type]*row {

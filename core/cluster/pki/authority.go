@@ -8,15 +8,15 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
-	"net"
 	"net/url"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/coffer-hsm/coffer/core/secret"
 )
 
 // How long certificates are good for.
@@ -36,7 +36,7 @@ type Authority struct {
 // NewKey makes a key pair on P-256.
 func NewKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
-// NewAuthority makes an authority that signs itself.
+// NewAuthority makes an authority that signs itself. It signs certificates of nodes, clients and peers, no other authorities.
 func NewAuthority(name string) (*Authority, error) {
 	key, err := NewKey()
 	if err != nil {
@@ -77,7 +77,7 @@ func (a *Authority) Marshal() ([]byte, error) {
 	for _, part := range [][]byte{a.cert.Raw, key} {
 		b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(part) })
 	}
-	clear(key)
+	defer secret.Wipe(key)
 	return b.Bytes()
 }
 
@@ -91,57 +91,20 @@ func ParseAuthority(b []byte) (*Authority, error) {
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the authority's certificate cannot be read: %w", err)
 	}
 	private, err := x509.ParsePKCS8PrivateKey(key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the authority's key cannot be read: %w", err)
 	}
 	k, ok := private.(*ecdsa.PrivateKey)
 	if !ok || !k.PublicKey.Equal(cert.PublicKey) {
 		return nil, errors.New("the authority's key is not that of its certificate")
 	}
+	if !cert.IsCA {
+		return nil, errors.New("the certificate is not that of an authority")
+	}
 	return &Authority{cert, k}, nil
-}
-
-// NewRequest makes a certificate request (DER) for an identity at some hosts: names or addresses.
-func NewRequest(key *ecdsa.PrivateKey, id Identity, hosts []string) ([]byte, error) {
-	uri, err := id.uri()
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: id.Name, OrganizationalUnit: []string{string(id.Kind)}}, URIs: []*url.URL{uri}}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, h)
-		}
-	}
-	return x509.CreateCertificateRequest(rand.Reader, template, key)
-}
-
-// ParseRequest checks a request: its own signature, and that its key is on P-256.
-func ParseRequest(der []byte) (*x509.CertificateRequest, *ecdsa.PublicKey, error) {
-	r, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the certificate request cannot be read: %w", err)
-	}
-	if err := r.CheckSignature(); err != nil {
-		return nil, nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
-	}
-	key, ok := r.PublicKey.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return nil, nil, errors.New("the certificate request is not for a key on P-256")
-	}
-	return r, key, nil
-}
-
-// usages are what the kinds of certificates may be used for.
-var usages = map[Kind][]x509.ExtKeyUsage{
-	Node:   {x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	Peer:   {x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	Client: {x509.ExtKeyUsageClientAuth},
 }
 
 // Issue signs a certificate for who made the request. Of the request only the key counts; all else is the caller's word.
@@ -165,131 +128,12 @@ func (a *Authority) Issue(request []byte, id Identity, hosts []string, lifetime 
 		NotBefore: now.Add(-backdated), NotAfter: until, URIs: []*url.URL{uri},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: usages[id.Kind], BasicConstraintsValid: true,
 	}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, h)
-		}
-	}
+	template.DNSNames, template.IPAddresses = namesAndAddresses(hosts)
 	return x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
-}
-
-// Check verifies a chain (DER, leaf first) that another authority has signed: for this key and identity, good for all
-// hosts and uses, and now.
-func Check(chain [][]byte, roots *x509.CertPool, key *ecdsa.PublicKey, id Identity, hosts []string) error {
-	if len(chain) == 0 {
-		return errors.New("there is no certificate")
-	}
-	var certs []*x509.Certificate
-	for _, der := range chain {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("the certificate cannot be read: %w", err)
-		}
-		certs = append(certs, c)
-	}
-	leaf := certs[0]
-	if !key.Equal(leaf.PublicKey) {
-		return errors.New("the certificate is for another key; sign the request that this command has written")
-	}
-	if got, err := IdentityOf(leaf); err != nil || got != id {
-		return fmt.Errorf("the certificate is not for %s; have the authority copy the request's URI into it", id)
-	}
-	middle := x509.NewCertPool()
-	for _, c := range certs[1:] {
-		middle.AddCert(c)
-	}
-	for _, usage := range usages[id.Kind] {
-		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: middle, KeyUsages: []x509.ExtKeyUsage{usage}}); err != nil {
-			return fmt.Errorf("the certificate is not good: %w", err)
-		}
-	}
-	for _, h := range hosts {
-		if err := leaf.VerifyHostname(h); err != nil {
-			return fmt.Errorf("the certificate does not name this node's host: %w", err)
-		}
-	}
-	return nil
-}
-
-// NeedsRenewal reports whether less than a third of a certificate's time is left.
-func NeedsRenewal(cert *x509.Certificate, now time.Time) bool {
-	return now.After(cert.NotAfter.Add(-cert.NotAfter.Sub(cert.NotBefore) / 3))
 }
 
 // Fingerprint is the SHA-256 of a certificate, in hex.
 func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return hex.EncodeToString(sum[:])
-}
-
-// CertificatesPEM and KeyPEM write what is kept in files; the caller wipes a key.
-func CertificatesPEM(chain ...[]byte) []byte {
-	var out []byte
-	for _, der := range chain {
-		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	return out
-}
-
-// KeyPEM writes a private key as PKCS #8.
-func KeyPEM(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(der)
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-// ParseCertificates reads a PEM file of certificates, in its order.
-func ParseCertificates(b []byte) (chain [][]byte, err error) {
-	for len(b) > 0 {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("there is a %s among the certificates", block.Type)
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return nil, err
-		}
-		chain = append(chain, block.Bytes)
-	}
-	if len(chain) == 0 {
-		return nil, errors.New("there is no certificate in PEM format")
-	}
-	return chain, nil
-}
-
-// ParseKey reads a PEM file with a private key on P-256.
-func ParseKey(b []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return nil, errors.New("there is no private key in PEM format")
-	}
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	key, ok := private.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("the private key is not on P-256")
-	}
-	return key, nil
-}
-
-// Pool is a set of authorities, from DER.
-func Pool(certs ...[]byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	for _, der := range certs {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return nil, err
-		}
-		pool.AddCert(c)
-	}
-	return pool, nil
 }

@@ -74,7 +74,8 @@ func IdentityOf(cert *x509.Certificate) (Identity, error) {
 		kind, rest, ok1 := strings.Cut(u.Opaque, ":")
 		cluster, name, ok2 := strings.Cut(rest, "/")
 		id := Identity{Kind(kind), cluster, name}
-		if !ok1 || !ok2 || id.check() != nil {
+		// The whole URI is compared, so that nothing hides in a query or a fragment.
+		if !ok1 || !ok2 || id.check() != nil || u.String() != id.String() {
 			return Identity{}, fmt.Errorf("the certificate's URI %q is not one of Coffer's", u)
 		}
 		found = append(found, id)

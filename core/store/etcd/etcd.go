@@ -163,6 +163,21 @@ func (s *Store) ReadOnly() bool { return false }
 // Applied returns the revision that the mirror is at: it never falls, and all that was committed up to it is seen.
 func (s *Store) Applied() int64 { return s.mirror.applied.Load() }
 
+// Latest is the revision of the newest change to these records that the mirror has taken in; Applied is not less, and rises
+// with others' changes too.
+func (s *Store) Latest() int64 {
+	m := &s.mirror
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var latest int64
+	for _, last := range []*entry{m.live.tail, m.dead.tail} {
+		if last != nil {
+			latest = max(latest, last.modified)
+		}
+	}
+	return latest
+}
+
 // Err returns why the mirror cannot follow etcd at the moment, or nil. A connection that is being made anew is not
 // always noticed here; Linearize is the proof that the mirror is up to date.
 func (s *Store) Err() error {
