@@ -17,6 +17,7 @@ import (
 type benchOptions struct {
 	module     string
 	peers      []string
+	nodes      []string // words of benchSites
 	token      string
 	threads    []int
 	seconds    float64
@@ -70,6 +71,7 @@ A full run with one --vs takes some fifteen minutes; --quick gives a first impre
 	flags := cmd.Flags()
 	flags.StringVar(&o.module, "module", "", "`PATH` of the module (default: Coffer's, beside this program)")
 	flags.StringArrayVar(&o.peers, "vs", nil, "`PATH` of a module to compare with; may be given several times")
+	flags.StringSliceVar(&o.nodes, "nodes", nil, "`KINDS` of nodes to compare with, made for it: socket, tls, three")
 	flags.StringVar(&o.token, "token", "", "`LABEL` of the token for modules other than Coffer and SoftHSM2")
 	flags.IntSliceVar(&o.threads, "threads", []int{1, 2, 8}, "`NUMBERS` of threads")
 	flags.Float64Var(&o.seconds, "seconds", 1, "`SECONDS` that one measurement takes")
@@ -141,6 +143,13 @@ func (a *app) bench(ctx context.Context, o benchOptions) (err error) {
 	}()
 	for _, path := range append([]string{o.module}, o.peers...) {
 		m, err := a.newBenchModule(ctx, host, path, o)
+		if err != nil {
+			return err
+		}
+		modules = append(modules, m)
+	}
+	for _, word := range o.nodes {
+		m, err := a.newBenchNodes(ctx, host, word, o)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -57,10 +58,18 @@ type benchModule struct {
 	limit  time.Duration // for one measurement with all its preparations
 	gone   map[string]benchRun
 	lost   error // the module could not be opened again
+
+	nodes   []*exec.Cmd // whose token it is; none: the module's own
+	nodeDir string
 }
 
 // newBenchModule asks a module who it is and prepares its token.
 func (a *app) newBenchModule(ctx context.Context, host, path string, o benchOptions) (*benchModule, error) {
+	return a.newBenchModuleWith(ctx, host, path, o, nil)
+}
+
+// newBenchModuleWith is newBenchModule with something else done to the token, once it is there.
+func (a *app) newBenchModuleWith(ctx context.Context, host, path string, o benchOptions, then func(context.Context, *benchModule) error) (*benchModule, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -74,7 +83,11 @@ func (a *app) newBenchModule(ctx context.Context, host, path string, o benchOpti
 	if m.dir, err = os.MkdirTemp("", "coffer-bench-"); err != nil {
 		return nil, failed("there is no room for a throw-away token: %v", "set TMPDIR to a directory on a disk", err)
 	}
-	if err = m.prepare(ctx, a, o); err == nil {
+	err = m.prepare(ctx, a, o)
+	if err == nil && then != nil {
+		err = then(ctx, m)
+	}
+	if err == nil {
 		err = m.start(ctx)
 	}
 	if err != nil {
@@ -187,6 +200,7 @@ func (m *benchModule) stop() {
 // close ends the host and removes the throw-away token.
 func (m *benchModule) close() {
 	m.stop()
+	m.endNodes()
 	if m.dir != "" {
 		os.RemoveAll(m.dir)
 	}

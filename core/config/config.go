@@ -161,7 +161,7 @@ func read(name, home string) (*Config, error) {
 		return nil, &Error{File: name, Text: "the working directory is gone",
 			Hint: "give the file's absolute path in " + EnvFile, Err: err}
 	}
-	doc, err := readFile(path)
+	doc, err := readFile(path, "create it, or correct or unset "+EnvFile)
 	if err != nil {
 		return nil, err
 	}
@@ -172,14 +172,15 @@ func read(name, home string) (*Config, error) {
 	return &Config{Source: path, Slots: slots}, nil
 }
 
-func readFile(path string) (string, error) {
+// readFile reads a configuration; missing is the hint for who named a file that is not there.
+func readFile(path, missing string) (string, error) {
 	fail := func(text, hint string, err error) (string, error) {
 		return "", &Error{File: path, Text: text, Hint: hint, Err: err}
 	}
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fail("the configuration file does not exist", "create it, or correct or unset "+EnvFile, err)
+		return fail("the configuration file does not exist", missing, err)
 	case errors.Is(err, fs.ErrPermission):
 		return fail("this user may not read the configuration file", "let this user read it: chmod o+r, or chgrp and chmod g+r", err)
 	case err != nil:

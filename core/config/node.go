@@ -108,7 +108,7 @@ func LoadNode(path string) (*Node, error) {
 	if err != nil {
 		return nil, &Error{File: path, Text: "the working directory is gone", Hint: "give the file's absolute path", Err: err}
 	}
-	doc, err := readFile(abs)
+	doc, err := readFile(abs, "create it, or name another one")
 	if err != nil {
 		return nil, err
 	}

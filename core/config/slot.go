@@ -49,6 +49,9 @@ type NodeSlot struct {
 // nodeSlots is how many slots of single nodes there are for each slot.
 const nodeSlots = 1000
 
+// maxExposedID is the largest id of a slot whose nodes' ids are within the bounds of ids.
+const maxExposedID = maxSlotID/nodeSlots - 2
+
 // ExposedNodes are the slots of a slot's single nodes, in the order of Nodes; none unless ExposeNodes is set. The first
 // has the id 1000 times one more than the slot's.
 func (s Slot) ExposedNodes() []NodeSlot {
@@ -126,6 +129,10 @@ func (p *parser) slot(index int, table map[string]any) (s Slot, err error) {
 		if problem := k.set(p, k.name, &s, v); problem != "" {
 			return s, p.fail(p.lineOfKey(index, k.name), problem, "wanted is "+k.wants)
 		}
+	}
+	if s.ExposeNodes && s.ID > maxExposedID {
+		return s, p.fail(p.lineOfKey(index, "id"), fmt.Sprintf("the slots of slot %d's nodes would have ids beyond %d", s.ID, int64(maxSlotID)),
+			"give this slot an id below 1000, or leave expose_nodes out")
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // Certify has the cluster's authority sign a certificate request (DER) for a client of that name, for an administrator.
@@ -14,6 +15,13 @@ func (c *Client) Certify(ctx context.Context, cred hsm.Credential, request []byt
 	if err := checkText("the client's name", name); err != nil {
 		return nil, err
 	}
+	if lifetime < 0 || lifetime > 1<<31*time.Second {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a certificate cannot be good for %v", lifetime)
+	}
+	if err := c.mayChange(); err != nil {
+		return nil, err
+	}
+	// Sent again it signs a second certificate for the same key and name, which gives nobody anything more.
 	r, err := c.ask(ctx, pure, cred, &wire.Request{Body: &wire.Request_Certify{Certify: &wire.Certify{
 		Csr: request, Name: name, LifetimeS: uint32(lifetime / time.Second)}}})
 	if err != nil {

@@ -79,8 +79,13 @@ type records struct {
 	log     func(error)
 
 	mu   sync.Mutex
-	seen atomic.Uint64            // the store's generation that list reflects
-	list atomic.Pointer[[]Record] // in order of joining; not to be changed
+	seen atomic.Pointer[seenMembers]
+}
+
+// seenMembers are the members as they were at a generation of the store, or later.
+type seenMembers struct {
+	generation uint64
+	list       []Record // in order of joining; not to be changed
 }
 
 // newRecords derives the barrier from the root, which it does not keep.
@@ -132,8 +137,8 @@ func (r *records) get(ctx context.Context, kind, id string, v any) (revision int
 // not to be changed. A record that cannot be read is logged and left out.
 func (r *records) members(ctx context.Context) ([]Record, error) {
 	generation := r.store.Changed()
-	if list := r.list.Load(); list != nil && r.seen.Load() == generation {
-		return *list, nil
+	if seen := r.seen.Load(); seen != nil && seen.generation == generation {
+		return seen.list, nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -157,8 +162,7 @@ func (r *records) members(ctx context.Context) ([]Record, error) {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	r.list.Store(&list)
-	r.seen.Store(generation)
+	r.seen.Store(&seenMembers{generation, list})
 	return list, nil
 }
 

@@ -189,7 +189,7 @@ func (c *call) run() error {
 			return err
 		}
 	}
-	if row.who == managers || row.who == keepers && s.who.Member == "" {
+	if row.who == managers {
 		if err := c.hsm().May(c.cred, hsm.ManageCluster); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,5 +192,49 @@ func TestASlowReader(t *testing.T) {
 	require.LessOrEqual(t, s.running.Load(), int64(8))
 	for range many {
 		require.Len(t, c.receive().GetBytes().GetBytes(), 1<<20)
+	}
+}
+
+// TestStoppingUnderLoad: whether it is asked to or not, a node that has stopped leaves the HSM alone.
+func TestStoppingUnderLoad(t *testing.T) {
+	for name, stop := range map[string]func(*Server){
+		"closed":    func(s *Server) { s.Close() },
+		"shut down": func(s *Server) { _ = s.Shutdown(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stopped, late atomic.Bool
+			h := &hooked{Portable: newEngine(t)}
+			h.random = func(context.Context) error {
+				if stopped.Load() {
+					late.Store(true)
+				}
+				return nil
+			}
+			s, path := onSocket(t, Options{HSM: h})
+			var answered atomic.Int64
+			var all sync.WaitGroup
+			for range 8 {
+				c := connected(t, path)
+				all.Go(func() {
+					for i := uint64(10); c.stream.Send(&wire.Request{Id: i, Body: randomQ().Body}) == nil; i++ {
+						if i < 50 {
+							continue // some are always under way
+						}
+						if _, err := c.stream.Recv(); err != nil {
+							return
+						}
+						answered.Add(1)
+					}
+				})
+			}
+			require.Eventually(t, func() bool { return answered.Load() > 500 }, patience, time.Millisecond)
+			stop(s)
+			stopped.Store(true)
+			all.Wait()
+			require.False(t, late.Load())
+			require.Zero(t, s.running.Load())
+			require.Zero(t, s.streams.Load())
+			require.Equal(t, s.limits.Bytes, s.bytes.free)
+		})
 	}
 }

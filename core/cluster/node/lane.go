@@ -11,7 +11,7 @@ import (
 const (
 	quick   = iota // computing, at most some milliseconds
 	storing        // mostly waits for the store
-	heavy          // making key pairs and checking PINs: much time, and much memory
+	heavy          // making key pairs, checking PINs, hashing all objects: much time, or much memory
 	waiting        // waits for other nodes
 	numLanes
 )

@@ -87,6 +87,7 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.ConnectionTimeout(greetingTime),
+		grpc.WaitForHandlers(true), // so that Stop returns when nobody uses the HSM
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTime, Time: pingTime, Timeout: pongTime}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	}

@@ -39,6 +39,7 @@ type stream struct {
 	calls     sync.WaitGroup
 
 	mu      sync.Mutex
+	ended   bool // no request is admitted any more
 	running map[uint64]*call
 	opened  map[string]openedCredential
 }
@@ -82,10 +83,13 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 	t.ctx, t.cancel = context.WithCancel(rpc.Context())
 	var writer sync.WaitGroup
 	writer.Go(t.write)
-	defer t.clear()
-	defer writer.Wait()
-	defer t.calls.Wait()
-	defer t.cancel()
+	defer func() {
+		t.cancel()
+		t.end()
+		t.calls.Wait()
+		writer.Wait()
+		t.clear()
+	}()
 	read := make(chan error, 1)
 	go func() { read <- t.read() }() // it ends with the stream
 	select {
@@ -100,6 +104,13 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 		return nil
 	}
 	return err
+}
+
+// end has no more requests admitted.
+func (t *stream) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
 }
 
 // clear gives back what the replies have taken that nobody will read.
@@ -169,7 +180,7 @@ var (
 
 // admit makes room for a request. While there is none, nothing more is read, which slows the client down; only when that
 // lasts is the request refused, for pings wait behind it.
-func (t *stream) admit(c *call) (err error) {
+func (t *stream) admit(c *call) error {
 	q := c.request
 	t.mu.Lock()
 	_, twice := t.running[q.Id]
@@ -196,11 +207,16 @@ func (t *stream) admit(c *call) (err error) {
 		limit = min(time.Duration(q.TimeoutMs)*time.Millisecond, t.limits.Time)
 	}
 	c.ctx, c.cancel = context.WithTimeout(t.ctx, limit)
-	t.mu.Lock()
-	t.running[q.Id] = c
-	t.mu.Unlock()
-	t.calls.Add(1)
 	t.Server.running.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		c.cancel()
+		c.giveBack(nil)
+		return errClosing
+	}
+	t.running[q.Id] = c
+	t.calls.Add(1)
 	return nil
 }
 

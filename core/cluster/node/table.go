@@ -13,7 +13,6 @@ type who uint8
 const (
 	anybody  who = iota // as far as the HSM lets them
 	managers            // those who may manage the cluster (hsm.ManageCluster)
-	keepers             // those, and nodes
 	members             // nodes
 )
 
@@ -134,7 +133,7 @@ var rows = table(
 
 	on("Await", waiting, await, only(members), always, stale, open),
 	on("Coverage", waiting, coverage, always, long),
-	on("Digest", waiting, digest, always, stale),
+	on("Digest", heavy, digest, always, stale),
 	on("Invite", waiting, invite, only(managers), lasting),
 	on("RemoveMember", waiting, removeMember, only(managers), lasting),
 	on("DrainMember", waiting, drainMember, only(managers), always, lasting),

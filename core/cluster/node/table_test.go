@@ -70,6 +70,6 @@ func TestOneWhoAsksTooMuchIsTold(t *testing.T) {
 	c.refused(pkcs11.CKR_ARGUMENTS_BAD, wire.Retry_RETRY_NO, &wire.Request{Body: &wire.Request_Random{Random: &wire.Random{Bytes: 1 << 31}}})
 	c.refused(pkcs11.CKR_USER_NOT_LOGGED_IN, wire.Retry_RETRY_NO, &wire.Request{Credential: make([]byte, 1<<20), Body: &wire.Request_ListUsers{ListUsers: &wire.ListUsers{}}})
 	c.refused(pkcs11.CKR_USER_NOT_LOGGED_IN, wire.Retry_RETRY_NO, &wire.Request{Body: &wire.Request_Await{Await: &wire.Await{}}})
-	c.refused(pkcs11.CKR_USER_NOT_LOGGED_IN, wire.Retry_RETRY_NO, &wire.Request{Body: &wire.Request_Digest{Digest: &wire.Digest{}}})
+	c.refused(pkcs11.CKR_USER_NOT_LOGGED_IN, wire.Retry_RETRY_NO, &wire.Request{Body: &wire.Request_Coverage{Coverage: &wire.Coverage{Ids: []string{"x"}}}})
 	c.refused(pkcs11.CKR_KEY_HANDLE_INVALID, wire.Retry_RETRY_NO, &wire.Request{Body: &wire.Request_Begin{Begin: &wire.Begin{Kind: 3, Mechanism: &wire.Mechanism{Type: uint64(pkcs11.CKM_ECDSA)}}}})
 }

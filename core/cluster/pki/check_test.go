@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net/url"
 	"os"
@@ -123,9 +124,9 @@ func TestOpenSSLSignsARequest(t *testing.T) {
 	id, at := Identity{Node, "c1", "n1"}, []string{"hsm1.example.org", "192.0.2.1", "2001:db8::1"}
 	request, err := NewRequest(key, id, at)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "node.csr"), request, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "node.csr"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}), 0o600))
 	run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "10", "-subj", "/CN=Customer")
-	run("x509", "-req", "-inform", "DER", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+	run("x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
 		"-copy_extensions", "copyall", "-days", "5", "-out", "node.pem")
 	read := func(name string) [][]byte {
 		b, err := os.ReadFile(filepath.Join(dir, name))
