@@ -49,14 +49,20 @@ check: ## vet, formatting, and that generated files are current
 	@t=$$(mktemp -d) && $(GO) -C core/mech/rsa/kernel/gen run . -out $$t/z.s -stubs $$t/z.go -pkg kernel && \
 	for f in s go; do tail -n +2 $$t/z.$$f | cmp - <(tail -n +2 core/mech/rsa/kernel/zkernel_amd64.$$f) || exit 1; done; rm -r $$t
 
+BUILT = COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer COFFERD_BIN=$(CURDIR)/build/cofferd COFFER_BENCH=$(CURDIR)/build/coffer-bench
+
 unit: all ## all tests, on the built library where they need it
-	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer COFFER_BENCH=$(CURDIR)/build/coffer-bench $(GO) test -timeout 20m ./...
+	$(BUILT) $(GO) test -timeout 20m $$($(GO) list ./... | grep -v /tests/cluster/)
+	$(BUILT) $(GO) test -p 1 -timeout 20m ./tests/cluster/... # alone: what it asks of time is measured against real clocks
 
 race: all ## the Go tests under the race detector
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -race -timeout 20m ./core/... ./pkcs11/... ./tests/conformance
 
 conformance: all ## one suite over every stack; prints what was executed
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/conformance | grep -v '^ *=== \|^ *--- PASS'
+
+cluster-test: deps all ## real nodes under faults, as root; COFFER_FAULT_TIME=10m is how long, COFFER_SEED repeats a run
+	COFFER_BIN=$(CURDIR)/build/coffer COFFERD_BIN=$(CURDIR)/build/cofferd $(GO) test -v -count=1 -timeout 0 ./tests/cluster/faults
 
 interop: deps all ## real clients against the built library
 	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer $(GO) test -v -count=1 -timeout 20m ./tests/interop/...

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that the demo and the tests use, if any is missing. Says nothing when all are there.
 set -eu
-packages="nginx-light curl openssl opensc gnutls-bin p11-kit libp11-kit-dev libengine-pkcs11-openssl softhsm2 libnss3-dev libc6-dev g++"
+packages="nginx-light curl openssl opensc gnutls-bin p11-kit libp11-kit-dev libengine-pkcs11-openssl softhsm2 libnss3-dev libc6-dev g++ iproute2 iptables strace"
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"

@@ -41,27 +41,36 @@ func (f *nodeFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.certificate, "certificate", "", "`FILE` with what your authority has signed, in PEM")
 }
 
-// node reads the configuration, and writes it first where there is none.
+// node reads the configuration, and writes it first where there is none. A file that says what the flags say is as good: a
+// ceremony that failed may be begun again with the same command.
 func (a *app) node(f *nodeFlags) (*config.Node, error) {
 	path := f.file
 	if path == "" {
 		path = config.NodeFile
 	}
-	_, err := os.Stat(path)
-	given := f.name + f.zone + f.listen + f.advertise + f.stateDir + f.store
+	text, err := f.configuration()
+	if err != nil {
+		return nil, err
+	}
+	there, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := writeNodeConfig(path, f); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return nil, err
 		}
 		fmt.Fprintln(a.errOut, "Wrote "+path)
-	case err == nil && given != "":
-		return nil, usage("%s is there already, so --name, --zone, --listen, --advertise and --state-dir say nothing", "change the file, or leave them out", path)
+	case err == nil && text != "" && text != string(there):
+		return nil, usage("%s is there already and says something else than --name, --zone, --listen, --advertise, --state-dir and --store",
+			"change the file, or leave them out", path)
 	}
 	return config.LoadNode(path)
 }
 
-func writeNodeConfig(path string, f *nodeFlags) error {
+// configuration is what the flags say, as a file; empty where none is given.
+func (f *nodeFlags) configuration() (string, error) {
 	var b strings.Builder
 	line := func(key, value string) {
 		if value != "" {
@@ -70,7 +79,7 @@ func writeNodeConfig(path string, f *nodeFlags) error {
 	}
 	abs, err := filepath.Abs(f.stateDir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if f.stateDir == "" {
 		abs = ""
@@ -87,15 +96,12 @@ func writeNodeConfig(path string, f *nodeFlags) error {
 	if f.listen != "" && f.store == "" {
 		peer, store, err := nextPorts(f.listen)
 		if err != nil {
-			return err
+			return "", err
 		}
 		line("peer_listen", peer)
 		line("store_listen", store)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(b.String()), 0o644)
+	return b.String(), nil
 }
 
 // people asks for what opens the root key.
@@ -250,34 +256,38 @@ configuration is read or written as by "coffer cluster create".`,
 			if err != nil {
 				return err
 			}
-			n, err := a.node(&f)
-			if err != nil {
-				return err
-			}
-			options := member.JoinOptions{Node: n, Version: programVersion(), Token: text, Addresses: addresses, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
-			if options.Certificate, err = readIfNamed(f.certificate); err != nil {
-				return err
-			}
-			if options.Method, err = member.MethodOf(n.Unseal, a.people()); err != nil {
-				return err
-			}
-			joined, err := member.Join(cmd.Context(), options)
-			if err != nil {
-				return failed("%v", "the token is good once: for another try ask for a new one, coffer cluster invite", err)
-			}
-			return a.emit(map[string]any{"cluster": joined.Cluster, "member": joined.Member, "request": joined.Request, "socket": n.Socket}, func(w io.Writer) {
-				if joined.Request != "" {
-					fmt.Fprintf(w, "Wrote the certificate request %s.\nHave your authority sign it, then call this again with --certificate FILE.\n", joined.Request)
-					return
-				}
-				fmt.Fprintf(w, "This machine is node %s of cluster %s.\nNext, start it: cofferd --config %s\n", n.Name, joined.Cluster, n.Source)
-			})
+			return a.joinCluster(cmd.Context(), &f, text, addresses)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "`FILE` with the invitation")
 	cmd.Flags().StringSliceVar(&addresses, "address", nil, "`HOST:PORT` of nodes to ask, besides those in the token")
 	return cmd
+}
+
+func (a *app) joinCluster(ctx context.Context, f *nodeFlags, text string, addresses []string) error {
+	n, err := a.node(f)
+	if err != nil {
+		return err
+	}
+	options := member.JoinOptions{Node: n, Version: programVersion(), Token: text, Addresses: addresses, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
+	if options.Certificate, err = readIfNamed(f.certificate); err != nil {
+		return err
+	}
+	if options.Method, err = member.MethodOf(n.Unseal, a.people()); err != nil {
+		return err
+	}
+	joined, err := member.Join(ctx, options)
+	if err != nil {
+		return failed("%v", "a token is good once, and a new one comes from: coffer cluster invite", err)
+	}
+	return a.emit(map[string]any{"cluster": joined.Cluster, "member": joined.Member, "request": joined.Request, "socket": n.Socket}, func(w io.Writer) {
+		if joined.Request != "" {
+			fmt.Fprintf(w, "Wrote the certificate request %s.\nHave your authority sign it, then call this again with --certificate FILE.\n", joined.Request)
+			return
+		}
+		fmt.Fprintf(w, "This machine is node %s of cluster %s.\nNext, start it: cofferd --config %s\n", n.Name, joined.Cluster, n.Source)
+	})
 }
 
 const maxTokenFile = 8 << 10

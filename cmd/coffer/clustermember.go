@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,6 +20,14 @@ import (
 
 // onMember is a command about one member, by an administrator.
 func (a *app) onMember(use, short, long, example string, run func(ctx context.Context, t *token, c *client.Client, m memberState) (done string, err error)) *cobra.Command {
+	return a.onMemberWith(use, short, long, example, func(ctx context.Context, t *token, c *client.Client, m memberState) (string, map[string]any, error) {
+		done, err := run(ctx, t, c, m)
+		return done, nil, err
+	})
+}
+
+// onMemberWith is onMember for a command that has more to tell programs than that it is done.
+func (a *app) onMemberWith(use, short, long, example string, run func(ctx context.Context, t *token, c *client.Client, m memberState) (done string, more map[string]any, err error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use + " NODE", Short: short, Long: long, Example: example,
 		Args: arguments(1, 1, "a NODE"),
@@ -28,11 +37,13 @@ func (a *app) onMember(use, short, long, example string, run func(ctx context.Co
 				if err != nil {
 					return err
 				}
-				done, err := run(cmd.Context(), t, c, m)
+				done, more, err := run(cmd.Context(), t, c, m)
 				if err != nil {
 					return err
 				}
-				return a.emit(map[string]any{"node": m.Name, "id": m.ID, "done": true}, func(w io.Writer) { fmt.Fprintln(w, done) })
+				answer := map[string]any{"node": m.Name, "id": m.ID, "done": true}
+				maps.Copy(answer, more)
+				return a.emit(answer, func(w io.Writer) { fmt.Fprintln(w, done) })
 			})
 		},
 	}
@@ -78,22 +89,23 @@ func (a *app) clusterRemoveCommand() *cobra.Command {
 
 func (a *app) clusterReplaceCommand() *cobra.Command {
 	var yes bool
-	cmd := a.onMember("replace", "Take a dead node out and invite another in its place",
+	cmd := a.onMemberWith("replace", "Take a dead node out and invite another in its place",
 		"Removes the node and prints a token for the machine that takes its place. The new node may have the old one's name.",
 		"  coffer cluster replace b --yes",
-		func(ctx context.Context, t *token, c *client.Client, m memberState) (string, error) {
+		func(ctx context.Context, t *token, c *client.Client, m memberState) (string, map[string]any, error) {
 			if err := a.confirm(yes, fmt.Sprintf("Take the node %q (%s) out of the cluster, and invite another?", printable(m.Name), m.State)); err != nil {
-				return "", err
+				return "", nil, err
 			}
 			if err := c.RemoveMember(ctx, t.cred, m.ID); err != nil {
-				return "", err
+				return "", nil, err
 			}
 			i, err := c.Invite(ctx, t.cred, time.Hour)
 			if err != nil {
-				return "", err
+				return "", nil, err
 			}
+			until := time.Unix(i.GetExpires(), 0)
 			return fmt.Sprintf("Node %s is no member any more.\n%s\nGood for one machine until %s. On it: coffer cluster join",
-				printable(m.Name), i.GetToken(), time.Unix(i.GetExpires(), 0).Format(time.DateTime)), nil
+				printable(m.Name), i.GetToken(), until.Format(time.DateTime)), map[string]any{"token": i.GetToken(), "expires": until.UTC()}, nil
 		})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coffer-hsm/coffer/core/cluster/client"
+	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
 	"github.com/spf13/cobra"
 )
@@ -34,6 +36,7 @@ type keySummary struct {
 	Private     bool     `json:"private"`
 	Sensitive   bool     `json:"sensitive"`
 	Extractable bool     `json:"extractable"`
+	Coverage    string   `json:"coverage,omitempty"` // of the nodes of a cluster, how many hold it: "3/3"
 }
 
 func summary(o object) keySummary {
@@ -62,11 +65,41 @@ func summaries(list []object) []keySummary {
 }
 
 func keyTable(w io.Writer, list []keySummary) {
+	header := []string{"CLASS", "TYPE", "LABEL", "ID", "USAGE", "UNIQUE ID"}
+	covered := slices.ContainsFunc(list, func(s keySummary) bool { return s.Coverage != "" })
+	if covered {
+		header = append(header, "COVERAGE")
+	}
 	var rows [][]string
 	for _, s := range list {
-		rows = append(rows, []string{s.Class, s.Type, s.Label, s.ID, strings.Join(s.Usage, ","), s.UniqueID})
+		row := []string{s.Class, s.Type, s.Label, s.ID, strings.Join(s.Usage, ","), s.UniqueID}
+		if covered {
+			row = append(row, s.Coverage)
+		}
+		rows = append(rows, row)
 	}
-	table(w, []string{"CLASS", "TYPE", "LABEL", "ID", "USAGE", "UNIQUE ID"}, rows)
+	table(w, header, rows)
+}
+
+// cover tells for each object in how many nodes it is. A list without that is still a list: where it cannot be had, for
+// example without a quorum, a warning says so.
+func (t *token) cover(ctx context.Context, list []object, sums []keySummary) {
+	c, ok := t.HSM.(*client.Client)
+	if !ok || len(list) == 0 {
+		return
+	}
+	refs := make([]hsm.Object, len(list))
+	for i, o := range list {
+		refs[i] = o.ref
+	}
+	nodes, members, err := c.Coverage(ctx, t.cred, refs)
+	if err != nil {
+		fmt.Fprintln(t.app.errOut, "coffer: how many nodes hold each key is not known: "+explain(err).text)
+		return
+	}
+	for i, n := range nodes {
+		sums[i].Coverage = fmt.Sprintf("%d/%d", n, members)
+	}
 }
 
 // afresh reads the summaries of new objects.
@@ -88,7 +121,8 @@ func (a *app) keyListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [NAME]",
 		Short: "List keys and certificates",
-		Long:  "Lists the keys and certificates in the token; with a NAME, those that it stands for.",
+		Long: "Lists the keys and certificates in the token; with a NAME, those that it stands for. In a cluster, COVERAGE is how many of\n" +
+			"the nodes hold each.",
 		Example: `  coffer key list
   coffer key list --public
   coffer key list --class certificate --output json`,
@@ -112,6 +146,7 @@ func (a *app) keyListCommand() *cobra.Command {
 					return cmp.Or(cmp.Compare(x.label(), y.label()), cmp.Compare(x.id(), y.id()))
 				})
 				sums := summaries(list)
+				t.cover(cmd.Context(), list, sums)
 				return a.emit(map[string]any{"keys": sums}, func(w io.Writer) {
 					if len(sums) == 0 {
 						fmt.Fprintln(w, "No keys.")

@@ -66,9 +66,6 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return errors.Join(err, st.Close())
 	}
 	defer func() { err = errors.Join(err, d.engine.Close()) }()
-	if m, ok := d.place.(*member.Member); ok {
-		m.Serve(d.engine)
-	}
 	d.server, err = node.New(node.Options{
 		HSM: d.engine, Cluster: cluster, Version: programVersion(), Identify: d.place.Identify,
 		CredentialLifetime: d.conf.CredentialLifetime, Log: reasons(d.log, slog.LevelWarn, "a request was not answered as asked"),
@@ -80,6 +77,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		d.server.Close()
 		return err
+	}
+	if m, ok := d.place.(*member.Member); ok {
+		m.Serve(d.engine)
 	}
 	notify("READY=1\nSTATUS=serving")
 	d.log.Info("the node serves", "cluster", cluster.ID(), "member", cluster.Self().GetId(), "socket", d.conf.Socket, "listen", d.conf.Listen)

@@ -86,6 +86,7 @@ type nodesAtWork struct {
 }
 
 type nodeAtWork struct {
+	host    string // of TLS
 	address string // host:port, or a path
 	server  *node.Server
 	engine  *engine.Engine
@@ -118,10 +119,8 @@ func (s site) start(t *testing.T) *nodesAtWork {
 		n := &nodeAtWork{}
 		c.servers = append(c.servers, n)
 		if s.tls {
-			l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free; the node listens there from now on
-			require.NoError(t, err)
-			n.address = l.Addr().String()
-			require.NoError(t, l.Close())
+			n.host = loopback()
+			n.address = net.JoinHostPort(n.host, "2223")
 			c.options.Nodes = append(c.options.Nodes, n.address)
 		} else {
 			dir, err := os.MkdirTemp("", "coffer") // a socket's path is short
@@ -136,7 +135,7 @@ func (s site) start(t *testing.T) *nodesAtWork {
 		}
 	}
 	if s.tls {
-		c.options.TLS = pki.ClientTLS(c.certificate(pki.Identity{Kind: pki.Client, Cluster: clusterID, Name: "tests"}), c.pool, clusterID)
+		c.options.TLS = pki.ClientTLS(c.certificate(pki.Identity{Kind: pki.Client, Cluster: clusterID, Name: "tests"}, nil), c.pool, clusterID)
 	}
 	for i := range c.servers[s.dead:] {
 		c.up(s.dead + i)
@@ -156,12 +155,20 @@ func (s site) start(t *testing.T) *nodesAtWork {
 	return c
 }
 
-func (c *nodesAtWork) certificate(id pki.Identity) tls.Certificate {
+// loopback returns an address of this machine that nobody else uses. With one of its own a node comes back at the same
+// address and port; at 127.0.0.1 an outgoing connection might have got the port meanwhile.
+func loopback() string {
+	var b [3]byte
+	rand.Read(b[:])
+	return net.IPv4(127, b[0]&0x7f|1, b[1], b[2]|1).String()
+}
+
+func (c *nodesAtWork) certificate(id pki.Identity, hosts []string) tls.Certificate {
 	key, err := pki.NewKey()
 	require.NoError(c.t, err)
 	request, err := pki.NewRequest(key, id, nil)
 	require.NoError(c.t, err)
-	der, err := c.ca.Issue(request, id, []string{"127.0.0.1"}, time.Hour)
+	der, err := c.ca.Issue(request, id, hosts, time.Hour)
 	require.NoError(c.t, err)
 	return tls.Certificate{Certificate: [][]byte{der, c.ca.Certificate().Raw}, PrivateKey: key}
 }
@@ -195,7 +202,7 @@ func (c *nodesAtWork) up(i int) {
 	}
 	l, err := net.Listen("tcp", n.address)
 	require.NoError(c.t, err)
-	cert := c.certificate(pki.Identity{Kind: pki.Node, Cluster: clusterID, Name: fmt.Sprintf("n%d", i)})
+	cert := c.certificate(pki.Identity{Kind: pki.Node, Cluster: clusterID, Name: fmt.Sprintf("n%d", i)}, []string{n.host})
 	go n.server.ServeTLS(l, pki.ServerTLS(cert, c.pool, clusterID))
 }
 

@@ -68,6 +68,9 @@ func Module(t testing.TB) string {
 // Coffer is the path of the command line: COFFER_BIN, or one that is built now.
 func Coffer(t testing.TB) string { return made(t, "COFFER_BIN", "coffer", "./cmd/coffer") }
 
+// Cofferd is the path of the daemon: COFFERD_BIN, or one that is built now.
+func Cofferd(t testing.TB) string { return made(t, "COFFERD_BIN", "cofferd", "./cmd/cofferd") }
+
 // Token is a configuration with one slot.
 type Token struct {
 	Dir, Conf, Path string

@@ -20,9 +20,10 @@ import (
 // gone: that one no longer answers without catching up first.
 type alive struct {
 	client *clientv3.Client
-	prefix string // of the keys of all nodes
-	id     string // this node
-	ttl    time.Duration
+	prefix string        // of the keys of all nodes
+	id     string        // this node
+	ttl    time.Duration // of the lease
+	claim  time.Duration // how long a renewal is good for, from its sending; shorter than ttl
 	log    *slog.Logger
 	// catchUp returns when all that was committed before its call is taken in.
 	catchUp func(context.Context) error
@@ -45,14 +46,10 @@ type presence struct {
 	since int64 // revision at which the key came
 }
 
-func newAlive(client *clientv3.Client, prefix, id string, ttl time.Duration, log *slog.Logger) *alive {
-	return &alive{client: client, prefix: prefix, id: id, ttl: ttl, log: log,
+func newAlive(client *clientv3.Client, prefix, id string, t Timing, log *slog.Logger) *alive {
+	return &alive{client: client, prefix: prefix, id: id, ttl: t.Lease, claim: t.Claim, log: log,
 		others: map[string]presence{}, changed: make(chan struct{})}
 }
-
-// good is how long a renewal is good for, from its sending: a tenth less than the lease, for clocks that do not run at
-// the same speed and for the time between looking and answering.
-func (a *alive) good() time.Duration { return a.ttl - a.ttl/10 }
 
 // fresh reports whether the others know this node to be alive. It costs reading the clock. Time that passed while the
 // process was stopped counts; time that passed while the machine slept shows on the wall clock only, so that is asked
@@ -63,24 +60,16 @@ func (a *alive) fresh() bool {
 		return false
 	}
 	now := time.Now()
-	return now.Before(*until) && now.Round(0).Before(until.Round(0).Add(a.ttl))
+	return now.Before(*until) && now.Round(0).Before(until.Round(0).Add(a.claim))
 }
 
-// run keeps the lease and follows those of others until ctx ends.
-func (a *alive) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { a.follow(ctx) })
-	wg.Go(func() { a.keep(ctx) })
-	wg.Wait()
-}
-
-// keep renews the lease three times in its life.
+// keep renews the claim five times in its life.
 func (a *alive) keep(ctx context.Context) {
-	every := a.ttl / 3
+	every := a.claim / 5
 	for {
 		start := time.Now()
 		// Longer than the pause between two: a slow store is not a dead one.
-		within, cancel := context.WithTimeout(ctx, a.ttl/2)
+		within, cancel := context.WithTimeout(ctx, a.claim/2)
 		err := a.renew(within)
 		cancel()
 		if err != nil {
@@ -93,7 +82,7 @@ func (a *alive) keep(ctx context.Context) {
 		}
 		pause := every - time.Since(start)
 		if err != nil {
-			pause = min(every, 200*time.Millisecond)
+			pause = every / 2
 		}
 		if !sleep(ctx, pause) {
 			return
@@ -129,7 +118,7 @@ func (a *alive) renew(ctx context.Context) error {
 		a.until.Store(nil)
 		return rpctypes.ErrLeaseNotFound
 	}
-	until := sent.Add(a.good())
+	until := sent.Add(a.claim)
 	a.until.Store(&until)
 	return nil
 }

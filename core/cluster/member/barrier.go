@@ -11,14 +11,15 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // settled is the engine's store: when a Commit returns, every node that is alive has taken the change in. What is then
 // destroyed is gone from all of them, and what is created is on all.
 //
-// The commit itself is on a quorum before that, so the waiting makes it neither fail nor be undone. A node that does not
-// answer is waited for until its lease has run out; one that keeps its lease but cannot be reached from here has it
-// taken away, and once it must have noticed it is no longer alive. Either way it will catch up before it answers again.
+// The commit itself is on a quorum before that, so the waiting makes it neither fail nor be undone. A node that cannot be
+// reached, or does not answer in time, has its lease taken away. What it had renewed before is good for a claim's time and
+// no longer; after that it is not alive, and will catch up before it answers again.
 type settled struct {
 	store.Store
 	alive *alive
@@ -94,35 +95,41 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 func (s *settled) wait(ctx context.Context, id string, revision int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	unreachable := make(chan struct{})
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	for first := true; ctx.Err() == nil; first = false {
-		if !first {
-			sleep(ctx, 20*time.Millisecond)
-		}
+	watching.Go(func() { s.whenDead(ctx, cancel, unreachable, id, revision) })
+	for failed := 0; ctx.Err() == nil; {
 		err := s.await(ctx, id, revision)
 		if err == nil {
 			return
 		}
-		if first {
-			watching.Go(func() { s.whenDead(ctx, cancel, id, revision) })
-			s.log.Debug("a node did not confirm a change and is asked again", "member", id, "revision", revision, "reason", err)
+		s.log.Debug("a node did not confirm a change and is asked again", "member", id, "revision", revision, "reason", err)
+		if !errors.As(err, new(*pkcs11.Error)) { // else it is there, and is behind
+			if failed++; failed == failuresBeforeFence {
+				close(unreachable)
+			}
 		}
+		sleep(ctx, 20*time.Millisecond)
 	}
 }
 
+// failuresBeforeFence is after how many failures of the connection a node is given up: one that leaves in order has gone
+// from the store by then.
+const failuresBeforeFence = 4
+
 func (s *settled) look(ctx context.Context) (map[string]presence, error) {
-	within, cancel := context.WithTimeout(ctx, s.alive.ttl)
+	within, cancel := context.WithTimeout(ctx, s.alive.claim)
 	defer cancel()
 	now, _, err := s.alive.ask(within)
 	return now, err
 }
 
 // whenDead calls dead once the member is not alive any more, or has come back after the revision and has taken it in
-// with that. When the member has had the time that a lease lasts, it takes the lease away.
-func (s *settled) whenDead(ctx context.Context, dead func(), id string, revision int64) {
-	patience := time.NewTimer(s.alive.ttl + s.alive.ttl/2)
+// with that. When the member is unreachable or has had its time, it takes the lease away.
+func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan struct{}, id string, revision int64) {
+	patience := time.NewTimer(s.alive.claim)
 	defer patience.Stop()
 	for ctx.Err() == nil {
 		known, changed := s.alive.now()
@@ -133,11 +140,14 @@ func (s *settled) whenDead(ctx context.Context, dead func(), id string, revision
 				dead()
 				return
 			}
-			sleep(ctx, 50*time.Millisecond)
+			sleep(ctx, 20*time.Millisecond)
 			continue
 		}
 		select {
 		case <-changed:
+		case <-unreachable:
+			s.takeLease(ctx, dead, id, revision)
+			return
 		case <-patience.C:
 			s.takeLease(ctx, dead, id, revision)
 			return
@@ -148,8 +158,8 @@ func (s *settled) whenDead(ctx context.Context, dead func(), id string, revision
 
 // takeLease ends a member's lease, and calls dead when the member must have noticed.
 func (s *settled) takeLease(ctx context.Context, dead func(), id string, revision int64) {
-	s.log.Warn("a node is alive but does not confirm a change to this one; it has to catch up before it answers again", "member", id)
-	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
+	s.log.Warn("a node does not confirm a change; it has to catch up before it answers again", "member", id)
+	for ; ctx.Err() == nil; sleep(ctx, 50*time.Millisecond) {
 		now, err := s.look(ctx)
 		if err != nil {
 			continue
@@ -159,14 +169,14 @@ func (s *settled) takeLease(ctx context.Context, dead func(), id string, revisio
 			dead()
 			return
 		}
-		within, cancel := context.WithTimeout(ctx, s.alive.ttl)
+		within, cancel := context.WithTimeout(ctx, s.alive.claim)
 		_, err = s.alive.client.Revoke(within, have.lease)
 		cancel()
 		if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 			continue
 		}
-		// What it sent before that is good for less than a lease lasts.
-		if sleep(ctx, s.alive.ttl) {
+		// What it sent before that is good for a claim's time; a bit more, for clocks that do not run at the same speed.
+		if sleep(ctx, s.alive.claim+s.alive.claim/50) {
 			dead()
 		}
 		return

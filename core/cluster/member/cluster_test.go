@@ -315,3 +315,18 @@ func (h *machine) m2() string {
 	require.NoError(h.t, err)
 	return id.Member
 }
+
+func TestFiveVote(t *testing.T) {
+	if testing.Short() {
+		t.Skip("five voters join one after the other, for half a minute")
+	}
+	t.Parallel()
+	nodes := first(t).grow(4)
+	require.NoError(t, nodes[0].m.Remove(within(t), nodes[4].m.id.Member))
+	nodes[4].kill()
+	nodes[0].settled(3)
+	id := nodes[3].generate(nodes[3].user()).ID()
+	for _, n := range nodes[:4] {
+		require.NoError(t, n.sign(n.user(), id))
+	}
+}

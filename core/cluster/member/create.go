@@ -255,7 +255,7 @@ func (m *Member) bootstrap(ctx context.Context) error {
 		ops = append(ops, op)
 		compares = append(compares, store.Compare{Key: op.Key})
 	}
-	if _, err := m.cluster.Commit(ctx, compares, ops); err != nil && !errors.Is(err, store.ErrConflict) { // a start before this one did it
+	if _, err := m.records.store.Commit(ctx, compares, ops); err != nil && !errors.Is(err, store.ErrConflict) { // a start before this one did it
 		return fmt.Errorf("the cluster's first records cannot be written: %w", err)
 	}
 	if _, err := m.token.Get(ctx, "token"); len(first.Activation) > 0 && errors.Is(err, store.ErrNotFound) {

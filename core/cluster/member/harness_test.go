@@ -25,7 +25,7 @@ import (
 )
 
 // fast is for clusters on one machine.
-var fast = Timing{Lease: time.Second, Heartbeat: 20 * time.Millisecond, Election: 300 * time.Millisecond, Tick: 100 * time.Millisecond, noSync: true}
+var fast = Timing{Lease: time.Second, Claim: 900 * time.Millisecond, Heartbeat: 20 * time.Millisecond, Election: 300 * time.Millisecond, Tick: 100 * time.Millisecond, noSync: true}
 
 // patience bounds everything that a test waits for.
 const patience = 60 * time.Second
@@ -114,7 +114,6 @@ func (h *machine) tryStart(ctx context.Context) error {
 		Node: &engine.NodeOptions{Root: m.Root(), Serial: m.Serial()},
 	})
 	require.NoError(h.t, err)
-	m.Serve(h.engine)
 	h.server, err = node.New(node.Options{HSM: h.engine, Cluster: m, Version: "test", Identify: m.Identify, CredentialLifetime: time.Hour})
 	require.NoError(h.t, err)
 	conf, err := m.ServerTLS()
@@ -122,6 +121,7 @@ func (h *machine) tryStart(ctx context.Context) error {
 	l, err := net.Listen("tcp", h.conf.Listen)
 	require.NoError(h.t, err)
 	go func(s *node.Server) { _ = s.ServeTLS(l, conf) }(h.server)
+	m.Serve(h.engine)
 	return nil
 }
 

@@ -71,7 +71,7 @@ func (m *Member) Invite(ctx context.Context, lifetime time.Duration) (*wire.Invi
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.cluster.Commit(ctx, []store.Compare{{Key: op.Key}}, []store.Op{op}); err != nil {
+	if _, err := m.records.store.Commit(ctx, []store.Compare{{Key: op.Key}}, []store.Op{op}); err != nil {
 		return nil, unavailable(err)
 	}
 	m.log.Info("an invitation was given out", "invitation", inv.ID, "expires", inv.Expires.UTC())
@@ -174,7 +174,7 @@ func (m *Member) accept(ctx context.Context, q *wire.JoinRequest) (int64, error)
 	case !pki.CheckProof(s, q.Proof, q.NodeCsr, q.PeerCsr):
 		return refuse("the proof is wrong")
 	case time.Now().Unix() >= inv.Expires:
-		_, _ = m.cluster.Commit(ctx, nil, []store.Op{{Key: key(kindInvite, q.Invitation), Delete: true}})
+		_, _ = m.records.store.Commit(ctx, nil, []store.Op{{Key: key(kindInvite, q.Invitation), Delete: true}})
 		return refuse("it has expired")
 	}
 	return revision, nil
@@ -294,7 +294,7 @@ func (m *Member) withRoster(ctx context.Context, compares []store.Compare, ops [
 	if err != nil {
 		return err
 	}
-	_, err = m.cluster.Commit(ctx, append(compares, store.Compare{Key: op.Key, Modified: revision}), append(ops, op))
+	_, err = m.records.store.Commit(ctx, append(compares, store.Compare{Key: op.Key, Modified: revision}), append(ops, op))
 	if errors.Is(err, store.ErrConflict) {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -14,6 +15,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/cluster/pki"
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -190,24 +192,29 @@ func (m *Member) strike(ctx context.Context, r Record) error {
 	return m.withRoster(ctx, []store.Compare{{Key: key(kindMember, r.ID), Modified: revision}}, ops)
 }
 
-// forgetRevocations deletes those whose certificates have expired.
-func (m *Member) forgetRevocations(ctx context.Context) {
-	list, err := every[revocation](ctx, m.records, kindRevoked)
-	if err != nil {
-		return
-	}
-	for id, r := range list {
-		if time.Now().Unix() > r.Expires {
-			_, _ = m.cluster.Commit(ctx, nil, []store.Op{{Key: key(kindRevoked, id), Delete: true}})
+// forgetExpired deletes the revocations of certificates that have expired, and the invitations that have.
+func (m *Member) forgetExpired(ctx context.Context) {
+	now := time.Now().Unix()
+	var old []store.Op
+	if list, err := every[revocation](ctx, m.records, kindRevoked); err == nil {
+		for id, r := range list {
+			if now > r.Expires {
+				old = append(old, store.Op{Key: key(kindRevoked, id), Delete: true})
+			}
 		}
 	}
-	invites, err := every[invitation](ctx, m.records, kindInvite)
-	if err != nil {
-		return
+	if list, err := every[invitation](ctx, m.records, kindInvite); err == nil {
+		for id, i := range list {
+			secret.Wipe(i.Secret)
+			if now > i.Expires {
+				old = append(old, store.Op{Key: key(kindInvite, id), Delete: true})
+			}
+		}
 	}
-	for id, i := range invites {
-		if time.Now().Unix() > i.Expires {
-			_, _ = m.cluster.Commit(ctx, nil, []store.Op{{Key: key(kindInvite, id), Delete: true}})
+	for batch := range slices.Chunk(old, store.MaxOps) {
+		if _, err := m.records.store.Commit(ctx, nil, batch); err != nil {
+			m.log.Debug("what has expired is forgotten later", "reason", err)
+			return
 		}
 	}
 }

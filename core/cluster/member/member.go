@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/coffer-hsm/coffer/core/cluster/custody"
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -63,6 +61,7 @@ type Member struct {
 
 	removed     chan struct{}
 	removedOnce sync.Once
+	life        context.Context // ends with stop
 	stop        context.CancelFunc
 	tasks       sync.WaitGroup
 }
@@ -127,129 +126,12 @@ func (s *State) unseal(ctx context.Context, id identity, method custody.Method) 
 	return root, nil
 }
 
-// connect starts this node's copy of the store, if it has one, and the client.
-func (m *Member) connect() error {
-	n := m.opts.Node
-	var conf *tls.Config
-	var err error
-	if m.id.Store == config.StoreExternal {
-		conf, err = externalTLS(n)
-	} else {
-		conf, err = m.storeTLS()
-	}
-	if err != nil {
-		return err
-	}
-	if m.id.Store == config.StoreEmbedded && (m.state.hasCopy() || m.state.has(fileBootstrap)) {
-		if err := m.ensureRevocations(); err != nil {
-			return err
-		}
-		s, err := startServer(m.serverOptions())
-		if err != nil {
-			return err
-		}
-		m.server.Store(s)
-	}
-	list := m.servers(m.state.neighbours())
-	if len(list) == 0 {
-		return errors.New("no server of the store is known; put members.json back from a backup, or zeroize this node and join again")
-	}
-	if m.client, err = dialStore(conf, list[:1]); err != nil {
-		return err
-	}
-	m.endpoints = &endpoints{client: m.client, log: m.log}
-	m.endpoints.set(list)
-	m.peers = &peers{version: m.opts.Version, credentials: func(member string) (credentials.TransportCredentials, error) {
-		conf, err := m.peerTLS(member)
-		if err != nil {
-			return nil, err
-		}
-		return credentials.NewTLS(conf), nil
-	}}
-	return nil
-}
-
-// servers returns the store's servers in this node's order.
-func (m *Member) servers(list []neighbour) []string {
-	n := m.opts.Node
-	if m.id.Store == config.StoreExternal {
-		return preferred("", slices.Clone(n.EtcdEndpoints), m.id.Member)
-	}
-	own := ""
-	if s := m.server.Load(); s != nil && s.working() {
-		own = n.StoreAdvertise
-	}
-	var others []string
-	for _, o := range list {
-		if o.Votes && o.ID != m.id.Member {
-			others = append(others, o.StoreAddress)
-		}
-	}
-	return preferred(own, others, m.id.Member)
-}
-
-func (m *Member) serverOptions() serverOptions {
-	n := m.opts.Node
-	return serverOptions{
-		state: m.state, id: m.id, timing: m.opts.Timing, log: m.log,
-		peerListen: n.PeerListen, peer: n.PeerAdvertise, listen: n.StoreListen, address: n.StoreAdvertise,
-	}
-}
-
-// openStores lists the records, again and again until it succeeds.
-func (m *Member) openStores(ctx context.Context) error {
-	const each = 5 * time.Second
-	told := false
-	for {
-		err := m.openStoresOnce(ctx, each)
-		if err == nil {
-			break
-		}
-		if s := m.server.Load(); s != nil && !s.working() && s.broken.Load() == nil {
-			// Its seat was taken while it was away.
-			if err := m.dropCopy(s, "the vote went to another node while this one was away"); err != nil {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("the store did not answer: %w; start more of the voters, or see docs/cluster.md on the loss of a majority", err)
-		}
-		level := slog.LevelDebug
-		if !told {
-			level, told = slog.LevelWarn, true
-		}
-		m.log.Log(ctx, level, "waiting for the store: a majority of its voters must be running", "reason", err)
-		m.endpoints.fail()
-		m.endpoints.fail()
-		sleep(ctx, 200*time.Millisecond)
-	}
-	var err error
-	m.records, err = newRecords(m.cluster, m.root, m.id.Cluster, func(err error) { m.log.Error(err.Error()) })
-	return err
-}
-
-func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err error) {
-	open := func(to **etcd.Store, prefix string) {
-		if err != nil || *to != nil {
-			return
-		}
-		ctx, cancel := context.WithTimeout(ctx, within)
-		defer cancel()
-		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Log: func(err error) {
-			m.log.Info("the store's changes are not followed at the moment", "reason", err)
-		}})
-	}
-	open(&m.token, prefixToken)
-	open(&m.cluster, prefixCluster)
-	return err
-}
-
-// begin writes what the first start has to write, shows itself alive and starts what goes on beside.
+// begin writes what the first start has to write, and starts what goes on beside.
 func (m *Member) begin(ctx context.Context) error {
 	if err := m.bootstrap(ctx); err != nil {
 		return err
 	}
-	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing.Lease, m.log)
+	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing, m.log)
 	m.alive.catchUp = m.catchUp
 	m.alive.failed = func(err error) {
 		m.log.Debug("the node could not show the store that it is alive", "reason", err)
@@ -259,7 +141,7 @@ func (m *Member) begin(ctx context.Context) error {
 		m.cutOff.Store(nil)
 		m.endpoints.succeed()
 	}
-	m.settled = &settled{Store: m.token, alive: m.alive, await: m.await, linearize: m.token.Linearize, log: m.log}
+	m.settled = &settled{Store: elected{m.token, m.leaderChanged}, alive: m.alive, await: m.await, linearize: m.token.Linearize, log: m.log}
 	own, ok, err := m.records.member(ctx, m.id.Member)
 	if err != nil {
 		return err
@@ -273,7 +155,8 @@ func (m *Member) begin(ctx context.Context) error {
 	m.tidy(ctx, own)
 	life, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	m.tasks.Go(func() { m.alive.run(life) })
+	m.life = life
+	m.tasks.Go(func() { m.alive.follow(life) })
 	m.tasks.Go(func() { m.run(life) })
 	return nil
 }
@@ -317,6 +200,9 @@ func (m *Member) run(ctx context.Context) {
 		case <-tick.C:
 		case <-renewal.C:
 			m.renewCertificates(ctx)
+			if m.Leads() {
+				m.forgetExpired(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -356,6 +242,14 @@ func (m *Member) steer(near []neighbour) {
 	m.endpoints.set(m.servers(near))
 }
 
+// leaderChanged tells of the store's next leader, where this node has a copy of it.
+func (m *Member) leaderChanged() <-chan struct{} {
+	if s := m.server.Load(); s != nil && s.working() {
+		return s.etcd.Server.LeaderChangedNotify()
+	}
+	return nil
+}
+
 // catchUp takes in all that was committed before the call, in both stores.
 func (m *Member) catchUp(ctx context.Context) error {
 	revision, err := m.token.Linearize(ctx)
@@ -393,10 +287,18 @@ func (m *Member) removedLately(ctx context.Context, id string) bool {
 }
 
 // Store is the engine's store; Close of it does nothing, for it is the Member's.
-func (m *Member) Store() store.Store { return borrowed{m.settled} }
+func (m *Member) Store() store.Store { return borrowed{m.settled, m.token} }
 
 // borrowed is a store whose owner closes it.
-type borrowed struct{ *settled }
+type borrowed struct {
+	*settled
+	token *etcd.Store
+}
+
+// Await returns once what was committed up to a revision, by any node, is taken in.
+func (b borrowed) Await(ctx context.Context, revision int64) error {
+	return b.token.Await(ctx, revision)
+}
 
 func (borrowed) Close() error { return nil }
 

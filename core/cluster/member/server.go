@@ -136,6 +136,15 @@ func (s *server) stop() {
 	s.etcd.Close()
 }
 
+// abandon takes a broken copy away from who would still ask it. It goes on to listen, and what needs its database waits
+// there without end; and it may lead the others. The end of it never comes where a goroutine of the store ended with a
+// lock in its hands.
+func (s *server) abandon() {
+	// The store has written why that fails, and then the others elect another when they hear no more.
+	_ = s.etcd.Server.TryTransferLeadershipOnShutdown()
+	s.etcd.Close()
+}
+
 // peerURL is how etcd names a peer.
 func peerURL(hostport string) string { return "https://" + hostport }
 
@@ -211,11 +220,27 @@ func (z zapToSlog) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 }
 
 func (z zapToSlog) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	z.log.LogAttrs(context.Background(), levelOf(e.Level), e.Message, attrsOf(fields)...)
+	level := levelOf(e.Level)
+	if expected[e.Message] {
+		level = slog.LevelDebug
+	}
+	z.log.LogAttrs(context.Background(), level, e.Message, attrsOf(fields)...)
 	return nil
 }
 
 func (z zapToSlog) Sync() error { return nil }
+
+// expected are messages of etcd's about what is as it should be here, or what this package says better.
+var expected = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.":                                  true,
+	"simple token is not cryptographically signed":                                                                          true,
+	"setting up serving from embedded etcd failed.":                                                                         true, // it was closed
+	"rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum": true,
+	"rejecting member remove request; local member has not been connected to all peers, reconfigure breaks active quorum":   true,
+	"rejecting promote learner: learner is not ready":                                                                       true,
+	"failed to reach the peer URL":                                                                                          true,
+	"failed to get version":                                                                                                 true,
+}
 
 // levelOf: etcd's information is detail to us, and much of what it warns of (a slow disk, a peer that is away) is known
 // from elsewhere.

@@ -15,8 +15,12 @@ type Copy interface {
 	Holds(ids []string) []bool
 }
 
-// Serve names the engine that serves from Store. Call it before requests come in.
-func (m *Member) Serve(c Copy) { m.copy.Store(&c) }
+// Serve names the engine that serves from Store, and shows this node alive to the others, who from then on wait for it at
+// each change. Call it once, when the node listens; requests may come in before.
+func (m *Member) Serve(c Copy) {
+	m.copy.Store(&c)
+	m.tasks.Go(func() { m.alive.keep(m.life) })
+}
 
 // askWithin is how long another node is waited for in Status and Coverage.
 const askWithin = 2 * time.Second
@@ -113,7 +117,11 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 		if n, ok := revisions[w.Id]; ok {
 			s.Revision = n
 		}
+		out.Revision = max(out.Revision, s.Revision)
 		s.State = stateOf(w, time.Now().Unix()-joined[w.Id])
+		if !out.Quorum && s.Revision < 0 && w.Alive {
+			s.State = "dead" // what is known of its being alive is old
+		}
 		s.Since = uint64(m.sinceWhen(w.Id, s.State).Unix())
 		if w.Votes {
 			out.Voters++

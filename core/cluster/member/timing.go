@@ -3,21 +3,32 @@ package member
 import "time"
 
 // Timing is how fast a cluster notices and acts. The zero value stands for the defaults, which suit machines that reach
-// each other within 50 ms; all nodes must have the same.
+// each other within 20 ms; all nodes must have the same.
 type Timing struct {
-	Lease     time.Duration // a node that nobody has heard of for that long is not alive: whole seconds
+	// Lease is after how long without renewal the store forgets that a node is alive: whole seconds.
+	Lease time.Duration
+	// Claim is for how long a node believes that the others know it to be alive, from when it sent a renewal; it is
+	// renewed five times in that. It must be shorter than Lease. A change waits that long for a node that died, so it
+	// is short; it is longer than an election, so that one does not stop anybody from answering.
+	Claim     time.Duration
 	Heartbeat time.Duration // of the store's leader
-	Election  time.Duration // without a heartbeat for that long, the voters elect another
+	Election  time.Duration // without a heartbeat for that long and up to twice that, the voters elect another
 	Tick      time.Duration // between two looks at what is to be done
 
 	noSync bool // for tests: the store does not wait for the disk
 }
 
-var defaultTiming = Timing{Lease: 3 * time.Second, Heartbeat: 100 * time.Millisecond, Election: time.Second, Tick: time.Second}
+var defaultTiming = Timing{
+	Lease:     3 * time.Second,
+	Claim:     time.Second,
+	Heartbeat: 40 * time.Millisecond,
+	Election:  400 * time.Millisecond,
+	Tick:      time.Second,
+}
 
 func (t Timing) withDefaults() Timing {
 	for _, d := range []struct{ v, def *time.Duration }{
-		{&t.Lease, &defaultTiming.Lease}, {&t.Heartbeat, &defaultTiming.Heartbeat},
+		{&t.Lease, &defaultTiming.Lease}, {&t.Claim, &defaultTiming.Claim}, {&t.Heartbeat, &defaultTiming.Heartbeat},
 		{&t.Election, &defaultTiming.Election}, {&t.Tick, &defaultTiming.Tick},
 	} {
 		if *d.v <= 0 {
@@ -25,5 +36,6 @@ func (t Timing) withDefaults() Timing {
 		}
 	}
 	t.Lease = max(t.Lease.Round(time.Second), time.Second)
+	t.Claim = min(t.Claim, t.Lease-t.Lease/10)
 	return t
 }

@@ -47,7 +47,9 @@ func (e *election) tick(ctx context.Context) {
 		}
 	}
 	if next := plan(s); next.kind != stepNone {
-		if err := e.take(ctx, next); err != nil {
+		if err := e.take(ctx, next); errors.Is(err, rpctypes.ErrUnhealthy) {
+			m.log.Debug("the store wants some quiet before its list is changed", "step", next.String())
+		} else if err != nil {
 			m.log.Info("a change of who votes is tried again", "step", next.String(), "reason", err)
 		}
 	}
@@ -262,6 +264,7 @@ func (m *Member) serverEnded(ctx context.Context, s *server) error {
 		if m.storeBroken.CompareAndSwap(false, true) {
 			m.steer(nil)
 			m.log.Error("this node's copy of the store has stopped; the node goes on with the others' copies until it is restarted", "reason", *broken)
+			go s.abandon()
 		}
 		return nil
 	}

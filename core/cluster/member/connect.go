@@ -1,0 +1,137 @@
+package member
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/store/etcd"
+)
+
+// connect starts this node's copy of the store, if it has one, and the client.
+func (m *Member) connect() error {
+	n := m.opts.Node
+	var conf *tls.Config
+	var err error
+	if m.id.Store == config.StoreExternal {
+		conf, err = externalTLS(n)
+	} else {
+		conf, err = m.storeTLS()
+	}
+	if err != nil {
+		return err
+	}
+	if m.id.Store == config.StoreEmbedded && (m.state.hasCopy() || m.state.has(fileBootstrap)) {
+		if err := m.ensureRevocations(); err != nil {
+			return err
+		}
+		s, err := startServer(m.serverOptions())
+		if err != nil {
+			return err
+		}
+		m.server.Store(s)
+	}
+	list := m.servers(m.state.neighbours())
+	if len(list) == 0 {
+		return errors.New("no server of the store is known; put members.json back from a backup, or zeroize this node and join again")
+	}
+	if m.client, err = dialStore(conf, list[:1]); err != nil {
+		return err
+	}
+	m.endpoints = &endpoints{client: m.client, log: m.log}
+	m.endpoints.set(list)
+	m.peers = &peers{version: m.opts.Version, credentials: func(member string) (credentials.TransportCredentials, error) {
+		conf, err := m.peerTLS(member)
+		if err != nil {
+			return nil, err
+		}
+		return credentials.NewTLS(conf), nil
+	}}
+	return nil
+}
+
+// servers returns the store's servers in this node's order.
+func (m *Member) servers(list []neighbour) []string {
+	n := m.opts.Node
+	if m.id.Store == config.StoreExternal {
+		return preferred("", slices.Clone(n.EtcdEndpoints), m.id.Member)
+	}
+	own := ""
+	if s := m.server.Load(); s != nil && s.working() {
+		own = n.StoreAdvertise
+	}
+	var others []string
+	for _, o := range list {
+		if o.Votes && o.ID != m.id.Member {
+			others = append(others, o.StoreAddress)
+		}
+	}
+	return preferred(own, others, m.id.Member)
+}
+
+func (m *Member) serverOptions() serverOptions {
+	n := m.opts.Node
+	return serverOptions{
+		state: m.state, id: m.id, timing: m.opts.Timing, log: m.log,
+		peerListen: n.PeerListen, peer: n.PeerAdvertise, listen: n.StoreListen, address: n.StoreAdvertise,
+	}
+}
+
+// openStores lists the records, again and again until it succeeds.
+func (m *Member) openStores(ctx context.Context) error {
+	const each = 5 * time.Second
+	told := false
+	for {
+		err := m.openStoresOnce(ctx, each)
+		if err == nil {
+			break
+		}
+		if s := m.server.Load(); s != nil && !s.working() && s.broken.Load() == nil {
+			// Its seat was taken while it was away.
+			if err := m.dropCopy(s, "the vote went to another node while this one was away"); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the store did not answer: %w; start more of the voters, or see docs/cluster.md on the loss of a majority", err)
+		}
+		level := slog.LevelDebug
+		if !told {
+			level, told = slog.LevelWarn, true
+		}
+		m.log.Log(ctx, level, "waiting for the store: a majority of its voters must be running", "reason", err)
+		m.endpoints.fail()
+		m.endpoints.fail()
+		sleep(ctx, 200*time.Millisecond)
+	}
+	var err error
+	m.records, err = newRecords(elected{m.cluster, m.leaderChanged}, m.root, m.id.Cluster, func(err error) { m.log.Error(err.Error()) })
+	return err
+}
+
+func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err error) {
+	open := func(to **etcd.Store, prefix string) {
+		if err != nil || *to != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Log: func(err error) {
+			m.log.Info("the store's changes are not followed at the moment", "reason", err)
+		}})
+	}
+	open(&m.token, prefixToken)
+	open(&m.cluster, prefixCluster)
+	return err
+}
+
+// storeWithin bounds each request to the store. It is longer than an election, and short enough that whoever waits for an
+// answer that will not come asks again soon.
+const storeWithin = 2 * time.Second
