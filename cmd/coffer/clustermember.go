@@ -253,6 +253,11 @@ func (a *app) verifyCopies(ctx context.Context, t *token, c *client.Client) erro
 		table(w, []string{"NODE", "OBJECTS", "REVISION", "DIGEST", "PROBLEM"}, rows)
 	})
 	if err == nil && different > 0 {
+		for _, d := range digests {
+			if d.Error != "" {
+				return failed("node %s could not be asked", "coffer cluster status tells how it is", d.Node)
+			}
+		}
 		err = failed("the copies are not all the same", "a change may have come in between: try again; then: coffer cluster replace NODE")
 	}
 	return err

@@ -46,11 +46,15 @@ type grade uint8
 const (
 	gradeNear grade = iota
 	gradeFar
+	gradeIsolated // it had no quorum a moment ago: what was destroyed may still be there
 	gradeDraining
 	gradeSuspect
 	gradeRetired // a seed that is no member any more
 	gradeNone    // not connected
 )
+
+// isolatedFor is how long a node without a quorum is left alone where there are others.
+const isolatedFor = 3 * time.Second
 
 func (n *node) grade() grade {
 	switch {
@@ -62,6 +66,8 @@ func (n *node) grade() grade {
 		return gradeSuspect
 	case n.draining.Load():
 		return gradeDraining
+	case n.isolatedUntil.Load() > n.client.now():
+		return gradeIsolated
 	case n.client.opts.Zone != "" && n.zone() != n.client.opts.Zone:
 		return gradeFar
 	}

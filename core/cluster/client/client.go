@@ -197,11 +197,14 @@ func raise(mark *atomic.Int64, revision int64) {
 // note takes in what every reply tells beside its answer.
 func (c *Client) note(n *node, r *wire.Reply) {
 	raise(&c.seen, r.GetRevision())
+	if r.GetIsolated() {
+		n.isolatedUntil.Store(c.now() + int64(isolatedFor))
+	}
 	if was := n.isolated.Swap(r.GetIsolated()); was != r.GetIsolated() {
 		if was {
 			c.log("node %s has a quorum again", n.name())
 		} else {
-			c.log("node %s has no quorum: it uses the keys that it holds, and can change nothing", n.name())
+			c.log("node %s has no quorum: it uses the keys that it holds, changes nothing and checks no PIN", n.name())
 		}
 	}
 	if n.membersVersion.Swap(r.GetMembers()) != r.GetMembers() {

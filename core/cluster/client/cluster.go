@@ -72,7 +72,7 @@ func (c *Client) Nodes() []NodeState {
 }
 
 func (g grade) String() string {
-	return [...]string{"ready", "ready", "draining", "suspect", "retired", "connecting"}[g]
+	return [...]string{"ready", "ready", "isolated", "draining", "suspect", "retired", "connecting"}[g]
 }
 
 // states says in one line why no node answers.

@@ -27,6 +27,8 @@ type node struct {
 	suspect  atomic.Bool // it does not answer
 	retired  atomic.Bool // it is no member any more
 	isolated atomic.Bool // it has no quorum
+	// isolatedUntil is when a node that had no quorum is asked again although there are others.
+	isolatedUntil atomic.Int64
 
 	membersVersion atomic.Uint64 // the version of the list of members that it knows
 

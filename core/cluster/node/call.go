@@ -177,8 +177,9 @@ func (c *call) run() error {
 	if err := c.current(); err != nil {
 		return err
 	}
-	if c.isolated && row.effectOf(q.Body) == lasts {
-		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the node reaches no quorum, so nothing can be changed, %w", wire.ErrElsewhere)
+	// Nor is a PIN checked: a wrong one could not be counted, so nobody is to guess here.
+	if c.isolated && row.effectOf(q.Body) != none {
+		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the node reaches no quorum, so nothing can be changed and no PIN be checked, %w", wire.ErrElsewhere)
 	}
 	c.ctx = hsm.WithCaller(c.ctx, hsm.Caller{Holder: s.who.Holder, Operation: string(q.Operation)})
 	if len(q.Credential) > 0 && !row.open {

@@ -85,10 +85,14 @@ func TestStatusAndCoverage(t *testing.T) {
 	require.Positive(t, s.Revision)
 	require.Len(t, s.Members, 3)
 	leaders := 0
-	for i, m := range s.Members {
+	addresses := map[string]string{}
+	for _, n := range c.nodes {
+		addresses[n.name] = n.addr
+	}
+	for _, m := range s.Members {
 		require.NotEmpty(t, m.ID)
 		require.NotEmpty(t, m.Version)
-		require.Equal(t, c.nodes[i].addr, m.Address)
+		require.Equal(t, addresses[m.Name], m.Address)
 		if m.Leader {
 			leaders++
 		}
@@ -136,7 +140,13 @@ func TestRemoveAndReplace(t *testing.T) {
 	key, err := k.Create(t.Context(), cred, secretKey("replace", make([]byte, 32), true))
 	require.NoError(t, err)
 
-	defer func() { c.nodes = c.nodes[:3] }()
+	defer func() {
+		for _, n := range c.nodes[3:] {
+			n.kill()
+		}
+		c.nodes = c.nodes[:3]
+		c.try(t, "cluster", "remove", "gone", "--yes", "--socket", a.sock) // where the test has not come so far
+	}()
 	gone := c.join(t, a, "gone")
 	c.settled(t, a, 4, 3)
 	c.asNode(t, gone, a, true)

@@ -3,7 +3,7 @@
 // linearizable for each name of a key, nothing that was acknowledged may be lost or come back, and no use of a key may fail.
 //
 // COFFER_SEED repeats the choices of a run (the timing of processes is never the same), COFFER_FAULT_TIME is how long faults
-// happen (35s by default), COFFER_FAULTS a regular expression of those that do, COFFER_KEEP=1 keeps the nodes' files.
+// happen (45s by default), COFFER_FAULTS a regular expression of those that do, COFFER_KEEP=1 keeps the nodes' files.
 package faults
 
 import (
@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	usualTime = 35 * time.Second
+	usualTime = 45 * time.Second
 	calm      = 2 * time.Second // before the first fault and after the last
 	// whole is how long a cluster may take to be whole again when a fault is over.
 	whole = 30 * time.Second
@@ -48,6 +48,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("COFFER_SEED=%d COFFER_FAULT_TIME=%v", seed, limit)
 	c := newCluster(t)
 	w := newWorkload(seed)
+	c.alone(w)
 	stop := w.start(t, c)
 	defer stop()
 	time.Sleep(calm)
@@ -59,6 +60,23 @@ func TestFaults(t *testing.T) {
 	report(t, w.history, events)
 	checkUses(t, w.history)
 	checkLinear(t, w.history)
+}
+
+// alone measures how long it takes to create a key when nothing else happens.
+func (c *cluster) alone(w *workload) {
+	const keys = 50
+	k := w.worker(c, workers)
+	for i := range keys {
+		k.create(fmt.Sprintf("key-%d", i%names))
+	}
+	var took []int64
+	for _, o := range w.history.list {
+		require.NoError(c.t, o.err)
+		took = append(took, o.ret-o.call)
+		k.destroy(o.name, k.objects[o.id])
+	}
+	slices.Sort(took)
+	c.t.Logf("creating a key, one after the other: median %v, longest %v of %d", time.Duration(took[keys/2]), time.Duration(took[keys-1]), keys)
 }
 
 func settings(t *testing.T) (seed uint64, limit time.Duration) {
@@ -151,7 +169,7 @@ func (c *cluster) final(w *workload) {
 	out, err := c.tryCoffer("cluster", "verify")
 	assert.NoError(t, err)
 	t.Logf("coffer cluster verify\n%s", out)
-	k := w.worker(c, workers)
+	k := w.worker(c, workers+1)
 	there := map[string]bool{}
 	for name := range w.names {
 		k.find(name)
@@ -216,7 +234,7 @@ func report(t *testing.T, h *history, events []event) {
 	}
 	t.Logf("operations: %v", count)
 	if slices.Sort(creates); len(creates) > 0 {
-		t.Logf("creating a key, nothing wrong: median %v of %d", time.Duration(creates[len(creates)/2]), len(creates))
+		t.Logf("creating a key under load, nothing wrong: median %v of %d", time.Duration(creates[len(creates)/2]), len(creates))
 	}
 	for _, e := range events {
 		t.Logf("node %s %s: %s", e.node, e.fault.name, e.measure(h))
