@@ -116,12 +116,17 @@ func (c *call) did(ctx context.Context, s step) (bool, error) {
 	return false, err
 }
 
-// unless makes an error none if the step that it kept from being done has been done before.
+// unless makes an error none if the step that it kept from being done has been done before. Where that cannot be told, the
+// caller learns that the store does not answer, and asks again.
 func (c *call) unless(ctx context.Context, s step, err error) error {
 	if err == nil || c == nil {
 		return err
 	}
-	if done, asked := c.did(ctx, s); asked == nil && done {
+	done, unknown := c.did(ctx, s)
+	if unknown != nil {
+		return unknown // it may have been done: then err is no answer
+	}
+	if done {
 		c.again = c.again || s == doIt
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/cluster/pki"
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -182,7 +183,7 @@ func TestRemovedMemberIsRefusedEverywhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, id, who.Member)
 
-	require.ErrorIs(t, gone.m.Remove(within(t), id), pkcs11.CKR_ACTION_PROHIBITED)
+	require.ErrorIs(t, gone.m.Remove(within(t), id), wire.ErrElsewhere)
 	require.ErrorIs(t, a.m.Remove(within(t), "0123456789abcdef"), pkcs11.CKR_ARGUMENTS_BAD)
 	require.NoError(t, a.m.Remove(within(t), id))
 	_, err = a.m.Identify(leaf)

@@ -119,7 +119,7 @@ func (m *Member) Remove(ctx context.Context, id string) error {
 	case len(list) == 1:
 		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "this is the last member; to give the cluster up, stop it and run coffer node zeroize")
 	case id == m.id.Member:
-		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "a node does not remove itself; ask another one")
+		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "a node does not remove itself: %w", wire.ErrElsewhere)
 	}
 	if m.id.Store == config.StoreEmbedded {
 		if err := m.unseat(ctx, list, r); err != nil {

@@ -150,9 +150,9 @@ func TestRemoveAndReplace(t *testing.T) {
 	gone := c.join(t, a, "gone")
 	c.settled(t, a, 4, 3)
 	c.asNode(t, gone, a, true)
-	c.coffer(t, "cluster", "remove", "gone", "--yes")
+	c.coffer(t, "cluster", "remove", "gone", "--yes", "--socket", a.sock)
 	gone.ends(t)
-	c.refused(t, "no node", "cluster", "remove", "gone", "--yes")
+	c.refused(t, "no node", "cluster", "remove", "gone", "--yes", "--socket", a.sock)
 	c.asNode(t, gone, a, false)
 	// Started again it reaches nothing and serves nobody.
 	gone.start(t)
@@ -182,7 +182,7 @@ func TestRemoveAndReplace(t *testing.T) {
 		return nil
 	})
 	var told struct{ Node, Token string }
-	c.answer(t, &told, "cluster", "replace", "c", "--yes")
+	c.answer(t, &told, "cluster", "replace", "c", "--yes", "--socket", a.sock)
 	require.NotEmpty(t, told.Token, "programs need the token too")
 	c.coffer(t, "node", "zeroize", "--node-config", dead.conf, "--yes")
 	n := &node{name: "c", dir: dead.dir, conf: filepath.Join(c.dir, "c2.toml"), sock: dead.sock, addr: dead.addr}
