@@ -139,7 +139,7 @@ func CheckProof(s *secret.Bytes, proof []byte, parts ...[]byte) bool {
 // The suite of the root's way to a new node: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM (RFC 9180).
 func rootInfo(cluster, member string, request []byte) []byte {
 	var b cryptobyte.Builder
-	for _, part := range [][]byte{[]byte("coffer/root/1"), []byte(cluster), []byte(member), request} {
+	for _, part := range [][]byte{[]byte("coffer/join-root-key/1"), []byte(cluster), []byte(member), request} {
 		b.AddUint32LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(part) })
 	}
 	return b.BytesOrPanic()
