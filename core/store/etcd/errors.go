@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/coffer-hsm/coffer/core/store"
 )
@@ -39,8 +42,19 @@ func (s *Store) failure(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, over)
 	case over != nil:
 		return over
+	case status.Code(err) == codes.DeadlineExceeded && hasDeadline(ctx):
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, context.DeadlineExceeded)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: no answer within %v, does etcd have a quorum?", store.ErrUnavailable, s.timeout)
 	}
 	return fmt.Errorf("%w: %v", store.ErrUnavailable, err)
 }
+
+// hasDeadline reports whether the caller has one that is as good as over: gRPC on the other side has counted it down.
+func hasDeadline(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < deadlineSlack
+}
+
+// deadlineSlack is how much earlier than here a deadline may be over there.
+const deadlineSlack = 50 * time.Millisecond

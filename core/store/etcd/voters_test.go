@@ -137,6 +137,7 @@ func TestThreeVoters(t *testing.T) {
 		err := call(short)
 		cancel()
 		require.ErrorIs(t, err, store.ErrUnavailable, name)
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
 	}
 
 	require.Equal(t, "1", value(t, s, "1"), "reads go on")
