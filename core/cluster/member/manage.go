@@ -87,6 +87,10 @@ func (m *Member) Draining() bool {
 
 // Drain implements node.Cluster.
 func (m *Member) Drain(ctx context.Context, id string, on bool) error {
+	// What this node has not heard of yet would look as if there were nothing to change.
+	if err := m.catchUp(ctx); err != nil {
+		return unavailable(err)
+	}
 	err := m.records.change(ctx, id, func(r *Record) bool {
 		changes := r.Draining != on
 		r.Draining = on
