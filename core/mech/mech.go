@@ -25,6 +25,7 @@ type Mechanism struct {
 	Flags    pkcs11.Flags     // what cannot be computed from the row: the CKF_EC_ flags
 	OnePart  bool             // the standard knows no multi-part form
 	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
+	Legacy   bool             // broken or dead: offered only where the token's policy asks for it
 
 	// Digest's results are hashes of package hashes: hashes.AppendState and hashes.Resume take them between processes.
 	Digest  func(param any) (hash.Hash, error)
@@ -54,6 +55,14 @@ type Mechanism struct {
 	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
 	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.
 	Derive func(k Key, param any, size int) ([]byte, error)
+
+	// Encapsulate makes a secret for whoever holds the private key of k, size bytes of it (as in Derive), and the
+	// ciphertext that carries it there. Decapsulate gets the secret back; of a ciphertext of the right length that was
+	// made for another key it gives some other secret where the mechanism says so (FIPS 203, implicit rejection).
+	// CiphertextLen is the ciphertext's length for that key, exactly.
+	Encapsulate   func(k Key, param any, size int) (secret, ciphertext []byte, err error)
+	Decapsulate   func(k Key, param any, ciphertext []byte, size int) (secret []byte, err error)
+	CiphertextLen func(k Key, param any) (int, error)
 }
 
 // Key is a key as a mechanism sees it. Byte slices are the key's own: they are read, never changed and never kept beyond
@@ -169,6 +178,8 @@ func (m *Mechanism) Info() pkcs11.MechanismInfo {
 		{m.Wrap != nil, pkcs11.CKF_WRAP},
 		{m.Unwrap != nil, pkcs11.CKF_UNWRAP},
 		{m.Derive != nil, pkcs11.CKF_DERIVE},
+		{m.Encapsulate != nil, pkcs11.CKF_ENCAPSULATE},
+		{m.Decapsulate != nil, pkcs11.CKF_DECAPSULATE},
 	} {
 		if c.has {
 			info.Flags |= c.flag
