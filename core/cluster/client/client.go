@@ -197,8 +197,18 @@ func raise(mark *atomic.Int64, revision int64) {
 // note takes in what every reply tells beside its answer.
 func (c *Client) note(n *node, r *wire.Reply) {
 	raise(&c.seen, r.GetRevision())
+	if n.membersVersion.Swap(r.GetMembers()) != r.GetMembers() {
+		c.askMembers(n)
+	}
+}
+
+// noteQuorum takes in whether the node had a quorum when it answered a request. Pings and refusals are answered without
+// looking, so that what they do not say means nothing.
+func (c *Client) noteQuorum(n *node, r *wire.Reply) {
 	if r.GetIsolated() {
 		n.isolatedUntil.Store(c.now() + int64(isolatedFor))
+	} else if r.GetFailure() != nil {
+		return
 	}
 	if was := n.isolated.Swap(r.GetIsolated()); was != r.GetIsolated() {
 		if was {
@@ -206,9 +216,6 @@ func (c *Client) note(n *node, r *wire.Reply) {
 		} else {
 			c.log("node %s has no quorum: it uses the keys that it holds, changes nothing and checks no PIN", n.name())
 		}
-	}
-	if n.membersVersion.Swap(r.GetMembers()) != r.GetMembers() {
-		c.askMembers(n)
 	}
 }
 

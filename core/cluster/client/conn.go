@@ -192,6 +192,7 @@ func (x *conn) take(r *wire.Reply) {
 	if !ok {
 		return // a ping's, or one that nobody waits for any more
 	}
+	x.client.noteQuorum(x.node, r)
 	if k.sample && r.GetFailure() == nil {
 		x.node.latency.add(now-k.sent, now)
 	}

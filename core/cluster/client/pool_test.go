@@ -268,6 +268,11 @@ func TestIsolationIsLoggedOnceEachWay(t *testing.T) {
 		a.isolated.Store(isolated)
 		require.NoError(t, random(c))
 		assert.Equal(t, isolated, c.Nodes()[0].Isolated)
+		// What nobody asked about a key tells nothing: a ping, a request that was not admitted.
+		x := (*c.list.Load())[0].conn.Load()
+		x.take(&wire.Reply{Id: 1 << 60, Body: &wire.Reply_Done{Done: &wire.Done{}}})
+		c.noteQuorum(x.node, &wire.Reply{Failure: &wire.Failure{Rv: uint64(pkcs11.CKR_DEVICE_MEMORY)}})
+		assert.Equal(t, isolated, c.Nodes()[0].Isolated)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

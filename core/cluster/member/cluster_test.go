@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/coffer-hsm/coffer/core/cluster/pki"
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -196,16 +197,9 @@ func TestRemovedMemberIsRefusedEverywhere(t *testing.T) {
 	gone.kill()
 	a.settled(2)
 
-	// The store's servers refuse its certificate too, so it cannot even read what is sealed.
-	a.eventually("the store refuses", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		err := gone.tryStart(ctx)
-		if err == nil {
-			gone.kill()
-		}
-		return err != nil
-	})
+	// The store's servers refuse its certificate too, so it cannot even read what is sealed; and it says why it does not
+	// start, instead of waiting.
+	require.ErrorIs(t, gone.tryStart(within(t)), ErrRemoved)
 	// Its name and addresses are free again.
 	require.NoError(t, Zeroize(gone.conf.StateDir))
 	inv, err := a.m.Invite(within(t), time.Minute)
@@ -330,4 +324,49 @@ func TestFiveVote(t *testing.T) {
 	for _, n := range nodes[:4] {
 		require.NoError(t, n.sign(n.user(), id))
 	}
+}
+
+func TestFailedStoreShowsAndItsVoteGoesToAnother(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(3)
+	a := nodes[0]
+	var failing, standby *machine
+	for _, n := range nodes[1:] {
+		if n.m.server.Load() != nil {
+			failing = n
+		} else {
+			standby = n
+		}
+	}
+	require.NotNil(t, failing)
+	require.NotNil(t, standby)
+	id := failing.generate(failing.user()).ID()
+	// As etcd ends what cannot write to its disk: in a goroutine of its own, which does not come back.
+	go stopsServer{failing.m.server.Load()}.OnWrite(&zapcore.CheckedEntry{Entry: zapcore.Entry{Message: "no space"}}, nil)
+	state := func(want string) func() bool {
+		return func() bool {
+			s, err := a.m.Status(within(t))
+			require.NoError(t, err)
+			for _, w := range s.Members {
+				if w.Member.Id == failing.m2() {
+					return w.State == want
+				}
+			}
+			return false
+		}
+	}
+	a.eventually("the failed store shows", state("impaired"))
+	require.NoError(t, failing.sign(failing.user(), id))
+	a.eventually("the standby votes in its place", func() bool {
+		voters := map[string]bool{}
+		for _, w := range a.m.Members().Members {
+			voters[w.Id] = w.Votes
+		}
+		return voters[standby.m.id.Member] && !voters[failing.m.id.Member]
+	})
+	failing.generate(failing.user())
+	failing.kill()
+	failing.start()
+	a.eventually("it is ready again", state("ready"))
+	require.NoError(t, failing.sign(failing.user(), id))
 }

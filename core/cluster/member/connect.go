@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 
+	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/store/etcd"
 )
@@ -87,11 +92,16 @@ func (m *Member) serverOptions() serverOptions {
 // openStores lists the records, again and again until it succeeds.
 func (m *Member) openStores(ctx context.Context) error {
 	const each = 5 * time.Second
-	told := false
+	told, refused := false, 0
 	for {
 		err := m.openStoresOnce(ctx, each)
 		if err == nil {
 			break
+		}
+		if refused++; !m.turnedAway(ctx) {
+			refused = 0
+		} else if refused == refusalsBelieved {
+			return ErrRemoved
 		}
 		if s := m.server.Load(); s != nil && !s.working() && s.broken.Load() == nil {
 			// Its seat was taken while it was away.
@@ -114,6 +124,39 @@ func (m *Member) openStores(ctx context.Context) error {
 	var err error
 	m.records, err = newRecords(elected{m.cluster, m.leaderChanged}, m.root, m.id.Cluster, func(err error) { m.log.Error(err.Error()) })
 	return err
+}
+
+// refusalsBelieved is how often all others have to refuse this node in a row. Who has just joined is not known everywhere
+// at once.
+const refusalsBelieved = 3
+
+// turnedAway reports whether the other nodes answer, and all that do refuse this one's certificate although it is good by
+// its date: as they do when it was removed while it was away.
+func (m *Member) turnedAway(ctx context.Context) bool {
+	cert, err := m.state.certificate(fileNodeCert, fileNodeKey)
+	if err != nil || time.Now().After(cert.Leaf.NotAfter) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	var refuse, accept atomic.Int32
+	var wg sync.WaitGroup
+	for _, o := range m.state.neighbours() {
+		if o.ID == m.id.Member || o.Address == "" {
+			continue
+		}
+		wg.Go(func() {
+			_, err := m.peers.ask(ctx, Record{ID: o.ID, Name: o.ID, Address: o.Address}, &wire.Request{Body: &wire.Request_Ping{Ping: &wire.Ping{}}})
+			switch {
+			case err == nil:
+				accept.Add(1)
+			case status.Code(err) == codes.PermissionDenied:
+				refuse.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return refuse.Load() > 0 && accept.Load() == 0
 }
 
 func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err error) {

@@ -148,11 +148,7 @@ func (m *Member) unseat(ctx context.Context, list []Record, r Record) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	living, _ := m.alive.now()
-	s := situation{seats: seatsOf(seats.Members, list, func(id string) bool {
-		_, lives := living[id]
-		return lives || id == m.id.Member
-	})}
+	s := situation{seats: seatsOf(seats.Members, list, m.sound(list))}
 	for _, v := range s.seats {
 		if v.member != r.ID {
 			continue

@@ -169,6 +169,7 @@ func (m *Member) updateOwn(ctx context.Context) error {
 		r.Version, r.Zone, r.Address = m.opts.Version, n.Zone, n.Advertise
 		if m.id.Store == config.StoreEmbedded {
 			r.StoreAddress = n.StoreAdvertise
+			r.StoreFailed = false
 		}
 		return *r != was
 	})

@@ -54,6 +54,7 @@ type Record struct {
 	PeerSerial   string `json:"peer_serial,omitempty"` // of its certificate among the store's peers, in hex
 	Vote         Vote   `json:"vote"`
 	Draining     bool   `json:"draining,omitempty"`
+	StoreFailed  bool   `json:"store_failed,omitempty"` // its copy of the store has stopped by itself; its next start clears it
 	Version      string `json:"version,omitempty"`
 	Joined       int64  `json:"joined"` // Unix seconds
 

@@ -58,6 +58,7 @@ func Recover(ctx context.Context, o RecoverOptions) (*Recovered, error) {
 	}
 	options := m.serverOptions()
 	options.force = true
+	options.log = logger(nil) // the store talks of its recovery as of a misfortune
 	server, err := startServer(options)
 	if err != nil {
 		return nil, err
@@ -65,6 +66,8 @@ func Recover(ctx context.Context, o RecoverOptions) (*Recovered, error) {
 	defer server.stop()
 	select {
 	case <-server.etcd.Server.ReadyNotify():
+	case <-server.failed:
+		return nil, fmt.Errorf("the copy of the store does not start: %w", *server.broken.Load())
 	case <-ctx.Done():
 		return nil, fmt.Errorf("the copy of the store did not become ready: %w", ctx.Err())
 	}

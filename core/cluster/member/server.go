@@ -43,13 +43,14 @@ type serverOptions struct {
 // server is this node's copy of the store.
 type server struct {
 	etcd *embed.Etcd
-	// broken is why it has stopped by itself; nil while it works.
+	// broken is why it has stopped by itself; nil while it works. failed is closed then.
 	broken atomic.Pointer[error]
+	failed chan struct{}
 }
 
 // startServer starts it and does not wait for a quorum.
 func startServer(o serverOptions) (*server, error) {
-	s := &server{}
+	s := &server{failed: make(chan struct{})}
 	cfg := embed.NewConfig()
 	cfg.Name = o.id.Member
 	cfg.Dir = o.state.path(dirStore)
@@ -188,7 +189,9 @@ type stopsServer struct{ s *server }
 // OnWrite implements zapcore.CheckWriteHook. It ends the goroutine, for etcd relies on not going on.
 func (h stopsServer) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	err := fmt.Errorf("%s%s", e.Message, reasonIn(fields))
-	h.s.broken.CompareAndSwap(nil, &err)
+	if h.s.broken.CompareAndSwap(nil, &err) {
+		close(h.s.failed)
+	}
 	zapcore.WriteThenGoexit.OnWrite(e, fields)
 }
 

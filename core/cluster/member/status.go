@@ -108,9 +108,9 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 	})
 	wg.Wait()
 	members := m.Members().Members
-	joined := map[string]int64{}
+	records := map[string]Record{}
 	for _, r := range list {
-		joined[r.ID] = r.Joined
+		records[r.ID] = r
 	}
 	for _, w := range members {
 		s := &wire.MemberStatus{Member: w, Revision: -1, Leader: w.Id == leads}
@@ -118,7 +118,7 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 			s.Revision = n
 		}
 		out.Revision = max(out.Revision, s.Revision)
-		s.State = stateOf(w, time.Now().Unix()-joined[w.Id])
+		s.State = stateOf(w, records[w.Id], time.Now())
 		if !out.Quorum && s.Revision < 0 && w.Alive {
 			s.State = "dead" // what is known of its being alive is old
 		}
@@ -134,13 +134,15 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 // joiningFor is how long a member that was never seen is on its way, in seconds.
 const joiningFor = 600
 
-func stateOf(w *wire.Member, age int64) string {
+func stateOf(w *wire.Member, r Record, now time.Time) string {
 	switch {
+	case w.Alive && r.StoreFailed:
+		return "impaired"
 	case w.Alive && w.Draining:
 		return "draining"
 	case w.Alive:
 		return "ready"
-	case !w.Votes && age < joiningFor:
+	case !w.Votes && now.Unix()-r.Joined < joiningFor:
 		return "joining"
 	}
 	return "dead"

@@ -66,15 +66,14 @@ func (e *election) situation(ctx context.Context) (situation, error) {
 	if err != nil {
 		return situation{}, err
 	}
-	living, _ := m.alive.now()
+	sound := m.sound(list)
 	now := time.Now()
 	if e.lastSeen == nil {
 		e.lastSeen = map[string]time.Time{}
 	}
 	s := situation{self: m.id.Member, replaceAfter: m.opts.Node.ReplaceAfter}
 	for _, r := range list {
-		_, lives := living[r.ID]
-		lives = lives || r.ID == m.id.Member
+		lives := sound(r.ID)
 		if _, counted := e.lastSeen[r.ID]; lives || !counted {
 			e.lastSeen[r.ID] = now
 		}
@@ -83,11 +82,21 @@ func (e *election) situation(ctx context.Context) (situation, error) {
 			alive: lives, dead: now.Sub(e.lastSeen[r.ID]),
 		})
 	}
-	s.seats = seatsOf(seats.Members, list, func(id string) bool {
-		_, lives := living[id]
-		return lives || id == m.id.Member
-	})
+	s.seats = seatsOf(seats.Members, list, sound)
 	return s, nil
+}
+
+// sound tells of a member whether it can do a voter's work: it is alive, and its copy of the store has not failed.
+func (m *Member) sound(list []Record) func(id string) bool {
+	living, _ := m.alive.now()
+	failed := map[string]bool{}
+	for _, r := range list {
+		failed[r.ID] = r.StoreFailed
+	}
+	return func(id string) bool {
+		_, lives := living[id]
+		return (lives || id == m.id.Member) && !failed[id]
+	}
 }
 
 // seatsOf matches the store's members with ours, by the address that both have.
@@ -266,7 +275,7 @@ func (m *Member) serverEnded(ctx context.Context, s *server) error {
 			m.log.Error("this node's copy of the store has stopped; the node goes on with the others' copies until it is restarted", "reason", *broken)
 			go s.abandon()
 		}
-		return nil
+		return m.tellFailed(ctx)
 	}
 	m.steer(nil)
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -281,6 +290,17 @@ func (m *Member) serverEnded(ctx context.Context, s *server) error {
 		}
 	}
 	return m.dropCopy(s, "the store's list does not have it any more")
+}
+
+// tellFailed has the others know that this node's vote counts for nothing. It goes through their copies of the store.
+func (m *Member) tellFailed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return m.records.change(ctx, m.id.Member, func(r *Record) bool {
+		changes := !r.StoreFailed
+		r.StoreFailed = true
+		return changes
+	})
 }
 
 // hasCopy reports whether there is a copy of the store in the state directory.
