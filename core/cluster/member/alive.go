@@ -27,6 +27,8 @@ type alive struct {
 	log    *slog.Logger
 	// catchUp returns when all that was committed before its call is taken in.
 	catchUp func(context.Context) error
+	// moved returns a channel that is closed when the client uses another server: watches do not follow it by themselves.
+	moved func() <-chan struct{}
 	// failed is told of each renewal that did not succeed, done of each that did.
 	failed func(error)
 	done   func()
@@ -168,16 +170,18 @@ func (a *alive) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := a.followOnce(ctx); err != nil && ctx.Err() == nil {
 			a.log.Debug("who is alive cannot be followed", "reason", err)
-		}
-		if !sleep(ctx, 200*time.Millisecond) {
-			return
+			sleep(ctx, 200*time.Millisecond)
 		}
 	}
 }
 
+// followOnce returns nil when the client has moved to another server.
 func (a *alive) followOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
+	moved := a.moved()
+	watcher := clientv3.NewWatcher(a.client)
+	defer watcher.Close()
 	within, stop := context.WithTimeout(ctx, a.ttl)
 	now, revision, err := a.ask(within)
 	stop()
@@ -185,22 +189,36 @@ func (a *alive) followOnce(ctx context.Context) error {
 		return err
 	}
 	a.set(func(m map[string]presence) { clear(m); maps.Copy(m, now) })
-	for r := range a.client.Watch(ctx, a.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1)) {
-		if err := r.Err(); err != nil {
-			return err
-		}
-		a.set(func(m map[string]presence) {
-			for _, ev := range r.Events {
-				id := strings.TrimPrefix(string(ev.Kv.Key), a.prefix)
-				if ev.Type == clientv3.EventTypeDelete {
-					delete(m, id)
-				} else {
-					m[id] = presence{clientv3.LeaseID(ev.Kv.Lease), ev.Kv.ModRevision}
-				}
+	events := watcher.Watch(ctx, a.prefix, clientv3.WithPrefix(), clientv3.WithRev(revision+1))
+	for {
+		select {
+		case <-moved:
+			return nil
+		case r, ok := <-events:
+			if !ok {
+				return errWatchEnded
 			}
-		})
+			if err := r.Err(); err != nil {
+				return err
+			}
+			a.take(r.Events)
+		}
 	}
-	return nil
+}
+
+var errWatchEnded = errors.New("the watch ended")
+
+func (a *alive) take(events []*clientv3.Event) {
+	a.set(func(m map[string]presence) {
+		for _, ev := range events {
+			id := strings.TrimPrefix(string(ev.Kv.Key), a.prefix)
+			if ev.Type == clientv3.EventTypeDelete {
+				delete(m, id)
+			} else {
+				m[id] = presence{clientv3.LeaseID(ev.Kv.Lease), ev.Kv.ModRevision}
+			}
+		}
+	})
 }
 
 // ask reads from the store who is alive; it needs a quorum.

@@ -115,6 +115,10 @@ func (s *settled) wait(ctx context.Context, id string, revision int64) {
 	}
 }
 
+// patienceOfClaim is by what part of a claim's time a node has to confirm a change. To lose the lease costs it no more than
+// catching up once, and a node that does not answer costs everybody this time at each change, on top of the claim's.
+const patienceOfClaim = 2
+
 // failuresBeforeFence is after how many failures of the connection a node is given up: one that leaves in order has gone
 // from the store by then.
 const failuresBeforeFence = 4
@@ -129,7 +133,7 @@ func (s *settled) look(ctx context.Context) (map[string]presence, error) {
 // whenDead calls dead once the member is not alive any more, or has come back after the revision and has taken it in
 // with that. When the member is unreachable or has had its time, it takes the lease away.
 func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan struct{}, id string, revision int64) {
-	patience := time.NewTimer(s.alive.claim)
+	patience := time.NewTimer(s.alive.claim / patienceOfClaim)
 	defer patience.Stop()
 	for ctx.Err() == nil {
 		known, changed := s.alive.now()

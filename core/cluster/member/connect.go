@@ -166,7 +166,7 @@ func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err 
 		}
 		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
-		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Log: func(err error) {
+		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
 			m.log.Info("the store's changes are not followed at the moment", "reason", err)
 		}})
 	}

@@ -18,7 +18,7 @@ import (
 
 // endpoints has the store's client use one server at a time: this node's own, or one of the others'. A server that was
 // stopped in its tracks keeps its connections, and a client that spread its requests over all would hang on a part of
-// them; so who fails is left as a whole, and the watches move with it.
+// them; so who fails is left as a whole, and the watches move with it: by moved, for the client leaves them where they are.
 type endpoints struct {
 	client *clientv3.Client
 	log    *slog.Logger
@@ -27,6 +27,8 @@ type endpoints struct {
 	list   []string // https://host:port, in order of preference
 	at     int
 	failed int // renewals in a row
+	using  string
+	moves  chan struct{} // closed when another server is in use, and replaced; nil until somebody asks
 }
 
 // dialStore returns a client that is connected to nothing yet.
@@ -111,4 +113,21 @@ func (e *endpoints) succeed() {
 	e.failed = 0
 }
 
-func (e *endpoints) use() { e.client.SetEndpoints(e.list[e.at]) }
+func (e *endpoints) use() {
+	e.client.SetEndpoints(e.list[e.at])
+	if e.using != e.list[e.at] && e.moves != nil {
+		close(e.moves)
+		e.moves = nil
+	}
+	e.using = e.list[e.at]
+}
+
+// moved returns a channel that is closed when another server is in use.
+func (e *endpoints) moved() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.moves == nil {
+		e.moves = make(chan struct{})
+	}
+	return e.moves
+}

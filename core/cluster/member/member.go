@@ -132,7 +132,7 @@ func (m *Member) begin(ctx context.Context) error {
 		return err
 	}
 	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing, m.log)
-	m.alive.catchUp = m.catchUp
+	m.alive.catchUp, m.alive.moved = m.catchUp, m.endpoints.moved
 	m.alive.failed = func(err error) {
 		m.log.Debug("the node could not show the store that it is alive", "reason", err)
 		m.endpoints.fail()

@@ -24,7 +24,6 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -85,6 +84,10 @@ type Options struct {
 	// Tombstones is how many deletions are remembered for Since, the newest; 0 is 10,000.
 	Tombstones int
 
+	// Moved, if set, returns a channel that is closed when the client was given other endpoints. A watch stays with the
+	// server that it was begun at for as long as that keeps its connection, so it is begun anew then.
+	Moved func() <-chan struct{}
+
 	// Log, if set, is told when following etcd's changes fails, once for each spell of trouble. It must not block.
 	Log func(error)
 }
@@ -94,11 +97,11 @@ type Options struct {
 type Store struct {
 	client      *clientv3.Client
 	closeClient bool
-	kv          clientv3.KV      // sends a transaction at most once
-	watcher     clientv3.Watcher // the Store's own stream, so that progress is asked of its watch alone
+	kv          clientv3.KV // sends a transaction at most once
 	prefix      string
 	timeout     time.Duration
 	log         func(error)
+	moved       func() <-chan struct{}
 	cluster     uint64 // etcd's cluster id
 
 	mirror mirror
@@ -129,6 +132,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Tombstones <= 0 {
 		o.Tombstones = defaultTombstones
 	}
+	if o.Moved == nil {
+		o.Moved = func() <-chan struct{} { return nil }
+	}
 	if o.Log == nil {
 		o.Log = func(error) {}
 	}
@@ -136,10 +142,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		client:      o.Client,
 		closeClient: o.CloseClient,
 		kv:          clientv3.NewKVFromKVClient(atMostOnce{clientv3.RetryKVClient(o.Client)}, o.Client),
-		watcher:     clientv3.NewWatcher(o.Client),
 		prefix:      o.Prefix,
 		timeout:     o.Timeout,
 		log:         o.Log,
+		moved:       o.Moved,
 		nudge:       make(chan struct{}, 1),
 		done:        make(chan struct{}),
 	}
@@ -148,7 +154,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.close = sync.OnceValue(s.shut)
 	if err := s.load(ctx); err != nil {
 		s.stop(errClosed)
-		return nil, errors.Join(err, s.watcher.Close())
+		return nil, err
 	}
 	go s.run()
 	return s, nil
@@ -196,12 +202,11 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
 	s.stop(errClosed)
-	err := s.watcher.Close()
 	<-s.done
 	if s.closeClient {
-		err = errors.Join(err, s.client.Close())
+		return s.client.Close()
 	}
-	return err
+	return nil
 }
 
 // usable returns the error of a context that has ended or of a store that has.

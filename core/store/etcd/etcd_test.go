@@ -173,9 +173,10 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// proxy stands before a server and can be cut.
+// proxy stands before a server and can be cut, or stalled: then it keeps its connections and passes nothing on.
 type proxy struct {
 	listener net.Listener
+	gate     sync.RWMutex // held for writing while it is stalled
 
 	mu    sync.Mutex
 	to    string
@@ -219,7 +220,19 @@ func (p *proxy) pipe(near net.Conn) {
 		return
 	}
 	go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
-	_, _ = io.Copy(near, far)
+	_, _ = io.Copy(gated{near, &p.gate}, far)
+}
+
+// gated writes while the gate is open.
+type gated struct {
+	to   io.Writer
+	gate *sync.RWMutex
+}
+
+func (g gated) Write(b []byte) (int, error) {
+	g.gate.RLock()
+	defer g.gate.RUnlock()
+	return g.to.Write(b)
 }
 
 func (p *proxy) keep(c net.Conn) bool {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,30 @@ func TestLostConnectionIsResumed(t *testing.T) {
 		require.Len(t, events, 20)
 		require.True(t, events[19].Deleted)
 	}
+}
+
+// TestWatchMovesWithTheClient: a server that was stopped in its tracks keeps the connection, and the watch would wait for it.
+func TestWatchMovesWithTheClient(t *testing.T) {
+	one := fresh(t)
+	direct := one.client.Endpoints()[0]
+	p := newProxy(t, direct)
+	moves := make(chan struct{})
+	var moved atomic.Pointer[<-chan struct{}]
+	first := (<-chan struct{})(moves)
+	moved.Store(&first)
+	c := client(t, p.address())
+	two := open(t, Options{Client: c, Prefix: one.prefix, Moved: func() <-chan struct{} { return *moved.Load() }})
+	require.NoError(t, two.Await(within(t), commit(t, one, put("k", "1"))))
+
+	p.gate.Lock()
+	t.Cleanup(p.gate.Unlock)
+	revision := commit(t, one, put("k", "2"))
+	c.SetEndpoints(direct)
+	never := (<-chan struct{})(nil)
+	moved.Store(&never)
+	close(moves)
+	require.NoError(t, two.Await(within(t), revision))
+	require.Equal(t, "2", value(t, two, "k"))
 }
 
 func TestReplacedDatabaseEndsTheStore(t *testing.T) {

@@ -66,10 +66,15 @@ func (s *Store) report(err error) {
 
 // follow applies what a watch brings until it ends. The client resumes a watch by itself while there are servers that
 // answer; the watch is ended by a compaction, and by a server without a leader, so that another one is tried.
+// The stream is this watch's own: progress is asked of it alone, and it is made where the client now is. nil: the client
+// has moved.
 func (s *Store) follow() error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(s.ctx))
 	defer cancel()
-	responses := s.watcher.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(s.Applied()+1),
+	moved := s.moved()
+	watcher := clientv3.NewWatcher(s.client)
+	defer watcher.Close()
+	responses := watcher.Watch(ctx, s.prefix, clientv3.WithPrefix(), clientv3.WithRev(s.Applied()+1),
 		clientv3.WithFragment(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
 	for {
 		select {
@@ -84,17 +89,19 @@ func (s *Store) follow() error {
 				return err
 			}
 			s.report(nil)
+		case <-moved:
+			return nil
 		case <-s.nudge:
 			// Without an answer, because the server is itself behind, whoever waits will nudge again.
-			_ = s.askProgress(ctx)
+			_ = askProgress(ctx, watcher)
 		}
 	}
 }
 
-func (s *Store) askProgress(ctx context.Context) error {
+func askProgress(ctx context.Context, w clientv3.Watcher) error {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	return s.watcher.RequestProgress(ctx)
+	return w.RequestProgress(ctx)
 }
 
 // take applies one response. The client has put its fragments together. The header's revision counts only when there
