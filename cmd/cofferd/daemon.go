@@ -27,10 +27,6 @@ import (
 const (
 	// stopWithin is how long what runs may take to end after SIGTERM; another few seconds go to the store.
 	stopWithin = 8 * time.Second
-	// sweepEvery and keepOperations are for the records by which a request that is sent twice is done once. No client goes
-	// on trying for that long.
-	sweepEvery     = time.Minute
-	keepOperations = 30 * time.Minute
 )
 
 // daemon is one run of cofferd.
@@ -92,7 +88,7 @@ func (d *daemon) open(ctx context.Context) (node.Cluster, store.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	o := member.Options{Node: d.conf, Version: programVersion(), Method: how, Bootstrap: engine.Bootstrap, Log: d.log}
+	o := member.Options{Node: d.conf, Version: programVersion(), Method: how, Bootstrap: engine.Bootstrap, Log: d.log, Now: timeOfDay}
 	if d.conf.Store == config.StoreFile {
 		s, st, err := member.OpenSingle(ctx, o, func(path string) (store.Store, error) {
 			return sqlite.Open(path, sqlite.Options{Create: true})
@@ -122,7 +118,7 @@ func (d *daemon) openEngine(st store.Store) error {
 		Mechanisms: registry,
 		KDF:        vault.DefaultKDF,
 		Log:        reasons(d.log, slog.LevelError, "a record of the token cannot be used"),
-		Node:       &engine.NodeOptions{Root: d.place.Root(), Serial: d.place.Serial(), CredentialLifetime: d.conf.CredentialLifetime},
+		Node:       &engine.NodeOptions{Root: d.place.Root(), Serial: d.place.Serial(), CredentialLifetime: d.conf.CredentialLifetime, Now: timeOfDay},
 	})
 	if err != nil {
 		return fmt.Errorf("the token cannot be opened: %w", err)
@@ -163,6 +159,7 @@ func (d *daemon) wait(ctx context.Context, failed <-chan error) error {
 	defer signal.Stop(hangup)
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	var past marks
 	m, _ := d.place.(*member.Member)
 	var removed <-chan struct{}
 	if m != nil {
@@ -174,8 +171,8 @@ func (d *daemon) wait(ctx context.Context, failed <-chan error) error {
 		case <-hangup:
 			d.reload()
 		case <-sweep.C:
-			if m == nil || m.Leads() {
-				d.sweep(ctx)
+			if through, due := past.due(time.Now(), d.engine.Revision()); due && (m == nil || m.Leads()) {
+				d.sweep(ctx, through)
 			}
 		case <-removed:
 			reason, done = member.ErrRemoved, true
@@ -207,12 +204,4 @@ func (d *daemon) reload() {
 	}
 	d.level.Set(levels[conf.LogLevel])
 	d.log.Info("the configuration was read again", "log_level", conf.LogLevel)
-}
-
-func (d *daemon) sweep(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, sweepEvery/2)
-	defer cancel()
-	if err := d.engine.SweepOperations(ctx, time.Now().Add(-keepOperations)); err != nil {
-		d.log.Info("records of old requests were not removed and are tried again", "reason", err)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/secret"
@@ -156,10 +155,10 @@ func (c *call) before(ctx context.Context) ([]byte, error) {
 	return plain[8:], nil
 }
 
-// SweepOperations removes the records of requests that were done before olderThan. A request that is sent again after
-// that is done again, so olderThan is longer ago than any client goes on trying. The clock is that of whichever node has
-// done the request.
-func (e *Engine) SweepOperations(ctx context.Context, olderThan time.Time) (err error) {
+// SweepOperations removes the records of requests that were done up to a revision of the store. A request that is sent
+// again after that is done again, so the revision is one from longer ago than any client goes on trying. It is no time of
+// day: the clocks of the nodes that did the requests, and of the one that sweeps, may be wrong.
+func (e *Engine) SweepOperations(ctx context.Context, through int64) (err error) {
 	defer answer(&err)
 	if e.node == nil {
 		return nil
@@ -174,9 +173,7 @@ func (e *Engine) SweepOperations(ctx context.Context, olderThan time.Time) (err 
 	}
 	var old []store.Op
 	for _, rec := range recs {
-		plain, err := e.node.cluster.Open(recordLabel(rec.Key), rec.Value)
-		// One that does not open stands for no request.
-		if err != nil || len(plain) < 8 || int64(binary.BigEndian.Uint64(plain)) < olderThan.Unix() {
+		if rec.Modified <= through {
 			old = append(old, store.Op{Key: rec.Key, Delete: true})
 		}
 	}

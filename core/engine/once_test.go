@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -277,17 +276,24 @@ func TestOperationsAreSweptByAge(t *testing.T) {
 		require.NoError(t, err)
 		return len(recs)
 	}
+	revision := func() int64 {
+		_, now, err := p.store.List(bg, operationPrefix)
+		require.NoError(t, err)
+		return now
+	}
+	before := revision()
 	for range 2 * sweepBatch {
 		_, err := p.a.Create(named(), user, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), onToken})
 		require.NoError(t, err)
 	}
-	p.now.Add(60)
+	done := revision()
+	p.now.Add(-3600) // whatever the clocks say
 	kept := named()
 	o := newKey(t, p.a, kept, user, onToken)
 	require.Equal(t, 2*sweepBatch+1, count())
-	require.NoError(t, p.b.SweepOperations(bg, time.Unix(p.now.Load()-60, 0)))
+	require.NoError(t, p.b.SweepOperations(bg, before))
 	require.Equal(t, 2*sweepBatch+1, count())
-	require.NoError(t, p.b.SweepOperations(bg, time.Unix(p.now.Load(), 0)))
+	require.NoError(t, p.b.SweepOperations(bg, done))
 	require.Equal(t, 1, count())
 	require.Equal(t, o.ID(), newKey(t, p.a, kept, user, onToken).ID())
 	_, err := p.a.Create(hsm.WithCaller(bg, hsm.Caller{Operation: "short"}), user, nil)

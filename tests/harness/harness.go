@@ -71,6 +71,11 @@ func Coffer(t testing.TB) string { return made(t, "COFFER_BIN", "coffer", "./cmd
 // Cofferd is the path of the daemon: COFFERD_BIN, or one that is built now.
 func Cofferd(t testing.TB) string { return made(t, "COFFERD_BIN", "cofferd", "./cmd/cofferd") }
 
+// CofferdWithClock is a daemon whose time of day is wrong by what the file COFFERD_CLOCK says.
+func CofferdWithClock(t testing.TB) string {
+	return made(t, "COFFERD_CLOCK_BIN", "cofferd-clock", "-tags=clockfault", "./cmd/cofferd")
+}
+
 // Token is a configuration with one slot.
 type Token struct {
 	Dir, Conf, Path string

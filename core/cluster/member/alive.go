@@ -20,10 +20,11 @@ import (
 // gone: that one no longer answers without catching up first.
 type alive struct {
 	client *clientv3.Client
-	prefix string        // of the keys of all nodes
-	id     string        // this node
-	ttl    time.Duration // of the lease
-	claim  time.Duration // how long a renewal is good for, from its sending; shorter than ttl
+	prefix string           // of the keys of all nodes
+	id     string           // this node
+	ttl    time.Duration    // of the lease
+	claim  time.Duration    // how long a renewal is good for, from its sending; shorter than ttl
+	clock  func() time.Time // the time of day
 	log    *slog.Logger
 	// catchUp returns when all that was committed before its call is taken in.
 	catchUp func(context.Context) error
@@ -33,7 +34,7 @@ type alive struct {
 	failed func(error)
 	done   func()
 
-	until atomic.Pointer[time.Time] // when the last renewal was sent, plus how long it is good for
+	until atomic.Pointer[limit]
 
 	mu      sync.Mutex
 	lease   clientv3.LeaseID // NoLease: none
@@ -42,14 +43,18 @@ type alive struct {
 	version uint64        // of others
 }
 
+// limit is when the last renewal was sent, plus how long it is good for: by the clock that does not jump, and by the time
+// of day.
+type limit struct{ steady, day time.Time }
+
 // presence is a node's key in the store.
 type presence struct {
 	lease clientv3.LeaseID
 	since int64 // revision at which the key came
 }
 
-func newAlive(client *clientv3.Client, prefix, id string, t Timing, log *slog.Logger) *alive {
-	return &alive{client: client, prefix: prefix, id: id, ttl: t.Lease, claim: t.Claim, log: log,
+func newAlive(client *clientv3.Client, prefix, id string, t Timing, clock func() time.Time, log *slog.Logger) *alive {
+	return &alive{client: client, prefix: prefix, id: id, ttl: t.Lease, claim: t.Claim, clock: clock, log: log,
 		others: map[string]presence{}, changed: make(chan struct{})}
 }
 
@@ -61,8 +66,7 @@ func (a *alive) fresh() bool {
 	if until == nil {
 		return false
 	}
-	now := time.Now()
-	return now.Before(*until) && now.Round(0).Before(until.Round(0).Add(a.claim))
+	return time.Now().Before(until.steady) && a.clock().Round(0).Before(until.day.Add(a.claim))
 }
 
 // keep renews the claim five times in its life.
@@ -104,7 +108,7 @@ func (a *alive) renew(ctx context.Context) error {
 	a.mu.Lock()
 	lease := a.lease
 	a.mu.Unlock()
-	sent := time.Now()
+	sent := limit{time.Now().Add(a.claim), a.clock().Round(0).Add(a.claim)}
 	r, err := a.client.KeepAliveOnce(ctx, lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		a.until.Store(nil)
@@ -120,8 +124,7 @@ func (a *alive) renew(ctx context.Context) error {
 		a.until.Store(nil)
 		return rpctypes.ErrLeaseNotFound
 	}
-	until := sent.Add(a.claim)
-	a.until.Store(&until)
+	a.until.Store(&sent)
 	return nil
 }
 

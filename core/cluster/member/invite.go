@@ -61,7 +61,7 @@ func (m *Member) Invite(ctx context.Context, lifetime time.Duration) (*wire.Invi
 			addresses = append(addresses, r.Address)
 		}
 	}
-	inv := pki.NewInvitation(m.id.Cluster, root, addresses, time.Now().Add(lifetime))
+	inv := pki.NewInvitation(m.id.Cluster, root, addresses, m.opts.Now().Add(lifetime))
 	defer inv.Secret.Zero()
 	token, err := inv.Token()
 	if err != nil {
@@ -173,7 +173,7 @@ func (m *Member) accept(ctx context.Context, q *wire.JoinRequest) (int64, error)
 	switch {
 	case !pki.CheckProof(s, q.Proof, q.NodeCsr, q.PeerCsr):
 		return refuse("the proof is wrong")
-	case time.Now().Unix() >= inv.Expires:
+	case m.opts.Now().Unix() >= inv.Expires:
 		_, _ = m.records.store.Commit(ctx, nil, []store.Op{{Key: key(kindInvite, q.Invitation), Delete: true}})
 		return refuse("it has expired")
 	}

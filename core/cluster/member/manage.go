@@ -194,7 +194,7 @@ func (m *Member) strike(ctx context.Context, r Record) error {
 
 // forgetExpired deletes the revocations of certificates that have expired, and the invitations that have.
 func (m *Member) forgetExpired(ctx context.Context) {
-	now := time.Now().Unix()
+	now := m.opts.Now().Unix()
 	var old []store.Op
 	if list, err := every[revocation](ctx, m.records, kindRevoked); err == nil {
 		for id, r := range list {

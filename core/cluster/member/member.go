@@ -29,6 +29,7 @@ type Options struct {
 	Bootstrap func(ctx context.Context, s store.Store, root *secret.Bytes, serial, label string, pin []byte) error
 	Timing    Timing
 	Log       *slog.Logger
+	Now       func() time.Time // the time of day, which may be wrong; nil: time.Now
 }
 
 // Member is a node that takes part in its cluster.
@@ -79,6 +80,9 @@ func Open(ctx context.Context, o Options) (_ *Member, err error) {
 	}
 	m := &Member{opts: o, state: state, log: o.Log, removed: make(chan struct{})}
 	m.opts.Timing = o.Timing.withDefaults()
+	if o.Now == nil {
+		m.opts.Now = time.Now
+	}
 	defer func() {
 		if err != nil {
 			_ = m.Close()
@@ -131,7 +135,7 @@ func (m *Member) begin(ctx context.Context) error {
 	if err := m.bootstrap(ctx); err != nil {
 		return err
 	}
-	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing, m.log)
+	m.alive = newAlive(m.client, m.prefix+prefixLive, m.id.Member, m.opts.Timing, m.opts.Now, m.log)
 	m.alive.catchUp, m.alive.moved = m.catchUp, m.endpoints.moved
 	m.alive.failed = func(err error) {
 		m.log.Debug("the node could not show the store that it is alive", "reason", err)

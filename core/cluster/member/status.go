@@ -84,28 +84,15 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	var mu sync.Mutex
-	revisions := map[string]int64{}
-	if c := m.copy.Load(); c != nil {
-		revisions[m.id.Member] = (*c).Revision()
-	}
 	out := &wire.StatusReply{Cluster: m.id.Cluster}
 	var leads string
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		within, cancel := context.WithTimeout(ctx, catchUpWithin)
-		defer cancel()
-		_, err := m.token.Linearize(within)
-		out.Quorum, out.Revision = err == nil, m.token.Latest()
-	})
 	wg.Go(func() { leads = m.leader(ctx) })
-	m.others(list, func(r Record) {
-		if reply, err := m.peers.ask(ctx, r, &wire.Request{Body: &wire.Request_Ping{Ping: &wire.Ping{}}}); err == nil {
-			mu.Lock()
-			defer mu.Unlock()
-			revisions[r.ID] = reply.Revision
-		}
-	})
+	within, stop := context.WithTimeout(ctx, catchUpWithin)
+	_, err = m.token.Linearize(within)
+	stop()
+	out.Quorum, out.Revision = err == nil, m.token.Latest()
+	revisions := m.revisions(ctx, list, out.Revision)
 	wg.Wait()
 	members := m.Members().Members
 	records := map[string]Record{}
@@ -129,6 +116,31 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 		out.Members = append(out.Members, s)
 	}
 	return out, nil
+}
+
+// revisions asks all members that are alive how far they are. Each is given a moment to take in what this one knows of:
+// the store's revision rises also with what is none of the token's, which nodes hear of when they ask.
+func (m *Member) revisions(ctx context.Context, list []Record, now int64) map[string]int64 {
+	found := map[string]int64{}
+	if c := m.copy.Load(); c != nil {
+		found[m.id.Member] = (*c).Revision()
+	}
+	var mu sync.Mutex
+	m.others(list, func(r Record) {
+		within, cancel := context.WithTimeout(ctx, catchUpWithin)
+		defer cancel()
+		reply, err := m.peers.ask(within, r, &wire.Request{MinRevision: now, Body: &wire.Request_Await{Await: &wire.Await{}}})
+		if err != nil {
+			reply, err = m.peers.ask(ctx, r, &wire.Request{Body: &wire.Request_Ping{Ping: &wire.Ping{}}})
+		}
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		found[r.ID] = reply.Revision
+	})
+	return found
 }
 
 // joiningFor is how long a member that was never seen is on its way, in seconds.

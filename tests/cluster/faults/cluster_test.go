@@ -36,6 +36,8 @@ type cluster struct {
 // daemon is one node and the process that it is at the moment.
 type daemon struct {
 	name, listen, conf, dir, log string
+	program                      string
+	clock                        string // the file by which its time of day is wrong
 	namespace                    string
 
 	mu     sync.Mutex
@@ -62,8 +64,10 @@ func newCluster(t *testing.T) *cluster {
 	require.NoError(t, err)
 	c := &cluster{t: t, dir: dir, net: w}
 	t.Cleanup(c.end)
+	program := harness.CofferdWithClock(t)
 	for i, n := range names {
 		c.nodes = append(c.nodes, &daemon{
+			program: program, clock: filepath.Join(dir, n+".clock"),
 			name: n, listen: fmt.Sprintf("%s:%d", w.address(i), clientPort), namespace: w.namespace(n),
 			conf: filepath.Join(dir, n+".toml"), dir: filepath.Join(dir, n), log: filepath.Join(dir, n+".log"),
 		})
@@ -138,14 +142,14 @@ func (c *cluster) tryCoffer(args ...string) (string, error) {
 // start begins a node; c.healthy tells when it serves.
 func (c *cluster) start(n *daemon) {
 	c.t.Helper()
-	require.NoError(c.t, n.start(harness.Cofferd(c.t)))
+	require.NoError(c.t, n.start())
 	require.Eventually(c.t, func() bool { _, err := n.ask(); return err == nil }, 30*time.Second, 100*time.Millisecond, "node %s does not come up", n.name)
 }
 
 func (n *daemon) socket() string { return filepath.Join(n.dir, "cofferd.sock") }
 
 // start begins a process in the node's namespace. It does not outlive the test's.
-func (n *daemon) start(cofferd string) error {
+func (n *daemon) start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	log, err := os.OpenFile(n.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -153,7 +157,8 @@ func (n *daemon) start(cofferd string) error {
 		return err
 	}
 	defer log.Close()
-	n.cmd = exec.Command("ip", "netns", "exec", n.namespace, cofferd, "--config", n.conf)
+	n.cmd = exec.Command("ip", "netns", "exec", n.namespace, n.program, "--config", n.conf)
+	n.cmd.Env = append(os.Environ(), "COFFERD_CLOCK="+n.clock)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {

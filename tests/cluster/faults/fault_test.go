@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
 // fault is something that happens to one node.
@@ -39,6 +37,8 @@ var faults = []fault{
 	{name: "not heard by the other nodes", lasts: 5 * time.Second, begin: dropPeers(false, true), end: heal},
 	{name: "slow", lasts: 3 * time.Second, begin: nothing, during: pulse, end: nothing},
 	{name: "a slow disk", needs: "strace", lasts: 3 * time.Second, begin: nothing, during: slowDisk, end: nothing},
+	{name: "its clock ahead", lasts: 4 * time.Second, begin: clock("2h"), end: clock("")},
+	{name: "its clock behind", lasts: 4 * time.Second, begin: clock("-2h"), end: clock("")},
 	{name: "a full disk", ownDisk: true, lasts: 3 * time.Second, begin: fill, end: empty},
 }
 
@@ -46,10 +46,15 @@ func nothing(*cluster, *daemon) error { return nil }
 
 func kill(_ *cluster, n *daemon) error { return n.kill() }
 
-func restart(c *cluster, n *daemon) error { return n.start(harness.Cofferd(c.t)) }
+func restart(_ *cluster, n *daemon) error { return n.start() }
 
 func signal(s syscall.Signal) func(*cluster, *daemon) error {
 	return func(_ *cluster, n *daemon) error { return n.signal(s) }
+}
+
+// clock has a node's time of day jump.
+func clock(by string) func(*cluster, *daemon) error {
+	return func(_ *cluster, n *daemon) error { return os.WriteFile(n.clock, []byte(by), 0o600) }
 }
 
 func drop(rules ...string) func(*cluster, *daemon) error {

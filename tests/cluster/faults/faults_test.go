@@ -58,6 +58,7 @@ func TestFaults(t *testing.T) {
 	c.final(w)
 	w.history.complete()
 	report(t, w.history, events)
+	assert.Empty(t, w.lost, "a login failed although there was a quorum throughout")
 	checkUses(t, w.history)
 	checkLinear(t, w.history)
 }

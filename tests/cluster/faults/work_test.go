@@ -39,6 +39,7 @@ type workload struct {
 	names map[string]*population
 	seen  map[string]bool   // objects
 	macs  map[string][]byte // by object: its key's HMAC of the message
+	lost  []error           // logins that failed
 }
 
 // population is the objects of a name that workers have heard of.
@@ -96,6 +97,9 @@ func (k *worker) act() {
 	name := fmt.Sprintf("key-%d", k.dice.IntN(names))
 	id, many := k.draw(name)
 	o := k.object(id)
+	if k.dice.IntN(loginOften) == 0 {
+		k.login()
+	}
 	switch p := k.dice.IntN(100); {
 	case p < 20:
 		k.find(name)
@@ -106,6 +110,21 @@ func (k *worker) act() {
 	default:
 		k.use(name, o)
 	}
+}
+
+// loginOften is between how many operations a worker logs in anew: each login costs the whole of the PIN's derivation.
+const loginOften = 150
+
+// login has the worker go on with a new login, from whatever node: it is as good as the old one on all of them.
+func (k *worker) login() {
+	cred, err := k.hsm.Login(context.Background(), pkcs11.CKU_USER, "", []byte(harness.UserPIN))
+	if err != nil {
+		k.w.mu.Lock()
+		defer k.w.mu.Unlock()
+		k.w.lost = append(k.w.lost, err)
+		return
+	}
+	k.cred = cred
 }
 
 // draw returns an object of the name, which may be destroyed already, or "".
