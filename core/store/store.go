@@ -3,7 +3,8 @@
 //
 // A store sees only what may be seen by whoever reads the disk: sealing is the business of core/vault.
 //
-// A Store may be used by several goroutines at once; the slices that it returns belong to the caller. Where several
+// A Store may be used by several goroutines at once. The values that it returns never change: nobody writes to them, neither
+// the caller nor the store, which may give the same slice to others. Where several
 // machines share the records, what a Store reads is a state that was, though not always the last one: its own commits
 // are in it, and it never goes back.
 package store

@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -27,7 +26,6 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	}
 	r := e.record()
 	s.mirror.mu.RUnlock()
-	r.Value = own(r.Value)
 	return r, nil
 }
 
@@ -41,9 +39,6 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Record, int64,
 	}
 	records, now := s.mirror.list(prefix)
 	slices.SortFunc(records, func(a, b store.Record) int { return strings.Compare(a.Key, b.Key) })
-	for i := range records {
-		records[i].Value = own(records[i].Value)
-	}
 	return records, now, nil
 }
 
@@ -62,15 +57,10 @@ func (s *Store) Since(ctx context.Context, prefix string, revision int64) ([]sto
 	slices.SortFunc(events, func(a, b store.Event) int {
 		return cmp.Or(cmp.Compare(a.Modified, b.Modified), strings.Compare(a.Key, b.Key))
 	})
-	for i := range events {
-		if !events[i].Deleted {
-			events[i].Value = own(events[i].Value)
-		}
-	}
 	return events, now, nil
 }
 
-// list returns the records with the prefix, in no order and with the mirror's values, which are not to be changed.
+// list returns the records with the prefix, in no order.
 func (m *mirror) list(prefix string) ([]store.Record, int64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -108,12 +98,4 @@ func (m *mirror) since(prefix string, revision int64) ([]store.Event, int64, err
 
 func (e *entry) record() store.Record {
 	return store.Record{Key: e.key, Value: e.value, Created: e.created, Modified: e.modified}
-}
-
-// own returns a copy, which is not nil.
-func own(value []byte) []byte {
-	if len(value) == 0 {
-		return []byte{}
-	}
-	return bytes.Clone(value)
 }
