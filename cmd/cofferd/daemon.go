@@ -53,7 +53,6 @@ type place interface {
 // run serves until ctx ends, or something ends the node.
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.log.Info("cofferd starts", "version", programVersion(), "config", d.conf.Source, "state", d.conf.StateDir)
-	collectThriftily()
 	cluster, st, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -78,7 +77,6 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if m, ok := d.place.(*member.Member); ok {
 		m.Serve(d.engine)
 	}
-	collectBySize()
 	notify("READY=1\nSTATUS=serving")
 	d.log.Info("the node serves", "cluster", cluster.ID(), "member", cluster.Self().GetId(), "socket", d.conf.Socket, "listen", d.conf.Listen)
 	return d.wait(ctx, failed)
@@ -173,7 +171,6 @@ func (d *daemon) wait(ctx context.Context, failed <-chan error) error {
 		case <-hangup:
 			d.reload()
 		case <-sweep.C:
-			collectBySize()
 			if through, due := past.due(time.Now(), d.engine.Revision()); due && (m == nil || m.Leads()) {
 				d.sweep(ctx, through)
 			}
