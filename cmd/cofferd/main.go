@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,9 +34,6 @@ type flags struct {
 	logFormat string
 	unsealFD  int
 }
-
-// collectAt makes the collector run when the heap has grown by half: a node holds many small objects for long.
-const collectAt = 50
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -79,7 +75,7 @@ func start(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(collectAt)
+	paceCollector()
 	protectMemory(log)
 	return (&daemon{flags: f, conf: conf, log: log, level: level}).run(ctx)
 }

@@ -139,7 +139,7 @@ func (c *call) finish(r *wire.Reply) {
 	delete(t.running, c.request.Id)
 	t.mu.Unlock()
 	if r != nil {
-		t.done <- outgoing{r, c}
+		t.done.put(outgoing{r, c}, t.queues[c.lane].waiting())
 	} else {
 		c.giveBack(nil)
 	}

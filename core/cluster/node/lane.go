@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,7 +38,12 @@ type lane struct {
 }
 
 // queue is what one stream has waiting in one lane.
-type queue struct{ calls []*call }
+type queue struct {
+	calls []*call
+	count atomic.Int32 // of calls, for who does not hold the lane's lock
+}
+
+func (q *queue) waiting() int { return int(q.count.Load()) }
 
 func newLane(limit int) *lane {
 	l := &lane{limit: limit}
@@ -53,6 +59,7 @@ func (l *lane) put(q *queue, c *call) bool {
 		return false
 	}
 	q.calls = append(q.calls, c)
+	q.count.Add(1)
 	if len(q.calls) == 1 {
 		l.turns = append(l.turns, q)
 	}
@@ -104,6 +111,7 @@ func (l *lane) next() *call {
 	c := q.calls[0]
 	q.calls[0] = nil
 	q.calls = q.calls[1:]
+	q.count.Add(-1)
 	if len(q.calls) > 0 {
 		l.turns = append(l.turns, q)
 	} else {

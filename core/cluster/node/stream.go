@@ -33,10 +33,11 @@ type stream struct {
 	queues [numLanes]queue // guarded by the lanes
 	places *room           // for requests
 	bytes  *room           // of requests and replies
-	// Replies of requests, with a place for each that may run, so that no worker waits for a slow client; and those of the
+	// Replies of requests, with room for each that may run, so that no worker waits for a slow client; and those of the
 	// reader, who may.
-	done, now chan outgoing
-	calls     sync.WaitGroup
+	done  outbox
+	now   chan outgoing
+	calls sync.WaitGroup
 
 	mu      sync.Mutex
 	ended   bool // no request is admitted any more
@@ -77,9 +78,10 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 	}
 	t := &stream{
 		Server: s, rpc: rpc, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
-		done: make(chan outgoing, s.limits.Running), now: make(chan outgoing, 16),
+		now:     make(chan outgoing, 16),
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
+	t.done.init()
 	t.ctx, t.cancel = context.WithCancel(rpc.Context())
 	var writer sync.WaitGroup
 	writer.Go(t.write)
@@ -99,7 +101,7 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 	}
 	if errors.Is(err, io.EOF) { // the client asks nothing more, and still listens
 		t.calls.Wait()
-		close(t.done)
+		t.done.close()
 		writer.Wait()
 		return nil
 	}
@@ -115,16 +117,9 @@ func (t *stream) end() {
 
 // clear gives back what the replies have taken that nobody will read.
 func (t *stream) clear() {
-	for {
-		select {
-		case o, open := <-t.done:
-			if !open {
-				return
-			}
-			o.call.giveBack(o.reply)
-		default:
-			return
-		}
+	list, _ := t.done.take(nil)
+	for _, o := range list {
+		o.call.giveBack(o.reply)
 	}
 }
 
@@ -255,27 +250,39 @@ func (t *stream) answerNow(r *wire.Reply) error {
 // write sends replies until there are no more, or the stream breaks.
 func (t *stream) write() {
 	defer t.cancel()
-	for {
-		var o outgoing
-		open := true
+	var list []outgoing
+	for last := false; ; {
 		select {
-		case o, open = <-t.done:
-		case o = <-t.now:
+		case <-t.done.ready:
+			list, last = t.done.take(list[:0])
+		case o := <-t.now:
+			list = append(list[:0], o)
 		case <-t.ctx.Done():
 			return
 		}
-		if !open {
+		if !t.sendAll(list) { // the reader sees it too
+			return
+		}
+		if last {
 			t.writeRest()
 			return
 		}
-		err := t.rpc.Send(o.reply)
+	}
+}
+
+// sendAll sends replies; false if the stream has broken.
+func (t *stream) sendAll(list []outgoing) bool {
+	var err error
+	for i, o := range list {
+		if err == nil {
+			err = t.rpc.Send(o.reply)
+		}
 		if o.call != nil {
 			o.call.giveBack(o.reply)
 		}
-		if err != nil {
-			return // the reader sees it too
-		}
+		list[i] = outgoing{}
 	}
+	return err == nil
 }
 
 func (t *stream) writeRest() {
