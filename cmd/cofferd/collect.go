@@ -7,10 +7,10 @@ import (
 )
 
 // How much garbage there may be before the collector runs. A node holds many small objects for long, so that the heap may
-// grow by half; but what each request leaves behind is next to nothing, and with a heap of a few megabytes the collector
+// grow by a third; but what each request leaves behind is next to nothing, and with a heap of a few megabytes the collector
 // would run forty times a second under load, and take a sixth of the processor.
 const (
-	collectAt   = 50       // percent of what is alive
+	collectAt   = 35       // percent of what is alive
 	leastGrowth = 48 << 20 // bytes
 )
 
