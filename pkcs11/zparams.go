@@ -82,6 +82,31 @@ type AESCBCEncryptDataParams struct {
 	Data []byte
 }
 
+// newStruct returns an empty parameter struct; nil for kinds that are none.
+func (k ParamKind) newStruct() any {
+	switch k {
+	case ParamGCM:
+		return new(GCMParams)
+	case ParamCTR:
+		return new(CTRParams)
+	case ParamOAEP:
+		return new(OAEPParams)
+	case ParamPSS:
+		return new(PSSParams)
+	case ParamECDH1Derive:
+		return new(ECDH1DeriveParams)
+	case ParamRSAAESKeyWrap:
+		return new(RSAAESKeyWrapParams)
+	case ParamEdDSA:
+		return new(EdDSAParams)
+	case ParamKeyDerivationString:
+		return new(KeyDerivationString)
+	case ParamAESCBCEncryptData:
+		return new(AESCBCEncryptDataParams)
+	}
+	return nil
+}
+
 // ParamKind returns what m takes as its parameter.
 func (m MechanismType) ParamKind() ParamKind {
 	switch m {

@@ -18,7 +18,9 @@ const (
 // operation is a running operation of a session.
 type operation struct {
 	hsm.Operation
-	login     *login // of a private key: the login that it may be used under
+	mechanism pkcs11.Mechanism
+	key       *object // nil for a digest
+	login     *login  // of a private key: the login that it may be used under
 	parts     bool   // there was an update: the one-shot function is out of order
 	result    *result
 	signature []byte // of C_VerifySignatureInit
@@ -56,13 +58,16 @@ func (x *session) cancel(kind hsm.OpKind) {
 	x.spare = op
 }
 
-// start makes an operation of the far side the session's.
-func (x *session) start(kind hsm.OpKind, far hsm.Operation, who *login) *operation {
+// start makes an operation of the far side the session's. key is nil for a digest.
+func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
 	op := x.spare
 	if x.spare = nil; op == nil {
 		op = new(operation)
 	}
-	op.Operation, op.login = far, who
+	op.Operation, op.mechanism, op.key = far, m, key
+	if key != nil {
+		op.login = key.login
+	}
 	x.operations[kind] = op
 	return op
 }
@@ -92,7 +97,7 @@ func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHand
 	if err != nil {
 		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
-	return x.start(kind, op, k.login), nil
+	return x.start(kind, op, m, k), nil
 }
 
 // use runs f on the running operation of a kind and ends the operation when f says that it is over. Then it is another

@@ -30,6 +30,7 @@ type slot struct {
 
 	login   atomic.Pointer[login] // nil: nobody
 	objects handles
+	states  stateSeal
 }
 
 func newSlot(l *Library, r *run, s Slot) *slot {

@@ -19,16 +19,6 @@ func (l *Library) CancelFunction(h SessionHandle) error {
 
 func notParallel(*session) error { return pkcs11.CKR_FUNCTION_NOT_PARALLEL }
 
-// GetOperationState is not supported.
-func (l *Library) GetOperationState(h SessionHandle, state *pkcs11.Out) error {
-	return l.unsupported("GetOperationState", h)
-}
-
-// SetOperationState is not supported.
-func (l *Library) SetOperationState(h SessionHandle, state []byte, encryptionKey, authenticationKey ObjectHandle) error {
-	return l.unsupported("SetOperationState", h)
-}
-
 // GetSessionValidationFlags is not supported: nothing here has been validated by anybody.
 func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
 	return 0, l.unsupported("GetSessionValidationFlags", h)

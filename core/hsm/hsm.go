@@ -22,6 +22,7 @@ type HSM interface {
 	Users
 	Objects
 	Keys
+	States
 
 	// Begin checks the key, the mechanism and the caller's right, and returns the running operation. The key is nil
 	// for a digest. PKCS#11 v3.2, C_EncryptInit and its siblings.

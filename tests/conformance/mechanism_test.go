@@ -79,6 +79,7 @@ func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
 		t.Run(name, func(t *testing.T) {
 			b.cipher(t)
 			b.sign(t)
+			b.states(t)
 			b.recover(t)
 			b.wrap(t)
 			b.derive(t)
@@ -188,6 +189,7 @@ func (b *battery) digest(t *testing.T) {
 			require.Equal(t, want, got, "parts %v", parts)
 		}
 		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, b.DigestFinal(b.h, &out{Capacity: 99}))
+		b.digestStates(t, in, want)
 	}
 	wrong := &mech{Type: b.row.Type, Params: stranger}
 	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, b.DigestInit(b.h, wrong))

@@ -54,6 +54,7 @@ type sessions interface {
 	CloseAllSessions(id cryptoki.SlotID) error
 	GetSessionInfo(h session) (pkcs11.SessionInfo, error)
 	GetOperationState(h session, state *out) error
+	SetOperationState(h session, state []byte, encryption, authentication handle) error
 	Login(h session, user pkcs11.UserType, pin []byte) error
 	Logout(h session) error
 }

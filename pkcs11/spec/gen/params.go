@@ -46,6 +46,14 @@ const (
 			goStruct(s, b, st)
 		}
 	}
+	b.WriteString("// newStruct returns an empty parameter struct; nil for kinds that are none.\n" +
+		"func (k ParamKind) newStruct() any {\nswitch k {\n")
+	for _, st := range s.Structs {
+		if st.Go != "" {
+			fmt.Fprintf(b, "case %s:\nreturn new(%s)\n", structKind(st), st.Go)
+		}
+	}
+	b.WriteString("}\nreturn nil\n}\n\n")
 	byKind, byLen, optional := map[string][]string{}, map[uint64][]string{}, []string{}
 	for _, m := range s.Mechanisms {
 		if m.Alias != "" {
