@@ -19,6 +19,7 @@ type call struct {
 
 	m      pkcs11.Mechanism
 	fields fields
+	places []place // of the parameter, where the machine may change it
 
 	output        pkcs11.Out
 	buffer, count uintptr // where output goes
@@ -88,6 +89,8 @@ func (c *call) leave(rv *uintptr) {
 	c.pairs.clear()
 	c.function, c.session, c.err = "", 0, nil
 	c.m, c.fields = pkcs11.Mechanism{}, fields{}
+	clear(c.places)
+	c.places = c.places[:0]
 	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
 	c.copies, c.used, c.large = c.copies[:0], 0, c.large[:0]
 	calls.Put(c)
@@ -252,13 +255,6 @@ func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
 	}
 }
 
-// message checks the parameter of a message function. The machine answers all of these with
-// CKR_FUNCTION_NOT_SUPPORTED and looks at none.
-func (c *call) message(p, n uintptr) any {
-	c.in(p, n)
-	return nil
-}
-
 // fill makes room for n bytes that the machine writes.
 func (c *call) fill(p, n uintptr) []byte {
 	if p == 0 && n != 0 || n > maxLength {
@@ -297,6 +293,9 @@ func (c *call) found(p, count uintptr, found []uint) {
 // finish takes the machine's answer and hands over the output.
 func (c *call) finish(err error) {
 	c.err = err
+	if err == nil && !c.output.Query {
+		c.giveBack()
+	}
 	if !c.hasOutput {
 		return
 	}

@@ -29,6 +29,7 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	},
 	"reserved":  func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
 	"mechanism": decode("c.mechanism(%s)"),
+	"messaging": decode("c.messaging(%s)"),
 	"template":  decode("c.template(%s, %s)"),
 	"in":        decode("c.in(%s, %s)"),
 	"param":     decode("c.message(%s, %s)"),

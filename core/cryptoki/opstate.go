@@ -199,5 +199,8 @@ func (x *session) cancelAll() {
 	for kind := range x.operations {
 		x.cancel(hsm.OpKind(kind))
 	}
+	for kind := range x.messages {
+		x.endProcess(hsm.OpKind(kind))
+	}
 	x.search = nil
 }

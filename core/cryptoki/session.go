@@ -22,6 +22,7 @@ type session struct {
 	owner      bool   // it has made session objects
 	login      *login // the slot's login as the running call has found it
 	operations [numOperations]*operation
+	messages   [hsm.NumOpKinds]*messages
 	spare      *operation // one that has ended, for the next one
 	search     *search
 }
@@ -162,10 +163,8 @@ func (x *session) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.closed = true
-	for kind := range x.operations {
-		x.cancel(hsm.OpKind(kind))
-	}
-	x.search, x.spare = nil, nil
+	x.cancelAll()
+	x.spare = nil
 	if x.owner {
 		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
 	}

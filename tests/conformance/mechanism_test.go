@@ -50,6 +50,9 @@ func TestMechanisms(t *testing.T) {
 					if flag == pkcs11.CKF_VERIFY_RECOVER && !e.can(verifyRecover) {
 						continue
 					}
+					if messageOperations&flag != 0 && !e.can(functions3) {
+						continue
+					}
 					if info.Flags&flag != 0 {
 						require.True(t, e.rec.executed(typ, flag), "advertised and not executed: flag %#x", uint(flag))
 					}
@@ -64,7 +67,11 @@ var operations = []pkcs11.Flags{
 	pkcs11.CKF_ENCRYPT, pkcs11.CKF_DECRYPT, pkcs11.CKF_DIGEST, pkcs11.CKF_SIGN, pkcs11.CKF_SIGN_RECOVER, pkcs11.CKF_VERIFY,
 	pkcs11.CKF_VERIFY_RECOVER, pkcs11.CKF_GENERATE, pkcs11.CKF_GENERATE_KEY_PAIR, pkcs11.CKF_WRAP, pkcs11.CKF_UNWRAP,
 	pkcs11.CKF_DERIVE,
+	pkcs11.CKF_MESSAGE_ENCRYPT, pkcs11.CKF_MESSAGE_DECRYPT, pkcs11.CKF_MESSAGE_SIGN, pkcs11.CKF_MESSAGE_VERIFY, pkcs11.CKF_MULTI_MESSAGE,
 }
+
+const messageOperations = pkcs11.CKF_MESSAGE_ENCRYPT | pkcs11.CKF_MESSAGE_DECRYPT | pkcs11.CKF_MESSAGE_SIGN | pkcs11.CKF_MESSAGE_VERIFY |
+	pkcs11.CKF_MULTI_MESSAGE
 
 // withKey runs what needs a key. What does not depend on the key's type is tried with the first one only.
 func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
@@ -80,10 +87,12 @@ func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
 			b.cipher(t)
 			b.sign(t)
 			b.states(t)
+			b.signMessages(t)
 			b.recover(t)
 			b.wrap(t)
 			b.derive(t)
 			if first && i == 0 {
+				b.cipherMessages(t)
 				b.refusals(t)
 			}
 		})
