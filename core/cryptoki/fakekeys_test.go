@@ -33,6 +33,24 @@ func (f *fake) DeriveKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechan
 	return f.add(cred, template)
 }
 
+// fakeCiphertext is what the fake encapsulates, whatever the key.
+const fakeCiphertext = "a ciphertext"
+
+func (f *fake) EncapsulateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, public hsm.Object, template pkcs11.Template, room int) (hsm.Encapsulated, error) {
+	out := hsm.Encapsulated{Size: len(fakeCiphertext)}
+	if room < out.Size {
+		return out, nil
+	}
+	var err error
+	out.Ciphertext = []byte(fakeCiphertext)
+	out.Key, err = f.add(cred, template)
+	return out, err
+}
+
+func (f *fake) DecapsulateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, private hsm.Object, ciphertext []byte, template pkcs11.Template) (hsm.Object, error) {
+	return f.add(cred, template)
+}
+
 func (f *fake) Random(ctx context.Context, p []byte) error {
 	if f.beforeReply != nil {
 		f.beforeReply()

@@ -24,16 +24,6 @@ func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.
 	return 0, l.unsupported("GetSessionValidationFlags", h)
 }
 
-// EncapsulateKey is not supported.
-func (l *Library) EncapsulateKey(h SessionHandle, m *pkcs11.Mechanism, public ObjectHandle, template pkcs11.Template, ciphertext *pkcs11.Out) (ObjectHandle, error) {
-	return 0, l.unsupported("EncapsulateKey", h)
-}
-
-// DecapsulateKey is not supported.
-func (l *Library) DecapsulateKey(h SessionHandle, m *pkcs11.Mechanism, private ObjectHandle, template pkcs11.Template, ciphertext []byte) (ObjectHandle, error) {
-	return 0, l.unsupported("DecapsulateKey", h)
-}
-
 // WrapKeyAuthenticated is not supported.
 func (l *Library) WrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, wrapping, key ObjectHandle, associated []byte, wrapped *pkcs11.Out) error {
 	return l.unsupported("WrapKeyAuthenticated", h)

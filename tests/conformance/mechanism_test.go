@@ -47,7 +47,7 @@ func TestMechanisms(t *testing.T) {
 				info, err := e.GetMechanismInfo(e.slot, typ)
 				require.NoError(t, err)
 				for _, flag := range operations {
-					if flag == pkcs11.CKF_VERIFY_RECOVER && !e.can(verifyRecover) {
+					if flag == pkcs11.CKF_VERIFY_RECOVER && !e.can(verifyRecover) || flag&after240 != 0 && !e.can(functions3) {
 						continue
 					}
 					if messageOperations&flag != 0 && !e.can(functions3) {
@@ -66,12 +66,15 @@ func TestMechanisms(t *testing.T) {
 var operations = []pkcs11.Flags{
 	pkcs11.CKF_ENCRYPT, pkcs11.CKF_DECRYPT, pkcs11.CKF_DIGEST, pkcs11.CKF_SIGN, pkcs11.CKF_SIGN_RECOVER, pkcs11.CKF_VERIFY,
 	pkcs11.CKF_VERIFY_RECOVER, pkcs11.CKF_GENERATE, pkcs11.CKF_GENERATE_KEY_PAIR, pkcs11.CKF_WRAP, pkcs11.CKF_UNWRAP,
-	pkcs11.CKF_DERIVE,
+	pkcs11.CKF_DERIVE, pkcs11.CKF_ENCAPSULATE, pkcs11.CKF_DECAPSULATE,
 	pkcs11.CKF_MESSAGE_ENCRYPT, pkcs11.CKF_MESSAGE_DECRYPT, pkcs11.CKF_MESSAGE_SIGN, pkcs11.CKF_MESSAGE_VERIFY, pkcs11.CKF_MULTI_MESSAGE,
 }
 
 const messageOperations = pkcs11.CKF_MESSAGE_ENCRYPT | pkcs11.CKF_MESSAGE_DECRYPT | pkcs11.CKF_MESSAGE_SIGN | pkcs11.CKF_MESSAGE_VERIFY |
 	pkcs11.CKF_MULTI_MESSAGE
+
+// after240 are the operations that need functions of a later version of the standard.
+const after240 = pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 
 // withKey runs what needs a key. What does not depend on the key's type is tried with the first one only.
 func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
@@ -91,6 +94,7 @@ func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
 			b.recover(t)
 			b.wrap(t)
 			b.derive(t)
+			b.encapsulate(t)
 			if first && i == 0 {
 				b.cipherMessages(t)
 				b.refusals(t)

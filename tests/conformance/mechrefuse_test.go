@@ -35,7 +35,7 @@ func (b *battery) uses(t *testing.T) []use {
 	}
 	in := message(slices.Max(b.r.lens))
 	messages := b.can(functions3)
-	return []use{
+	return append(b.encapsulation(), []use{
 		begun("sign messages", m.Sign != nil && messages, pkcs11.CKA_SIGN, false, b.messageSignInit, func() error {
 			err := b.SignMessage(h, nil, in, big())
 			return errors.Join(err, b.MessageSignFinal(h))
@@ -60,7 +60,7 @@ func (b *battery) uses(t *testing.T) []use {
 			_, err := b.DeriveKey(h, m, key, with(target, num(pkcs11.CKA_VALUE_LEN, uint(16))))
 			return err
 		}, nil, pkcs11.CKR_KEY_TYPE_INCONSISTENT, pkcs11.CKR_KEY_HANDLE_INVALID},
-	}
+	}...)
 }
 
 // refusals tries each use with what must be refused. Nothing may be running afterwards.

@@ -126,6 +126,7 @@ type version3 interface {
 	VerifySignatureFinal(h session) error
 	messageCiphers
 	messageSignatures
+	encapsulators
 }
 
 type messageCiphers interface {
