@@ -224,6 +224,7 @@ func (c *call) out(buffer, count uintptr) *pkcs11.Out {
 		c.fail(err)
 	}
 	c.output.Query = buffer == 0
+	c.output.Buffer = uint(buffer)
 	c.output.Capacity = int(min(capacity, maxLength))
 	if buffer != 0 {
 		c.output.Bytes = c.result

@@ -1192,13 +1192,13 @@ func coffer_go_C_AsyncComplete(hSession, pFunctionName, pResult uintptr) (rv uin
 	c := enter("AsyncComplete", hSession)
 	defer c.leave(&rv)
 	functionName := c.text(pFunctionName)
-	c.target(pResult)
+	c.asyncData(pResult)
 	if !c.decoded() {
 		return
 	}
-	result, err := library().AsyncComplete(uint(hSession), functionName)
+	result, err := library().AsyncComplete(uint(hSession), functionName, pResult != 0)
 	c.finish(err)
-	c.info(pResult, result)
+	c.completed(pResult, result)
 	return
 }
 

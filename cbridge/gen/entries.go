@@ -80,6 +80,11 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 		e.decode = append(e.decode, fmt.Sprintf("c.target(%s)", a.CName))
 		result(e, a, "c.info(%s, %s)")
 	},
+	"outasync": func(e *entry, _ spec.Function, a spec.Field) {
+		e.decode = append(e.decode, fmt.Sprintf("c.asyncData(%s)", a.CName))
+		e.pass = append(e.pass, a.CName+" != 0")
+		result(e, a, "c.completed(%s, %s)")
+	},
 }
 
 // complements are the roles that other roles refer to, or that Go has no use for.

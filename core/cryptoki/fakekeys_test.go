@@ -9,11 +9,17 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-func (f *fake) GenerateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
 	return f.add(cred, template)
 }
 
-func (f *fake) GenerateKeyPair(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
+func (f *fake) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, nil, err
+	}
 	if priv, err = f.add(cred, private); err != nil {
 		return nil, nil, err
 	}
@@ -25,11 +31,17 @@ func (f *fake) WrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanis
 	return []byte("wrapped " + key.ID()), nil
 }
 
-func (f *fake) UnwrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
 	return f.add(cred, template)
 }
 
-func (f *fake) DeriveKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
 	return f.add(cred, template)
 }
 
@@ -160,8 +172,11 @@ func (o *fakeOp) FinishLen(n int) (int, bool) {
 	return len(o.data) + n, false
 }
 
-func (o *fakeOp) Finish(_ context.Context, dst, part []byte) ([]byte, error) {
+func (o *fakeOp) Finish(ctx context.Context, dst, part []byte) ([]byte, error) {
 	o.check(part)
+	if err := o.fake.wait(ctx); err != nil {
+		return nil, err
+	}
 	if string(part) == "fail" {
 		return nil, errFake
 	}
@@ -186,8 +201,11 @@ func (o *fakeOp) Finish(_ context.Context, dst, part []byte) ([]byte, error) {
 	return append(dst, turn(plain)...), nil
 }
 
-func (o *fakeOp) Verify(_ context.Context, part, signature []byte) error {
+func (o *fakeOp) Verify(ctx context.Context, part, signature []byte) error {
 	o.check(part)
+	if err := o.fake.wait(ctx); err != nil {
+		return err
+	}
 	if len(signature) != sha256.Size {
 		return pkcs11.CKR_SIGNATURE_LEN_RANGE
 	}

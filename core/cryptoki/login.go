@@ -113,7 +113,7 @@ func (x *session) authenticate(pin []byte) error {
 		}
 	}
 	for _, op := range ops {
-		if op == nil || !op.MustAuthenticate() {
+		if op == nil || op.pending != nil || !op.MustAuthenticate() {
 			continue
 		}
 		waiting = true

@@ -43,7 +43,9 @@ func messageKinds(b *bench, s SessionHandle) []messageKind {
 			func() error { return b.MessageEncryptFinal(s) },
 			func() error { return b.EncryptMessage(s, gcmMessage(0), nil, []byte("hello"), room(100)) },
 			func() error { return b.EncryptMessageBegin(s, gcmMessage(0), nil) },
-			func(last bool) error { return b.EncryptMessageNext(s, gcmMessage(0), []byte("hello"), room(100), end(last)) },
+			func(last bool) error {
+				return b.EncryptMessageNext(s, gcmMessage(0), []byte("hello"), room(100), end(last))
+			},
 			gcm, pkcs11.CKF_MESSAGE_ENCRYPT},
 		{"decrypt", func(m *pkcs11.Mechanism, k ObjectHandle) error { return b.MessageDecryptInit(s, m, k) },
 			func() error { return b.MessageDecryptFinal(s) },

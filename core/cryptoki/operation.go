@@ -21,9 +21,10 @@ type operation struct {
 	mechanism pkcs11.Mechanism
 	key       *object // nil for a digest
 	login     *login  // of a private key: the login that it may be used under
-	parts     bool   // there was an update: the one-shot function is out of order
+	parts     bool    // there was an update: the one-shot function is out of order
 	result    *result
-	signature []byte // of C_VerifySignatureInit
+	signature []byte   // of C_VerifySignatureInit
+	pending   *pending // its end runs beside the session
 }
 
 // result is output that the caller's buffer could not hold and that could not be foreseen: only a bound was known.
@@ -50,6 +51,11 @@ func (x *session) cancel(kind hsm.OpKind) {
 		return
 	}
 	x.operations[kind] = nil
+	if p := op.pending; p != nil { // the far operation is the pending call's to close
+		delete(x.pending, p.function)
+		p.abandon()
+		return
+	}
 	op.Close()
 	if op.result != nil {
 		clear(op.result.bytes)
@@ -106,6 +112,9 @@ func (x *session) use(kind hsm.OpKind, f func(*operation) (over bool, err error)
 	op := x.running(kind)
 	if op == nil {
 		return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+	}
+	if op.pending != nil {
+		return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "the end of this operation is pending")
 	}
 	over, err := true, error(nil)
 	switch {
@@ -185,6 +194,9 @@ func (l *Library) oneShot(function string, h SessionHandle, kind hsm.OpKind, dat
 			if op.parts {
 				return true, pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a multi-part operation is running")
 			}
+			if x.async {
+				return x.finishAside(function, kind, op, data, false, out)
+			}
 			return op.finish(x, kind, data, false, out)
 		})
 	})
@@ -194,6 +206,9 @@ func (l *Library) oneShot(function string, h SessionHandle, kind hsm.OpKind, dat
 func (l *Library) final(function string, h SessionHandle, kind hsm.OpKind, out *pkcs11.Out) error {
 	return l.inSession(function, h, func(x *session) error {
 		return x.use(kind, func(op *operation) (bool, error) {
+			if x.async {
+				return x.finishAside(function, kind, op, nil, true, out)
+			}
 			return op.finish(x, kind, nil, true, out)
 		})
 	})

@@ -93,6 +93,9 @@ func (x *session) save() ([]byte, error) {
 }
 
 func (x *session) saveOne(kind hsm.OpKind, op *operation) (s savedOperation, err error) {
+	if op.pending != nil {
+		return s, pkcs11.Errorf(pkcs11.CKR_STATE_UNSAVEABLE, "the end of the operation is pending")
+	}
 	if op.result != nil {
 		return s, pkcs11.Errorf(pkcs11.CKR_STATE_UNSAVEABLE, "the operation is done, and its result waits for a larger buffer")
 	}

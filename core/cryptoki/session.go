@@ -15,7 +15,8 @@ type session struct {
 	hsm    hsm.HSM
 	ctx    context.Context
 	rw     bool
-	place  int // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
+	async  bool // calls that take long run beside it
+	place  int  // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
 
 	mu         sync.Mutex
 	closed     bool
@@ -25,6 +26,7 @@ type session struct {
 	messages   [hsm.NumOpKinds]*messages
 	spare      *operation // one that has ended, for the next one
 	search     *search
+	pending    map[string]*pending // by function, without C_
 }
 
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
@@ -34,9 +36,6 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		if flags&pkcs11.CKF_SERIAL_SESSION == 0 {
 			return pkcs11.CKR_SESSION_PARALLEL_NOT_SUPPORTED
 		}
-		if flags&pkcs11.CKF_ASYNC_SESSION != 0 {
-			return pkcs11.CKR_SESSION_ASYNC_NOT_SUPPORTED
-		}
 		t, err := s.token()
 		if err != nil {
 			return err
@@ -45,7 +44,8 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		if err != nil {
 			return err
 		}
-		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0}
+		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0,
+			async: flags&pkcs11.CKF_ASYNC_SESSION != 0}
 		h, err = s.add(x, info)
 		return err
 	})
@@ -164,7 +164,10 @@ func (x *session) end() {
 	defer x.mu.Unlock()
 	x.closed = true
 	x.cancelAll()
-	x.spare = nil
+	for _, p := range x.pending {
+		p.abandon()
+	}
+	x.spare, x.pending = nil, nil
 	if x.owner {
 		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
 	}
@@ -184,6 +187,9 @@ func (l *Library) GetSessionInfo(h SessionHandle) (info pkcs11.SessionInfo, err 
 		info = pkcs11.SessionInfo{Slot: x.slot.ID, State: x.state(), Flags: pkcs11.CKF_SERIAL_SESSION}
 		if x.rw {
 			info.Flags |= pkcs11.CKF_RW_SESSION
+		}
+		if x.async {
+			info.Flags |= pkcs11.CKF_ASYNC_SESSION
 		}
 		return nil
 	})

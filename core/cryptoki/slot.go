@@ -128,7 +128,7 @@ func (l *Library) GetTokenInfo(id SlotID) (info pkcs11.TokenInfo, err error) {
 		if info, err = t.Info(s.run.ctx); err != nil {
 			return err
 		}
-		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS
+		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS | pkcs11.CKF_ASYNC_SESSION_SUPPORTED
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		info.SessionCount, info.RwSessionCount = s.count()

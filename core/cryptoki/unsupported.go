@@ -33,24 +33,3 @@ func (l *Library) WrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, wra
 func (l *Library) UnwrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, unwrapping ObjectHandle, wrapped []byte, template pkcs11.Template, associated []byte) (ObjectHandle, error) {
 	return 0, l.unsupported("UnwrapKeyAuthenticated", h)
 }
-
-// AsyncData is CK_ASYNC_DATA.
-type AsyncData struct {
-	Value              []byte
-	Object, Additional ObjectHandle
-}
-
-// AsyncComplete is not supported: no session is asynchronous.
-func (l *Library) AsyncComplete(h SessionHandle, function string) (AsyncData, error) {
-	return AsyncData{}, l.unsupported("AsyncComplete", h)
-}
-
-// AsyncGetID is not supported.
-func (l *Library) AsyncGetID(h SessionHandle, function string) (uint, error) {
-	return 0, l.unsupported("AsyncGetID", h)
-}
-
-// AsyncJoin is not supported.
-func (l *Library) AsyncJoin(h SessionHandle, function string, id uint, buffer []byte) error {
-	return l.unsupported("AsyncJoin", h)
-}

@@ -13,7 +13,7 @@ var kinds = []string{"-", "bool", "ulong", "bytes", "string", "bigint", "date", 
 var Roles = []string{
 	"session", "slot", "handle", "value", "mechanism", "messaging", "template", "getattrs", "in", "param", "fill",
 	"text", "label", "version", "len", "out", "list", "lenptr", "handles", "countptr", "outhandle",
-	"outnumber", "outinfo", "outptr", "initargs", "notify", "context", "buffer", "reserved",
+	"outnumber", "outinfo", "outasync", "outptr", "initargs", "notify", "context", "buffer", "reserved",
 }
 
 // fieldRoles are the words that the ROLE column of a parameter struct may have; true where Go can have it.
