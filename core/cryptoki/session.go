@@ -196,6 +196,18 @@ func (l *Library) GetSessionInfo(h SessionHandle) (info pkcs11.SessionInfo, err 
 	return info, err
 }
 
+// GetSessionValidationFlags says which validations the last operation of the session was covered by. No authority has
+// validated anything here, and there is no object of class CKO_VALIDATION, so that no flag has a meaning and none is set.
+// Another question than CKS_LAST_VALIDATION_OK is CKR_ARGUMENTS_BAD. PKCS#11 v3.2, C_GetSessionValidationFlags.
+func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
+	return 0, l.inSession("GetSessionValidationFlags", h, func(*session) error {
+		if kind != pkcs11.CKS_LAST_VALIDATION_OK {
+			return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "validation flags of type %d", kind)
+		}
+		return nil
+	})
+}
+
 func (x *session) state() pkcs11.State {
 	switch {
 	case x.login == nil && x.rw:

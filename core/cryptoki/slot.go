@@ -158,17 +158,20 @@ func (l *Library) GetMechanismInfo(id SlotID, m pkcs11.MechanismType) (info pkcs
 	return info, err
 }
 
-// WaitForSlotEvent finds that slots do not change while the library is initialised; reserved says that pReserved is not
-// NULL. Deviation: waiting for what cannot come is CKR_FUNCTION_NOT_SUPPORTED. PKCS#11 v3.2, C_WaitForSlotEvent.
+// WaitForSlotEvent waits for a token to come or go, which none does while the library is initialised: a node that cannot
+// be reached is a token that answers CKR_DEVICE_ERROR, and whoever asks it later finds it again, with his session and his
+// login. So there is never an event, and the wait ends with C_Finalize. reserved says that pReserved is not NULL. PKCS#11
+// v3.2, C_WaitForSlotEvent.
 func (l *Library) WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (SlotID, error) {
-	if _, err := l.current(); err != nil {
-		return 0, err
-	}
+	r, err := l.current()
 	switch {
+	case err != nil:
+		return 0, err
 	case reserved:
 		return 0, pkcs11.CKR_ARGUMENTS_BAD
-	case flags&pkcs11.CKF_DONT_BLOCK == 0:
-		return 0, pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+	case flags&pkcs11.CKF_DONT_BLOCK != 0:
+		return 0, pkcs11.CKR_NO_EVENT
 	}
-	return 0, pkcs11.CKR_NO_EVENT
+	<-r.ctx.Done()
+	return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 }

@@ -19,11 +19,6 @@ func (l *Library) CancelFunction(h SessionHandle) error {
 
 func notParallel(*session) error { return pkcs11.CKR_FUNCTION_NOT_PARALLEL }
 
-// GetSessionValidationFlags is not supported: nothing here has been validated by anybody.
-func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
-	return 0, l.unsupported("GetSessionValidationFlags", h)
-}
-
 // WrapKeyAuthenticated is not supported.
 func (l *Library) WrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, wrapping, key ObjectHandle, associated []byte, wrapped *pkcs11.Out) error {
 	return l.unsupported("WrapKeyAuthenticated", h)

@@ -10,11 +10,23 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// asynchronous are the functions for calls that are pending.
+// asynchronous are the functions for calls that are pending, and others of which no operation is made.
 type asynchronous interface {
 	AsyncComplete(h session, function string, wanted bool) (cryptoki.AsyncData, error)
 	AsyncGetID(h session, function string) (uint, error)
 	AsyncJoin(h session, function string, id uint, buffer []byte) error
+	GetSessionValidationFlags(h session, kind uint) (pkcs11.Flags, error)
+	WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (cryptoki.SlotID, error)
+}
+
+func (x *recorded) GetSessionValidationFlags(h session, kind uint) (pkcs11.Flags, error) {
+	flags, err := x.Module.GetSessionValidationFlags(h, kind)
+	return flags, x.r.saw("GetSessionValidationFlags", err)
+}
+
+func (x *recorded) WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (cryptoki.SlotID, error) {
+	id, err := x.Module.WaitForSlotEvent(flags, reserved)
+	return id, x.r.saw("WaitForSlotEvent", err)
 }
 
 func (x *recorded) AsyncComplete(h session, function string, wanted bool) (cryptoki.AsyncData, error) {
@@ -103,6 +115,41 @@ func TestAsynchronousSession(t *testing.T) {
 			_, _, err = e.completed(t, h, "C_GenerateKeyPair")
 		}
 		oneOf(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_KEY_SIZE_RANGE)
+	})
+}
+
+// TestWaitForSlotEvent waits for what does not come, and is told of the end.
+func TestWaitForSlotEvent(t *testing.T) {
+	eachBare(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		require.NoError(t, e.Initialize(nil))
+		_, err := e.WaitForSlotEvent(pkcs11.CKF_DONT_BLOCK, false)
+		rv(t, pkcs11.CKR_NO_EVENT, err)
+		begun, answer := make(chan bool), make(chan error)
+		go func() {
+			close(begun)
+			_, err := e.WaitForSlotEvent(0, false)
+			answer <- err
+		}()
+		<-begun
+		_, err = e.GetSlotList(false)
+		require.NoError(t, err)
+		require.NoError(t, e.Finalize(false))
+		rv(t, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED, <-answer)
+	})
+}
+
+// TestValidationFlags: nobody has validated anything.
+func TestValidationFlags(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		h := e.public(t)
+		flags, err := e.GetSessionValidationFlags(h, pkcs11.CKS_LAST_VALIDATION_OK)
+		require.NoError(t, err)
+		require.Zero(t, flags)
+		_, err = e.GetSessionValidationFlags(h, 77)
+		rv(t, pkcs11.CKR_ARGUMENTS_BAD, err)
+		require.Empty(t, e.find(t, h, num(pkcs11.CKA_CLASS, pkcs11.CKO_VALIDATION)))
 	})
 }
 
