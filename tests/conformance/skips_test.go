@@ -32,7 +32,6 @@ const (
 	rawParams     = "parameters in C's own layout"
 	secondView    = "a second view of the same token"
 	newSerial     = "a new serial number with each C_InitToken"
-	onlyOwnUsers  = "one user of each type and no more"
 )
 
 const (
@@ -68,8 +67,7 @@ func init() {
 		skips = append(skips,
 			skip{s, rawParams, typed, nil},
 			skip{s, secondView, "its nodes are this test's own; what several clients see is the cluster tests' business", nil},
-			skip{s, newSerial, "the serial number is the cluster's, and stays", nil},
-			skip{s, onlyOwnUsers, "it has users with names", nil})
+			skip{s, newSerial, "the serial number is the cluster's, and stays", nil})
 	}
 }
 
