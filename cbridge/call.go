@@ -19,6 +19,7 @@ type call struct {
 
 	m      pkcs11.Mechanism
 	fields fields
+	places []place // of the parameter, where the machine may change it
 
 	output        pkcs11.Out
 	buffer, count uintptr // where output goes
@@ -88,6 +89,8 @@ func (c *call) leave(rv *uintptr) {
 	c.pairs.clear()
 	c.function, c.session, c.err = "", 0, nil
 	c.m, c.fields = pkcs11.Mechanism{}, fields{}
+	clear(c.places)
+	c.places = c.places[:0]
 	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
 	c.copies, c.used, c.large = c.copies[:0], 0, c.large[:0]
 	calls.Put(c)
@@ -221,6 +224,7 @@ func (c *call) out(buffer, count uintptr) *pkcs11.Out {
 		c.fail(err)
 	}
 	c.output.Query = buffer == 0
+	c.output.Buffer = uint(buffer)
 	c.output.Capacity = int(min(capacity, maxLength))
 	if buffer != 0 {
 		c.output.Bytes = c.result
@@ -250,13 +254,6 @@ func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
 	if m == nil || m.Type.ParamKind() != pkcs11.ParamUnknown {
 		c.target(p)
 	}
-}
-
-// message checks the parameter of a message function. The machine answers all of these with
-// CKR_FUNCTION_NOT_SUPPORTED and looks at none.
-func (c *call) message(p, n uintptr) any {
-	c.in(p, n)
-	return nil
 }
 
 // fill makes room for n bytes that the machine writes.
@@ -297,6 +294,9 @@ func (c *call) found(p, count uintptr, found []uint) {
 // finish takes the machine's answer and hands over the output.
 func (c *call) finish(err error) {
 	c.err = err
+	if err == nil && !c.output.Query {
+		c.giveBack()
+	}
 	if !c.hasOutput {
 		return
 	}

@@ -854,7 +854,7 @@ func coffer_go_C_SessionCancel(hSession, flags uintptr) (rv uintptr) {
 func coffer_go_C_MessageEncryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("MessageEncryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.messaging(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -916,7 +916,7 @@ func coffer_go_C_MessageEncryptFinal(hSession uintptr) (rv uintptr) {
 func coffer_go_C_MessageDecryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("MessageDecryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.messaging(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -1192,13 +1192,13 @@ func coffer_go_C_AsyncComplete(hSession, pFunctionName, pResult uintptr) (rv uin
 	c := enter("AsyncComplete", hSession)
 	defer c.leave(&rv)
 	functionName := c.text(pFunctionName)
-	c.target(pResult)
+	c.asyncData(pResult)
 	if !c.decoded() {
 		return
 	}
-	result, err := library().AsyncComplete(uint(hSession), functionName)
+	result, err := library().AsyncComplete(uint(hSession), functionName, pResult != 0)
 	c.finish(err)
-	c.info(pResult, result)
+	c.completed(pResult, result)
 	return
 }
 

@@ -15,6 +15,7 @@ var decoders = [...]decoder{
 	pkcs11.ParamEdDSA:               {24, 0, func(f *fields, short bool) any { return readEdDSAParams(f, short) }},
 	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any { return readKeyDerivationString(f, short) }},
 	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
+	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 }
 
 func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
@@ -104,5 +105,18 @@ func readAESCBCEncryptDataParams(f *fields, short bool) *pkcs11.AESCBCEncryptDat
 	pData := f.ulong()
 	length := f.ulong()
 	p.Data = f.bytes(pData, length)
+	return p
+}
+
+func readGCMMessageParams(f *fields, short bool) *pkcs11.GCMMessageParams {
+	p := &pkcs11.GCMMessageParams{}
+	pIv := f.ulong()
+	ulIvLen := f.ulong()
+	set(&p.IVFixedBits, f.ulong())
+	set(&p.IVGenerator, f.ulong())
+	pTag := f.ulong()
+	set(&p.TagBits, f.ulong())
+	p.IV = f.inout(pIv, ulIvLen)
+	p.Tag = f.inout(pTag, p.TagBits/8+min(p.TagBits%8, 1))
 	return p
 }

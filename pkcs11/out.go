@@ -9,6 +9,7 @@ type Out struct {
 	Query    bool // the buffer pointer was NULL: only the length is wanted
 	Capacity int  // bytes that the caller's buffer holds
 	Length   int  // what *pulLen becomes
+	Buffer   uint // the C boundary's name for the caller's buffer; an asynchronous call gives it back with its result
 	// Bytes is what goes into the buffer, nil if nothing. The caller may bring memory along in it, with length 0; the
 	// output is there if it has room, and is the caller's to wipe wherever it is.
 	Bytes []byte

@@ -1,6 +1,9 @@
 package pkcs11
 
-import "testing"
+import (
+	"reflect"
+	"testing"
+)
 
 // TestNamesComeBack: every name of the tables is what its own value prints and parses to.
 func TestNamesComeBack(t *testing.T) {
@@ -87,5 +90,35 @@ func TestMechanismParams(t *testing.T) {
 	}
 	if !CKM_AES_KEY_WRAP.ParamOptional() || CKM_AES_CBC.ParamOptional() {
 		t.Error("CKM_AES_KEY_WRAP may go without its IV, CKM_AES_CBC may not")
+	}
+}
+
+// TestParamsSurviveTheirEncoding: what is nil stays nil, what is empty stays empty.
+func TestParamsSurviveTheirEncoding(t *testing.T) {
+	for m, params := range map[MechanismType][]any{
+		CKM_AES_CBC:             {nil, IV("sixteen bytes iv"), IV{}, IV(nil)},
+		CKM_SHA256_HMAC_GENERAL: {MACGeneralParams(0), MACGeneralParams(1 << 40)},
+		CKM_AES_GCM:             {&GCMParams{IV: []byte("iv"), AAD: []byte{}, TagBits: 128}, &GCMParams{}},
+		CKM_AES_CTR:             {&CTRParams{CounterBits: 7, CB: [16]byte{1, 15: 2}}},
+		CKM_RSA_AES_KEY_WRAP:    {&RSAAESKeyWrapParams{AESKeyBits: 256}, &RSAAESKeyWrapParams{OAEP: &OAEPParams{HashAlg: CKM_SHA_1}}},
+		CKM_SHA256:              {nil},
+	} {
+		for _, p := range params {
+			b, err := MarshalParams(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := UnmarshalParams(m, b); err != nil || !reflect.DeepEqual(got, p) {
+				t.Errorf("%v: %#v has become %#v, error %v", m, p, got, err)
+			}
+		}
+	}
+	for _, m := range []MechanismType{CKM_SHA256, CKM_AES_GCM, CKM_AES_CBC, CKM_SHA256_HMAC_GENERAL, 0x7777} {
+		if p, err := UnmarshalParams(m, []byte("[")); err == nil || p != nil {
+			t.Errorf("%v: no error", m)
+		}
+	}
+	if _, err := MarshalParams(func() {}); err == nil {
+		t.Error("a function has been encoded")
 	}
 }

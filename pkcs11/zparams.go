@@ -21,6 +21,7 @@ const (
 	ParamEdDSA                         // *EdDSAParams
 	ParamKeyDerivationString           // *KeyDerivationString
 	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
+	ParamGCMMessage                    // *GCMMessageParams
 )
 
 // GCMParams is CK_GCM_PARAMS.
@@ -80,6 +81,42 @@ type KeyDerivationString struct {
 type AESCBCEncryptDataParams struct {
 	IV   [16]byte
 	Data []byte
+}
+
+// GCMMessageParams is CK_GCM_MESSAGE_PARAMS.
+type GCMMessageParams struct {
+	IV          []byte
+	IVFixedBits uint
+	IVGenerator uint
+	Tag         []byte
+	TagBits     uint
+}
+
+// newStruct returns an empty parameter struct; nil for kinds that are none.
+func (k ParamKind) newStruct() any {
+	switch k {
+	case ParamGCM:
+		return new(GCMParams)
+	case ParamCTR:
+		return new(CTRParams)
+	case ParamOAEP:
+		return new(OAEPParams)
+	case ParamPSS:
+		return new(PSSParams)
+	case ParamECDH1Derive:
+		return new(ECDH1DeriveParams)
+	case ParamRSAAESKeyWrap:
+		return new(RSAAESKeyWrapParams)
+	case ParamEdDSA:
+		return new(EdDSAParams)
+	case ParamKeyDerivationString:
+		return new(KeyDerivationString)
+	case ParamAESCBCEncryptData:
+		return new(AESCBCEncryptDataParams)
+	case ParamGCMMessage:
+		return new(GCMMessageParams)
+	}
+	return nil
 }
 
 // ParamKind returns what m takes as its parameter.
@@ -439,6 +476,16 @@ func (m MechanismType) ParamKind() ParamKind {
 		CKM_BLAKE2B_384_HMAC_GENERAL,
 		CKM_BLAKE2B_512_HMAC_GENERAL:
 		return ParamUlong
+	}
+	return ParamUnknown
+}
+
+// MessageKind returns what m takes as the parameter of each message (C_EncryptMessage and its siblings), ParamUnknown if
+// nothing.
+func (m MechanismType) MessageKind() ParamKind {
+	switch m {
+	case CKM_AES_GCM:
+		return ParamGCMMessage
 	}
 	return ParamUnknown
 }

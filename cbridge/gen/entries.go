@@ -29,6 +29,7 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	},
 	"reserved":  func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
 	"mechanism": decode("c.mechanism(%s)"),
+	"messaging": decode("c.messaging(%s)"),
 	"template":  decode("c.template(%s, %s)"),
 	"in":        decode("c.in(%s, %s)"),
 	"param":     decode("c.message(%s, %s)"),
@@ -78,6 +79,11 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	"outinfo": func(e *entry, _ spec.Function, a spec.Field) {
 		e.decode = append(e.decode, fmt.Sprintf("c.target(%s)", a.CName))
 		result(e, a, "c.info(%s, %s)")
+	},
+	"outasync": func(e *entry, _ spec.Function, a spec.Field) {
+		e.decode = append(e.decode, fmt.Sprintf("c.asyncData(%s)", a.CName))
+		e.pass = append(e.pass, a.CName+" != 0")
+		result(e, a, "c.completed(%s, %s)")
 	},
 }
 

@@ -58,6 +58,18 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 				follow = fmt.Sprintf("p.%s = f.bytes(%s, %s/8+min(%s%%8, 1))\n", f.Go, f.CName, f.Refs[0], f.Refs[0])
 			}
 			followed = append(followed, follow)
+		case "inout", "inoutbits":
+			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
+			n := f.Refs[0]
+			for _, other := range st.Fields {
+				if other.CName == n && other.Role == "value" {
+					n = "p." + other.Go
+				}
+			}
+			if f.Role == "inoutbits" {
+				n = fmt.Sprintf("%s/8+min(%s%%8, 1)", n, n)
+			}
+			followed = append(followed, fmt.Sprintf("p.%s = f.inout(%s, %s)\n", f.Go, f.CName, n))
 		case "ref":
 			inner, ok := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
 			if !ok || inner.Go == "" {

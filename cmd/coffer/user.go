@@ -15,10 +15,10 @@ import (
 func (a *app) userCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "user",
-		Short: "Make, list and remove the users of a cluster",
-		Long: `A cluster has administrators (CO, the standard's security officers), who manage users and nodes, and crypto users (CU),
-who work with keys. Both have names. The first administrator, and the crypto user of "coffer pin reset", have none: they
-are the token's own.
+		Short: "Make, list and remove the users of a token",
+		Long: `A token has administrators (CO, the standard's security officers), who manage users and, in a cluster, nodes, and crypto
+users (CU), who work with keys. Both have names. The first administrator, and the crypto user of "coffer pin reset", have
+none: they are the token's own. All crypto users have the same keys.
 
 An application logs in as a user with C_LoginUser, or with C_Login and the PIN "name:password".`,
 	}, a.userListCommand(), a.userCreateCommand(), a.userDeleteCommand(), a.userResetCommand())

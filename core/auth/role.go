@@ -88,8 +88,8 @@ func (r Role) Activated() (next Role, changes bool) {
 	return next, true
 }
 
-// Account is where a user is kept, and what a login to him is. A token has one user of its own of each type, and on a node
-// users with names besides.
+// Account is where a user is kept, and what a login to him is. A token has one user of its own of each type, and users with
+// names besides.
 type Account struct {
 	Role   Role // that a user of this type is made with
 	User   pkcs11.UserType

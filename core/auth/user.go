@@ -26,7 +26,7 @@ type User struct {
 	Failures int    `json:"failures"` // wrong PINs in a row
 	Root     []byte `json:"root"`     // the token's root key, wrapped under the PIN; on a node a verifier of the PIN
 
-	// What follows is of the users of a node.
+	// What follows is of users with names, and of all users of a node.
 	Type pkcs11.UserType `json:"type,omitempty"`
 	Name string          `json:"name,omitempty"`
 	Role string          `json:"role,omitempty"`

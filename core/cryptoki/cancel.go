@@ -17,6 +17,14 @@ var cancelFlags = [numOperations]pkcs11.Flags{
 	opVerifySignature:   pkcs11.CKF_VERIFY,
 }
 
+// messageFlags does the same for the message-based processes.
+var messageFlags = [hsm.NumOpKinds]pkcs11.Flags{
+	hsm.OpEncrypt: pkcs11.CKF_MESSAGE_ENCRYPT,
+	hsm.OpDecrypt: pkcs11.CKF_MESSAGE_DECRYPT,
+	hsm.OpSign:    pkcs11.CKF_MESSAGE_SIGN,
+	hsm.OpVerify:  pkcs11.CKF_MESSAGE_VERIFY,
+}
+
 // SessionCancel ends the operations that flags name; those that are not running do not matter. PKCS#11 v3.2,
 // C_SessionCancel.
 func (l *Library) SessionCancel(h SessionHandle, flags pkcs11.Flags) error {
@@ -24,6 +32,11 @@ func (l *Library) SessionCancel(h SessionHandle, flags pkcs11.Flags) error {
 		for kind, flag := range cancelFlags {
 			if flags&flag != 0 {
 				x.cancel(hsm.OpKind(kind))
+			}
+		}
+		for kind, flag := range messageFlags {
+			if flags&flag != 0 {
+				x.endProcess(hsm.OpKind(kind))
 			}
 		}
 		if flags&pkcs11.CKF_FIND_OBJECTS != 0 {

@@ -19,7 +19,7 @@ func (l *Library) DigestInit(h SessionHandle, m *pkcs11.Mechanism) error {
 		if err != nil {
 			return err
 		}
-		x.start(hsm.OpDigest, op, nil)
+		x.start(hsm.OpDigest, op, *m, nil)
 		return nil
 	})
 }

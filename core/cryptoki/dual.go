@@ -32,6 +32,9 @@ func (l *Library) dual(function string, h SessionHandle, cipher, second hsm.OpKi
 		if x.running(cipher) == nil || x.running(second) == nil {
 			return pkcs11.CKR_OPERATION_NOT_INITIALIZED
 		}
+		if x.operations[second].pending != nil {
+			return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "the end of an operation is pending")
+		}
 		failed := false
 		err := x.use(cipher, func(op *operation) (bool, error) {
 			over, err := op.update(x, part, out, func(output []byte) error {

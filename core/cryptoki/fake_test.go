@@ -26,10 +26,11 @@ type fake struct {
 	nextBegin   error
 	alwaysAuth  bool // new operations must authenticate
 	running     map[*fakeOp]bool
-	beforeReply func()        // called in Random, for what happens in the middle of a call
-	afterSetPIN func()        // called when the PIN is another, before the caller knows
-	setName     string        // whose PIN SetPIN has set
-	refused     chan struct{} // told of a credential that has ended, if not nil
+	beforeReply func()                      // called in Random, for what happens in the middle of a call
+	slow        func(context.Context) error // what making keys and ending operations begins with
+	afterSetPIN func()                      // called when the PIN is another, before the caller knows
+	setName     string                      // whose PIN SetPIN has set
+	refused     chan struct{}               // told of a credential that has ended, if not nil
 }
 
 func newFake() *fake {
@@ -37,6 +38,13 @@ func newFake() *fake {
 		pins:    map[pkcs11.UserType]string{pkcs11.CKU_SO: "so-pin", pkcs11.CKU_USER: "1234"},
 		objects: map[string]*fakeObject{}, session: map[*fakeObject]bool{}, running: map[*fakeOp]bool{},
 	}
+}
+
+func (f *fake) wait(ctx context.Context) error {
+	if f.slow == nil {
+		return nil
+	}
+	return f.slow(ctx)
 }
 
 type fakeCred struct {

@@ -9,11 +9,17 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-func (f *fake) GenerateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
 	return f.add(cred, template)
 }
 
-func (f *fake) GenerateKeyPair(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
+func (f *fake) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv hsm.Object, err error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, nil, err
+	}
 	if priv, err = f.add(cred, private); err != nil {
 		return nil, nil, err
 	}
@@ -25,11 +31,35 @@ func (f *fake) WrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanis
 	return []byte("wrapped " + key.ID()), nil
 }
 
-func (f *fake) UnwrapKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, unwrapping hsm.Object, wrapped []byte, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
 	return f.add(cred, template)
 }
 
-func (f *fake) DeriveKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
+	if err := f.wait(ctx); err != nil {
+		return nil, err
+	}
+	return f.add(cred, template)
+}
+
+// fakeCiphertext is what the fake encapsulates, whatever the key.
+const fakeCiphertext = "a ciphertext"
+
+func (f *fake) EncapsulateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, public hsm.Object, template pkcs11.Template, room int) (hsm.Encapsulated, error) {
+	out := hsm.Encapsulated{Size: len(fakeCiphertext)}
+	if room < out.Size {
+		return out, nil
+	}
+	var err error
+	out.Ciphertext = []byte(fakeCiphertext)
+	out.Key, err = f.add(cred, template)
+	return out, err
+}
+
+func (f *fake) DecapsulateKey(_ context.Context, cred hsm.Credential, m pkcs11.Mechanism, private hsm.Object, ciphertext []byte, template pkcs11.Template) (hsm.Object, error) {
 	return f.add(cred, template)
 }
 
@@ -136,11 +166,17 @@ func (o *fakeOp) FinishLen(n int) (int, bool) {
 			return len(o.data) + n + len(fakePadding), true
 		}
 	}
+	if o.m == pkcs11.CKM_AES_GCM {
+		return max(len(o.data)+n-len(fakePadding), 0), true
+	}
 	return len(o.data) + n, false
 }
 
-func (o *fakeOp) Finish(_ context.Context, dst, part []byte) ([]byte, error) {
+func (o *fakeOp) Finish(ctx context.Context, dst, part []byte) ([]byte, error) {
 	o.check(part)
+	if err := o.fake.wait(ctx); err != nil {
+		return nil, err
+	}
 	if string(part) == "fail" {
 		return nil, errFake
 	}
@@ -165,8 +201,11 @@ func (o *fakeOp) Finish(_ context.Context, dst, part []byte) ([]byte, error) {
 	return append(dst, turn(plain)...), nil
 }
 
-func (o *fakeOp) Verify(_ context.Context, part, signature []byte) error {
+func (o *fakeOp) Verify(ctx context.Context, part, signature []byte) error {
 	o.check(part)
+	if err := o.fake.wait(ctx); err != nil {
+		return err
+	}
 	if len(signature) != sha256.Size {
 		return pkcs11.CKR_SIGNATURE_LEN_RANGE
 	}

@@ -1,6 +1,8 @@
 package cryptoki
 
 import (
+	"bytes"
+
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -10,6 +12,9 @@ var errNoMechanism = pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "pMechanism is NULL
 
 // GenerateKey makes a secret key or domain parameters. PKCS#11 v3.2, C_GenerateKey.
 func (l *Library) GenerateKey(h SessionHandle, m *pkcs11.Mechanism, template pkcs11.Template) (ObjectHandle, error) {
+	if l.asynchronous(h) {
+		m, template = owned(m), template.Clone()
+	}
 	return l.create("GenerateKey", h, template, func(x *session) (hsm.Object, error) {
 		if m == nil {
 			return nil, errNoMechanism
@@ -20,11 +25,25 @@ func (l *Library) GenerateKey(h SessionHandle, m *pkcs11.Mechanism, template pkc
 
 // GenerateKeyPair makes a public and a private key. PKCS#11 v3.2, C_GenerateKeyPair.
 func (l *Library) GenerateKeyPair(h SessionHandle, m *pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv ObjectHandle, err error) {
+	if l.asynchronous(h) {
+		m, public, private = owned(m), public.Clone(), private.Clone()
+	}
 	err = l.inSession("GenerateKeyPair", h, func(x *session) error {
 		if m == nil {
 			return errNoMechanism
 		}
 		if err := x.mayWrite(isToken(public) || isToken(private)); err != nil {
+			return err
+		}
+		if x.async {
+			d, err := x.aside(&pending{function: "GenerateKeyPair"}, func(y *session) outcome {
+				pubObject, privObject, err := y.hsm.GenerateKeyPair(y.ctx, y.cred(), *m, public, private)
+				if err != nil {
+					return outcome{err: err}
+				}
+				return outcome{objects: []hsm.Object{pubObject, privObject}}
+			})
+			pub, priv = d.Object, d.Additional
 			return err
 		}
 		pubObject, privObject, err := x.hsm.GenerateKeyPair(x.ctx, x.cred(), *m, public, private)
@@ -65,6 +84,9 @@ func (l *Library) WrapKey(h SessionHandle, m *pkcs11.Mechanism, wrapping, key Ob
 
 // UnwrapKey imports a key under another. PKCS#11 v3.2, C_UnwrapKey.
 func (l *Library) UnwrapKey(h SessionHandle, m *pkcs11.Mechanism, unwrapping ObjectHandle, wrapped []byte, template pkcs11.Template) (ObjectHandle, error) {
+	if l.asynchronous(h) {
+		m, template, wrapped = owned(m), template.Clone(), bytes.Clone(wrapped)
+	}
 	return l.create("UnwrapKey", h, template, func(x *session) (hsm.Object, error) {
 		if m == nil {
 			return nil, errNoMechanism
@@ -80,6 +102,9 @@ func (l *Library) UnwrapKey(h SessionHandle, m *pkcs11.Mechanism, unwrapping Obj
 
 // DeriveKey makes a key from another. PKCS#11 v3.2, C_DeriveKey.
 func (l *Library) DeriveKey(h SessionHandle, m *pkcs11.Mechanism, base ObjectHandle, template pkcs11.Template) (ObjectHandle, error) {
+	if l.asynchronous(h) {
+		m, template = owned(m), template.Clone()
+	}
 	return l.create("DeriveKey", h, template, func(x *session) (hsm.Object, error) {
 		if m == nil {
 			return nil, errNoMechanism

@@ -103,9 +103,17 @@ func (s *slot) admits(x *session, user pkcs11.UserType) error {
 // PKCS#11 v3.2, section 4.10 on CKA_ALWAYS_AUTHENTICATE.
 func (x *session) authenticate(pin []byte) error {
 	waiting := false
+	var ops []*operation
 	for kind := range x.operations {
-		op := x.running(hsm.OpKind(kind))
-		if op == nil || !op.MustAuthenticate() {
+		ops = append(ops, x.running(hsm.OpKind(kind)))
+	}
+	for kind := range x.messages {
+		if p := x.process(hsm.OpKind(kind)); p != nil {
+			ops = append(ops, p.op)
+		}
+	}
+	for _, op := range ops {
+		if op == nil || op.pending != nil || !op.MustAuthenticate() {
 			continue
 		}
 		waiting = true

@@ -1,107 +1,157 @@
 package cryptoki
 
-import "github.com/coffer-hsm/coffer/pkcs11"
+import (
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
 
-// The message functions (PKCS#11 v3.2, sections 5.9, 5.11, 5.14, 5.16) are not supported yet. parameter is the message's
-// parameter struct, decoded; a token writes into it what the caller is to get back. A nil Out or signature says that
-// more parts come.
+// The message functions: PKCS#11 v3.2, sections 5.9, 5.11, 5.14, 5.16. A process lasts from C_Message...Init to
+// C_Message...Final and has one key and one mechanism; each message in it is an operation of the far side, made for that
+// message alone. parameter is the message's parameter, decoded; what the caller is to get back is written into it.
 
-// MessageEncryptInit is not supported.
-func (l *Library) MessageEncryptInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.unsupported("MessageEncryptInit", h)
+// messages is a message-based process of a session.
+type messages struct {
+	kind      hsm.OpKind
+	mechanism pkcs11.Mechanism
+	key       *object
+	vectors   vectors    // of an encryption
+	op        *operation // the message that is under way, or what the next signature will be made with; nil: neither
+	begun     bool       // the message is one in parts
+	tag       int        // bytes of its tag
 }
 
-// EncryptMessage is not supported.
-func (l *Library) EncryptMessage(h SessionHandle, parameter any, associated, plaintext []byte, ciphertext *pkcs11.Out) error {
-	return l.unsupported("EncryptMessage", h)
+// messageFunctions are the functions that work on one message, and the kind of their process; true for those whose failure
+// ends the message.
+var messageFunctions = map[string]struct {
+	kind hsm.OpKind
+	ends bool
+}{
+	"EncryptMessage": {hsm.OpEncrypt, false}, "EncryptMessageBegin": {hsm.OpEncrypt, false}, "EncryptMessageNext": {hsm.OpEncrypt, true},
+	"DecryptMessage": {hsm.OpDecrypt, false}, "DecryptMessageBegin": {hsm.OpDecrypt, false}, "DecryptMessageNext": {hsm.OpDecrypt, true},
+	"SignMessage": {hsm.OpSign, false}, "SignMessageBegin": {hsm.OpSign, false}, "SignMessageNext": {hsm.OpSign, true},
+	"VerifyMessage": {hsm.OpVerify, false}, "VerifyMessageBegin": {hsm.OpVerify, false}, "VerifyMessageNext": {hsm.OpVerify, true},
 }
 
-// EncryptMessageBegin is not supported.
-func (l *Library) EncryptMessageBegin(h SessionHandle, parameter any, associated []byte) error {
-	return l.unsupported("EncryptMessageBegin", h)
+// MessageMechanism tells the mechanism of the process that a message function works in, which says how its parameter is to
+// be read; ok is false where there is none.
+func (l *Library) MessageMechanism(function string, h SessionHandle) (t pkcs11.MechanismType, ok bool) {
+	f, known := messageFunctions[function]
+	if !known {
+		return 0, false
+	}
+	_ = l.inSession(function, h, func(x *session) error {
+		if p := x.process(f.kind); p != nil {
+			t, ok = p.mechanism.Type, true
+		}
+		return nil
+	})
+	return t, ok
 }
 
-// EncryptMessageNext is not supported.
-func (l *Library) EncryptMessageNext(h SessionHandle, parameter any, part []byte, ciphertext *pkcs11.Out, flags pkcs11.Flags) error {
-	return l.unsupported("EncryptMessageNext", h)
+// process returns the process of a kind; nil if there is none, or its login has ended.
+func (x *session) process(kind hsm.OpKind) *messages {
+	p := x.messages[kind]
+	if p != nil && p.key.login != nil && p.key.login != x.login {
+		x.endProcess(kind)
+		return nil
+	}
+	return p
 }
 
-// MessageEncryptFinal is not supported.
-func (l *Library) MessageEncryptFinal(h SessionHandle) error {
-	return l.unsupported("MessageEncryptFinal", h)
+// endProcess ends the process of a kind, if there is one, with the message that is under way.
+func (x *session) endProcess(kind hsm.OpKind) {
+	if p := x.messages[kind]; p != nil {
+		p.endMessage()
+		x.messages[kind] = nil
+	}
 }
 
-// MessageDecryptInit is not supported.
-func (l *Library) MessageDecryptInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.unsupported("MessageDecryptInit", h)
+// endMessage ends the message that is under way, if there is one, and wipes it.
+func (p *messages) endMessage() {
+	if p.op != nil {
+		p.op.Close()
+		if p.op.result != nil {
+			clear(p.op.result.bytes)
+		}
+	}
+	p.op, p.begun, p.tag = nil, false, 0
 }
 
-// DecryptMessage is not supported.
-func (l *Library) DecryptMessage(h SessionHandle, parameter any, associated, ciphertext []byte, plaintext *pkcs11.Out) error {
-	return l.unsupported("DecryptMessage", h)
+// messageInit begins a process; nil for the mechanism ends the one that is there. check finds out whether the key may do
+// what the messages will ask of it.
+func (l *Library) messageInit(function string, h SessionHandle, kind hsm.OpKind, m *pkcs11.Mechanism, key ObjectHandle, check func(*session, *messages) error) error {
+	return l.inSession(function, h, func(x *session) error {
+		if m == nil {
+			x.endProcess(kind)
+			return nil
+		}
+		if x.process(kind) != nil {
+			return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "another process of this kind is running")
+		}
+		k, err := x.object(key, pkcs11.CKR_KEY_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		p := &messages{kind: kind, mechanism: *m, key: k}
+		if err := check(x, p); err != nil {
+			return err
+		}
+		x.messages[kind] = p
+		return nil
+	})
 }
 
-// DecryptMessageBegin is not supported.
-func (l *Library) DecryptMessageBegin(h SessionHandle, parameter any, associated []byte) error {
-	return l.unsupported("DecryptMessageBegin", h)
+// messageFinal ends a process, unless a message in parts is under way.
+func (l *Library) messageFinal(function string, h SessionHandle, kind hsm.OpKind) error {
+	return l.inSession(function, h, func(x *session) error {
+		p := x.process(kind)
+		switch {
+		case p == nil:
+			return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+		case p.begun:
+			return errMessageRuns
+		}
+		x.endProcess(kind)
+		return nil
+	})
 }
 
-// DecryptMessageNext is not supported.
-func (l *Library) DecryptMessageNext(h SessionHandle, parameter any, part []byte, plaintext *pkcs11.Out, flags pkcs11.Flags) error {
-	return l.unsupported("DecryptMessageNext", h)
+var errMessageRuns = pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a message in parts is under way")
+
+// newMessage runs f where a message may begin.
+func (l *Library) newMessage(function string, h SessionHandle, f func(*session, *messages) error) error {
+	return l.inSession(function, h, func(x *session) error {
+		p := x.process(messageFunctions[function].kind)
+		switch {
+		case p == nil:
+			return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+		case p.begun:
+			return errMessageRuns
+		}
+		return f(x, p)
+	})
 }
 
-// MessageDecryptFinal is not supported.
-func (l *Library) MessageDecryptFinal(h SessionHandle) error {
-	return l.unsupported("MessageDecryptFinal", h)
+// nextPart runs f on the message that is under way, and ends the message when f says that it is over.
+func (l *Library) nextPart(function string, h SessionHandle, f func(*session, *messages) (over bool, err error)) error {
+	return l.inSession(function, h, func(x *session) error {
+		p := x.process(messageFunctions[function].kind)
+		if p == nil || !p.begun {
+			return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+		}
+		over, err := f(x, p)
+		if over {
+			p.endMessage()
+		}
+		return err
+	})
 }
 
-// MessageSignInit is not supported.
-func (l *Library) MessageSignInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.unsupported("MessageSignInit", h)
-}
-
-// SignMessage is not supported.
-func (l *Library) SignMessage(h SessionHandle, parameter any, data []byte, signature *pkcs11.Out) error {
-	return l.unsupported("SignMessage", h)
-}
-
-// SignMessageBegin is not supported.
-func (l *Library) SignMessageBegin(h SessionHandle, parameter any) error {
-	return l.unsupported("SignMessageBegin", h)
-}
-
-// SignMessageNext is not supported.
-func (l *Library) SignMessageNext(h SessionHandle, parameter any, part []byte, signature *pkcs11.Out) error {
-	return l.unsupported("SignMessageNext", h)
-}
-
-// MessageSignFinal is not supported.
-func (l *Library) MessageSignFinal(h SessionHandle) error {
-	return l.unsupported("MessageSignFinal", h)
-}
-
-// MessageVerifyInit is not supported.
-func (l *Library) MessageVerifyInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.unsupported("MessageVerifyInit", h)
-}
-
-// VerifyMessage is not supported.
-func (l *Library) VerifyMessage(h SessionHandle, parameter any, data, signature []byte) error {
-	return l.unsupported("VerifyMessage", h)
-}
-
-// VerifyMessageBegin is not supported.
-func (l *Library) VerifyMessageBegin(h SessionHandle, parameter any) error {
-	return l.unsupported("VerifyMessageBegin", h)
-}
-
-// VerifyMessageNext is not supported.
-func (l *Library) VerifyMessageNext(h SessionHandle, parameter any, part, signature []byte) error {
-	return l.unsupported("VerifyMessageNext", h)
-}
-
-// MessageVerifyFinal is not supported.
-func (l *Library) MessageVerifyFinal(h SessionHandle) error {
-	return l.unsupported("MessageVerifyFinal", h)
+// operation begins the far side's operation for one message.
+func (p *messages) operation(x *session, params any) (*operation, error) {
+	op, err := x.hsm.Begin(x.ctx, x.cred(), p.kind, pkcs11.Mechanism{Type: p.mechanism.Type, Params: params}, p.key.far())
+	if err != nil {
+		return nil, x.missing(p.key, err, pkcs11.CKR_KEY_HANDLE_INVALID)
+	}
+	return &operation{Operation: op}, nil
 }

@@ -69,6 +69,17 @@ func (l *Library) create(function string, h SessionHandle, template pkcs11.Templ
 		if err := x.mayWrite(isToken(template)); err != nil {
 			return err
 		}
+		if x.async && mayPend[function] {
+			d, err := x.aside(&pending{function: function}, func(y *session) outcome {
+				o, err := f(y)
+				if err != nil {
+					return outcome{err: err}
+				}
+				return outcome{objects: []hsm.Object{o}}
+			})
+			n = d.Object
+			return err
+		}
 		o, err := f(x)
 		if err != nil {
 			return err

@@ -18,10 +18,13 @@ const (
 // operation is a running operation of a session.
 type operation struct {
 	hsm.Operation
-	login     *login // of a private key: the login that it may be used under
-	parts     bool   // there was an update: the one-shot function is out of order
+	mechanism pkcs11.Mechanism
+	key       *object // nil for a digest
+	login     *login  // of a private key: the login that it may be used under
+	parts     bool    // there was an update: the one-shot function is out of order
 	result    *result
-	signature []byte // of C_VerifySignatureInit
+	signature []byte   // of C_VerifySignatureInit
+	pending   *pending // its end runs beside the session
 }
 
 // result is output that the caller's buffer could not hold and that could not be foreseen: only a bound was known.
@@ -48,6 +51,11 @@ func (x *session) cancel(kind hsm.OpKind) {
 		return
 	}
 	x.operations[kind] = nil
+	if p := op.pending; p != nil { // the far operation is the pending call's to close
+		delete(x.pending, p.function)
+		p.abandon()
+		return
+	}
 	op.Close()
 	if op.result != nil {
 		clear(op.result.bytes)
@@ -56,13 +64,16 @@ func (x *session) cancel(kind hsm.OpKind) {
 	x.spare = op
 }
 
-// start makes an operation of the far side the session's.
-func (x *session) start(kind hsm.OpKind, far hsm.Operation, who *login) *operation {
+// start makes an operation of the far side the session's. key is nil for a digest.
+func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
 	op := x.spare
 	if x.spare = nil; op == nil {
 		op = new(operation)
 	}
-	op.Operation, op.login = far, who
+	op.Operation, op.mechanism, op.key = far, m, key
+	if key != nil {
+		op.login = key.login
+	}
 	x.operations[kind] = op
 	return op
 }
@@ -92,7 +103,7 @@ func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHand
 	if err != nil {
 		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
-	return x.start(kind, op, k.login), nil
+	return x.start(kind, op, m, k), nil
 }
 
 // use runs f on the running operation of a kind and ends the operation when f says that it is over. Then it is another
@@ -101,6 +112,9 @@ func (x *session) use(kind hsm.OpKind, f func(*operation) (over bool, err error)
 	op := x.running(kind)
 	if op == nil {
 		return pkcs11.CKR_OPERATION_NOT_INITIALIZED
+	}
+	if op.pending != nil {
+		return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "the end of this operation is pending")
 	}
 	over, err := true, error(nil)
 	switch {
@@ -180,6 +194,9 @@ func (l *Library) oneShot(function string, h SessionHandle, kind hsm.OpKind, dat
 			if op.parts {
 				return true, pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a multi-part operation is running")
 			}
+			if x.async {
+				return x.finishAside(function, kind, op, data, false, out)
+			}
 			return op.finish(x, kind, data, false, out)
 		})
 	})
@@ -189,6 +206,9 @@ func (l *Library) oneShot(function string, h SessionHandle, kind hsm.OpKind, dat
 func (l *Library) final(function string, h SessionHandle, kind hsm.OpKind, out *pkcs11.Out) error {
 	return l.inSession(function, h, func(x *session) error {
 		return x.use(kind, func(op *operation) (bool, error) {
+			if x.async {
+				return x.finishAside(function, kind, op, nil, true, out)
+			}
 			return op.finish(x, kind, nil, true, out)
 		})
 	})

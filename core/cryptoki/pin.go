@@ -19,6 +19,7 @@ func (l *Library) InitToken(id SlotID, soPIN []byte, label string) error {
 			return err
 		}
 		s.objects.reset()
+		s.states.reset()
 		return nil
 	})
 }

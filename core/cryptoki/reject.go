@@ -73,6 +73,11 @@ func (l *Library) Reject(function string, h SessionHandle, err error) error {
 		for _, kind := range ends[function] {
 			x.cancel(kind)
 		}
+		if f := messageFunctions[function]; f.ends {
+			if p := x.process(f.kind); p != nil && p.begun {
+				p.endMessage()
+			}
+		}
 		return err
 	})
 }

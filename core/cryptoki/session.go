@@ -15,15 +15,18 @@ type session struct {
 	hsm    hsm.HSM
 	ctx    context.Context
 	rw     bool
-	place  int // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
+	async  bool // calls that take long run beside it
+	place  int  // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
 
 	mu         sync.Mutex
 	closed     bool
 	owner      bool   // it has made session objects
 	login      *login // the slot's login as the running call has found it
 	operations [numOperations]*operation
+	messages   [hsm.NumOpKinds]*messages
 	spare      *operation // one that has ended, for the next one
 	search     *search
+	pending    map[string]*pending // by function, without C_
 }
 
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
@@ -33,9 +36,6 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		if flags&pkcs11.CKF_SERIAL_SESSION == 0 {
 			return pkcs11.CKR_SESSION_PARALLEL_NOT_SUPPORTED
 		}
-		if flags&pkcs11.CKF_ASYNC_SESSION != 0 {
-			return pkcs11.CKR_SESSION_ASYNC_NOT_SUPPORTED
-		}
 		t, err := s.token()
 		if err != nil {
 			return err
@@ -44,7 +44,8 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		if err != nil {
 			return err
 		}
-		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0}
+		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0,
+			async: flags&pkcs11.CKF_ASYNC_SESSION != 0}
 		h, err = s.add(x, info)
 		return err
 	})
@@ -162,10 +163,11 @@ func (x *session) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.closed = true
-	for kind := range x.operations {
-		x.cancel(hsm.OpKind(kind))
+	x.cancelAll()
+	for _, p := range x.pending {
+		p.abandon()
 	}
-	x.search, x.spare = nil, nil
+	x.spare, x.pending = nil, nil
 	if x.owner {
 		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
 	}
@@ -186,9 +188,24 @@ func (l *Library) GetSessionInfo(h SessionHandle) (info pkcs11.SessionInfo, err 
 		if x.rw {
 			info.Flags |= pkcs11.CKF_RW_SESSION
 		}
+		if x.async {
+			info.Flags |= pkcs11.CKF_ASYNC_SESSION
+		}
 		return nil
 	})
 	return info, err
+}
+
+// GetSessionValidationFlags says which validations the last operation of the session was covered by. No authority has
+// validated anything here, and there is no object of class CKO_VALIDATION, so that no flag has a meaning and none is set.
+// Another question than CKS_LAST_VALIDATION_OK is CKR_ARGUMENTS_BAD. PKCS#11 v3.2, C_GetSessionValidationFlags.
+func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
+	return 0, l.inSession("GetSessionValidationFlags", h, func(*session) error {
+		if kind != pkcs11.CKS_LAST_VALIDATION_OK {
+			return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "validation flags of type %d", kind)
+		}
+		return nil
+	})
 }
 
 func (x *session) state() pkcs11.State {

@@ -30,6 +30,7 @@ type slot struct {
 
 	login   atomic.Pointer[login] // nil: nobody
 	objects handles
+	states  stateSeal
 }
 
 func newSlot(l *Library, r *run, s Slot) *slot {
@@ -127,7 +128,7 @@ func (l *Library) GetTokenInfo(id SlotID) (info pkcs11.TokenInfo, err error) {
 		if info, err = t.Info(s.run.ctx); err != nil {
 			return err
 		}
-		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS
+		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS | pkcs11.CKF_ASYNC_SESSION_SUPPORTED
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		info.SessionCount, info.RwSessionCount = s.count()
@@ -157,17 +158,20 @@ func (l *Library) GetMechanismInfo(id SlotID, m pkcs11.MechanismType) (info pkcs
 	return info, err
 }
 
-// WaitForSlotEvent finds that slots do not change while the library is initialised; reserved says that pReserved is not
-// NULL. Deviation: waiting for what cannot come is CKR_FUNCTION_NOT_SUPPORTED. PKCS#11 v3.2, C_WaitForSlotEvent.
+// WaitForSlotEvent waits for a token to come or go, which none does while the library is initialised: a node that cannot
+// be reached is a token that answers CKR_DEVICE_ERROR, and whoever asks it later finds it again, with his session and his
+// login. So there is never an event, and the wait ends with C_Finalize. reserved says that pReserved is not NULL. PKCS#11
+// v3.2, C_WaitForSlotEvent.
 func (l *Library) WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (SlotID, error) {
-	if _, err := l.current(); err != nil {
-		return 0, err
-	}
+	r, err := l.current()
 	switch {
+	case err != nil:
+		return 0, err
 	case reserved:
 		return 0, pkcs11.CKR_ARGUMENTS_BAD
-	case flags&pkcs11.CKF_DONT_BLOCK == 0:
-		return 0, pkcs11.CKR_FUNCTION_NOT_SUPPORTED
+	case flags&pkcs11.CKF_DONT_BLOCK != 0:
+		return 0, pkcs11.CKR_NO_EVENT
 	}
-	return 0, pkcs11.CKR_NO_EVENT
+	<-r.ctx.Done()
+	return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 }

@@ -19,31 +19,6 @@ func (l *Library) CancelFunction(h SessionHandle) error {
 
 func notParallel(*session) error { return pkcs11.CKR_FUNCTION_NOT_PARALLEL }
 
-// GetOperationState is not supported.
-func (l *Library) GetOperationState(h SessionHandle, state *pkcs11.Out) error {
-	return l.unsupported("GetOperationState", h)
-}
-
-// SetOperationState is not supported.
-func (l *Library) SetOperationState(h SessionHandle, state []byte, encryptionKey, authenticationKey ObjectHandle) error {
-	return l.unsupported("SetOperationState", h)
-}
-
-// GetSessionValidationFlags is not supported: nothing here has been validated by anybody.
-func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
-	return 0, l.unsupported("GetSessionValidationFlags", h)
-}
-
-// EncapsulateKey is not supported.
-func (l *Library) EncapsulateKey(h SessionHandle, m *pkcs11.Mechanism, public ObjectHandle, template pkcs11.Template, ciphertext *pkcs11.Out) (ObjectHandle, error) {
-	return 0, l.unsupported("EncapsulateKey", h)
-}
-
-// DecapsulateKey is not supported.
-func (l *Library) DecapsulateKey(h SessionHandle, m *pkcs11.Mechanism, private ObjectHandle, template pkcs11.Template, ciphertext []byte) (ObjectHandle, error) {
-	return 0, l.unsupported("DecapsulateKey", h)
-}
-
 // WrapKeyAuthenticated is not supported.
 func (l *Library) WrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, wrapping, key ObjectHandle, associated []byte, wrapped *pkcs11.Out) error {
 	return l.unsupported("WrapKeyAuthenticated", h)
@@ -52,25 +27,4 @@ func (l *Library) WrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, wra
 // UnwrapKeyAuthenticated is not supported.
 func (l *Library) UnwrapKeyAuthenticated(h SessionHandle, m *pkcs11.Mechanism, unwrapping ObjectHandle, wrapped []byte, template pkcs11.Template, associated []byte) (ObjectHandle, error) {
 	return 0, l.unsupported("UnwrapKeyAuthenticated", h)
-}
-
-// AsyncData is CK_ASYNC_DATA.
-type AsyncData struct {
-	Value              []byte
-	Object, Additional ObjectHandle
-}
-
-// AsyncComplete is not supported: no session is asynchronous.
-func (l *Library) AsyncComplete(h SessionHandle, function string) (AsyncData, error) {
-	return AsyncData{}, l.unsupported("AsyncComplete", h)
-}
-
-// AsyncGetID is not supported.
-func (l *Library) AsyncGetID(h SessionHandle, function string) (uint, error) {
-	return 0, l.unsupported("AsyncGetID", h)
-}
-
-// AsyncJoin is not supported.
-func (l *Library) AsyncJoin(h SessionHandle, function string, id uint, buffer []byte) error {
-	return l.unsupported("AsyncJoin", h)
 }

@@ -34,6 +34,9 @@ func (l *Library) verify(function string, h SessionHandle, kind hsm.OpKind, data
 			if op.parts && !final {
 				return true, pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a multi-part verification is running")
 			}
+			if x.async {
+				return x.verifyAside(function, kind, op, data, signature(op))
+			}
 			return true, op.Verify(x.ctx, data, signature(op))
 		})
 	})

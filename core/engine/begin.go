@@ -62,7 +62,7 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 		v.release()
 		return nil, err
 	}
-	return &held{Operation: op, engine: e, version: v, origin: e.origin(cred, kind, m, v.head.ID()),
+	return &held{Operation: op, engine: e, version: v, cred: cred, origin: e.origin(cred, kind, m, v.head.ID()),
 		mustAuthenticate: v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)}, nil
 }
 
@@ -111,8 +111,9 @@ type held struct {
 	hsm.Operation
 	engine           *Engine
 	version          *version
-	origin           *beginning // on a node
-	authenticated    int64      // on a node: the Unix time of Authenticate
+	cred             hsm.Credential // whose PIN Authenticate wants
+	origin           *beginning     // on a node
+	authenticated    int64          // on a node: the Unix time of Authenticate
 	mustAuthenticate bool
 	begun            bool // Update was called
 }
@@ -152,11 +153,7 @@ func (h *held) Verify(ctx context.Context, part, signature []byte) error {
 // Authenticate checks the user's PIN once more. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
 func (h *held) Authenticate(ctx context.Context, pin []byte) (err error) {
 	defer answer(&err)
-	var cred hsm.Credential
-	if h.origin != nil {
-		cred = h.origin.cred
-	}
-	if err := h.engine.verifyPIN(ctx, cred, pin); err != nil {
+	if err := h.engine.verifyPIN(ctx, h.cred, pin); err != nil {
 		return err
 	}
 	if h.engine.node != nil {

@@ -338,11 +338,11 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
-	size, _ := draft.Template().Uint(pkcs11.CKA_VALUE_LEN)
-	if size > maxDerived {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "CKA_VALUE_LEN %d is over %d", size, maxDerived)
+	size, err := derivedLen(draft)
+	if err != nil {
+		return nil, err
 	}
-	value, err := row.Derive(b, m.Params, int(size))
+	value, err := row.Derive(b, m.Params, size)
 	if err != nil {
 		return nil, err
 	}

@@ -50,15 +50,8 @@ func (e *Engine) turn(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// identify tells whose PIN it is, and which part of it: on a node, name:PIN is that of the user of that name if there is
-// one.
+// identify tells whose PIN it is, and which part of it: name:PIN is that of the user of that name if there is one.
 func (e *Engine) identify(own auth.Account, name string, pin []byte) (auth.Account, []byte, error) {
-	if e.node == nil {
-		if name != "" {
-			return own, nil, pkcs11.Errorf(pkcs11.CKR_USER_TYPE_INVALID, "this token has no users with names")
-		}
-		return own, pin, nil
-	}
 	if name != "" {
 		account, err := e.named(own, name)
 		return account, pin, err
@@ -68,6 +61,9 @@ func (e *Engine) identify(own auth.Account, name string, pin []byte) (auth.Accou
 		return own, pin, nil
 	}
 	v, err := e.now()
+	if errors.Is(err, errNoToken) {
+		return own, pin, nil
+	}
 	if err != nil {
 		return own, nil, err
 	}
@@ -80,6 +76,9 @@ func (e *Engine) identify(own auth.Account, name string, pin []byte) (auth.Accou
 
 // named returns the account of a user with a name, whether or not there is one.
 func (e *Engine) named(own auth.Account, name string) (auth.Account, error) {
+	if e.node == nil {
+		return own.Named(name, namedRecord(own.User, name)), nil
+	}
 	key, err := e.node.userRecord(own.User, name)
 	return own.Named(name, key), err
 }

@@ -86,6 +86,29 @@ var changing = []struct {
 		return idOf(e.DeriveKey(ctx, cred, m, e.TokenObject(p.key, true), pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
 			pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET), pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken}))
 	}, pkcs11.CKU_USER},
+	{"EncapsulateKey", func(p *pair, ctx context.Context, e *Engine, cred hsm.Credential) (any, error) {
+		template := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken}
+		made, err := e.EncapsulateKey(ctx, cred, kemECDH, e.TokenObject(p.kem[0], false), template, 65)
+		if err != nil {
+			return nil, err
+		}
+		same, err := e.DecapsulateKey(bg, cred, kemECDH, e.TokenObject(p.kem[1], true), made.Ciphertext, template[:1])
+		if err != nil {
+			return nil, err
+		}
+		var check [2]any
+		for i, o := range []hsm.Object{made.Key, same} {
+			v, err := e.Attributes(bg, cred, o, []pkcs11.AttributeType{pkcs11.CKA_CHECK_VALUE})
+			if err != nil {
+				return nil, err
+			}
+			check[i] = v[0].Value
+		}
+		if !pkcs11.EqualValue(check[0], check[1]) {
+			err = errors.New("the ciphertext of another key")
+		}
+		return made.Key.ID(), err
+	}, pkcs11.CKU_USER},
 	{"Destroy", func(p *pair, ctx context.Context, e *Engine, cred hsm.Credential) (any, error) {
 		return nil, e.Destroy(ctx, cred, e.TokenObject(p.key, true))
 	}, pkcs11.CKU_USER},
@@ -125,14 +148,17 @@ var changing = []struct {
 	}, pkcs11.CKU_SO},
 }
 
-// pair is two nodes with a key that wraps, a key that it has wrapped, and alice.
+// pair is two nodes with a key that wraps, a key that it has wrapped, a pair that encapsulates, and alice.
 type pair struct {
 	*group
 	a, b    *Engine
 	creds   map[pkcs11.UserType]hsm.Credential
 	key     string
 	wrapped []byte
+	kem     [2]string // a pair that encapsulates: public, private
 }
+
+var kemECDH = pkcs11.Mechanism{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_SHA256_KDF}}
 
 func newPair(t *testing.T) *pair {
 	p := &pair{group: newGroup(t)}
@@ -152,6 +178,10 @@ func newPair(t *testing.T) *pair {
 	p.key = key.ID()
 	p.wrapped, err = a.WrapKey(bg, user, pkcs11.Mechanism{Type: pkcs11.CKM_AES_KEY_WRAP_KWP}, key, newKey(t, a, bg, user, pkcs11.Attr(pkcs11.CKA_EXTRACTABLE, true)))
 	require.NoError(t, err)
+	pub, priv, err := a.GenerateKeyPair(bg, user, ecGen, append(yes(pkcs11.CKA_TOKEN, pkcs11.CKA_ENCAPSULATE), onP256),
+		yes(pkcs11.CKA_TOKEN, pkcs11.CKA_DECAPSULATE))
+	require.NoError(t, err)
+	p.kem = [2]string{pub.ID(), priv.ID()}
 	return p
 }
 

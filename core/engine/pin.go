@@ -62,7 +62,7 @@ func (e *Engine) renewed(v *view, account auth.Account, old *auth.User, by choos
 	if old != nil {
 		u.Epoch = old.Epoch + 1
 	}
-	if e.node == nil {
+	if e.node == nil && account.Name == "" {
 		return u, nil, nil
 	}
 	role := account.Role
@@ -85,7 +85,7 @@ func (e *Engine) renewed(v *view, account auth.Account, old *auth.User, by choos
 	return u, more, nil
 }
 
-// firstEpoch is where the epochs of a node's user begin: not where those of one began who had the same name and was
+// firstEpoch is where the epochs of a user begin, but for the own users of a token of one machine: not where those of one began who had the same name and was
 // deleted, for his credentials may still be about.
 func firstEpoch() uint64 {
 	var b [8]byte

@@ -111,7 +111,7 @@ func TestDescriptions(t *testing.T) {
 		key  hsm.Object
 		want hsm.Description
 	}{
-		{hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, priv, hsm.Description{Shape: hsm.Shape{Post: 64, Exact: true}, Hash: "SHA-256", Parts: true}},
+		{hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, priv, hsm.Description{Shape: hsm.Shape{Post: 64, Exact: true}, Hash: "SHA-256", Parts: true, Resumable: true}},
 		{hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA}, priv, hsm.Description{Shape: hsm.Shape{Post: 64, Exact: true}}},
 		{hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_AES_CMAC}, key, hsm.Description{Shape: hsm.Shape{Post: 16, Exact: true}, Parts: true, Resumable: true}},
 		{hsm.OpDigest, pkcs11.Mechanism{Type: pkcs11.CKM_SHA512}, nil, hsm.Description{Shape: hsm.Shape{Post: 64, Exact: true}, Hash: "SHA-512", Parts: true, Resumable: true}},

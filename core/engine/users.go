@@ -12,15 +12,9 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// errTwoUsers answers who wants users with names of an embedded token.
-var errTwoUsers = pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "an embedded token has its own two users only")
-
 // ListUsers lists the users, the token's own first.
 func (e *Engine) ListUsers(_ context.Context, cred hsm.Credential) (list []hsm.User, err error) {
 	defer answer(&err)
-	if e.node == nil {
-		return nil, errTwoUsers
-	}
 	v, err := e.now()
 	if err != nil {
 		return nil, err
@@ -44,9 +38,6 @@ func (e *Engine) ListUsers(_ context.Context, cred hsm.Credential) (list []hsm.U
 // CreateUser makes a user with a name.
 func (e *Engine) CreateUser(ctx context.Context, cred hsm.Credential, user pkcs11.UserType, name string, pin []byte) (err error) {
 	defer answer(&err)
-	if e.node == nil {
-		return errTwoUsers
-	}
 	if err := auth.CheckName(name); err != nil {
 		return err
 	}
@@ -70,10 +61,22 @@ func (e *Engine) CreateUser(ctx context.Context, cred hsm.Credential, user pkcs1
 		if v.users[account.Record].user != nil {
 			return c.unless(ctx, doIt, errTaken)
 		}
-		if _, err = e.setPIN(ctx, c, v, account, nil, pin, byOther); !errors.Is(err, errReplaced) {
+		if err = e.firstPIN(ctx, c, cred, account, pin); !errors.Is(err, errReplaced) {
 			return err
 		}
 	}
+}
+
+// firstPIN makes the user of an account. In a token of one machine his PIN opens the root, which is the administrator's
+// login's to give.
+func (e *Engine) firstPIN(ctx context.Context, c *call, cred hsm.Credential, account auth.Account, pin []byte) error {
+	root, v, err := e.rootOf(cred.(*credential))
+	if err != nil {
+		return err
+	}
+	defer root.Zero()
+	_, err = e.setPIN(ctx, c, v, account, root, pin, byOther)
+	return err
 }
 
 var errTaken = pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "there is a user of that type and name already")
@@ -101,9 +104,6 @@ func (e *Engine) target(cred hsm.Credential, user pkcs11.UserType, name string) 
 // an administrator always stays.
 func (e *Engine) DeleteUser(ctx context.Context, cred hsm.Credential, user pkcs11.UserType, name string) (err error) {
 	defer answer(&err)
-	if e.node == nil {
-		return errTwoUsers
-	}
 	c, err := e.call(ctx, "DeleteUser", []byte{byte(user)}, []byte(name))
 	if err != nil {
 		return err
@@ -134,9 +134,6 @@ func (e *Engine) DeleteUser(ctx context.Context, cred hsm.Credential, user pkcs1
 // ResetPIN gives a user a new PIN, which unlocks him and ends his credentials. One's own is changed with C_SetPIN.
 func (e *Engine) ResetPIN(ctx context.Context, cred hsm.Credential, user pkcs11.UserType, name string, pin []byte) (err error) {
 	defer answer(&err)
-	if e.node == nil {
-		return errTwoUsers
-	}
 	c, err := e.call(ctx, "ResetPIN", []byte{byte(user)}, []byte(name), pin)
 	if err != nil {
 		return err

@@ -336,7 +336,15 @@ func (e *Engine) takeUser(v *view, ev store.Event) error {
 			return fmt.Errorf("%w: %v", store.ErrDamaged, err)
 		}
 		v.users[a.Record] = userView{u, a, a.Role, ev.Modified}
+		return nil
 	}
+	v.users[ev.Key] = userView{revision: ev.Modified}
+	u, err := parseNamed(ev.Record)
+	if err != nil {
+		e.log(fmt.Errorf("the user's record %s cannot be read: %w", ev.Key, err))
+		return nil
+	}
+	v.users[ev.Key] = u
 	return nil
 }
 

@@ -22,6 +22,7 @@ type HSM interface {
 	Users
 	Objects
 	Keys
+	States
 
 	// Begin checks the key, the mechanism and the caller's right, and returns the running operation. The key is nil
 	// for a digest. PKCS#11 v3.2, C_EncryptInit and its siblings.
@@ -109,4 +110,17 @@ type Keys interface {
 	WrapKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, wrapping, key Object) ([]byte, error)
 	UnwrapKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, unwrapping Object, wrapped []byte, template pkcs11.Template) (Object, error)
 	DeriveKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, base Object, template pkcs11.Template) (Object, error)
+
+	// EncapsulateKey makes a secret key with a public one. room is how many bytes the caller has place for: where the
+	// ciphertext is longer, nothing is made and only its length is said. PKCS#11 v3.2, C_EncapsulateKey.
+	EncapsulateKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, public Object, template pkcs11.Template, room int) (Encapsulated, error)
+	// DecapsulateKey makes the same key with the private one. PKCS#11 v3.2, C_DecapsulateKey.
+	DecapsulateKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, private Object, ciphertext []byte, template pkcs11.Template) (Object, error)
+}
+
+// Encapsulated is a new key and the ciphertext that carries it to whoever has the private key.
+type Encapsulated struct {
+	Key        Object // nil: there was no room for the ciphertext
+	Ciphertext []byte
+	Size       int // of the ciphertext, known without making it
 }

@@ -15,8 +15,7 @@ type User struct {
 	Locked   bool
 }
 
-// Users is the management of users by an administrator (the SO). A token that has only its own two users answers
-// CKR_FUNCTION_NOT_SUPPORTED.
+// Users is the management of users by an administrator (the SO).
 type Users interface {
 	// ListUsers needs a login of any role.
 	ListUsers(ctx context.Context, cred Credential) ([]User, error)

@@ -185,5 +185,6 @@ func (m *Mechanism) Info() pkcs11.MechanismInfo {
 			info.Flags |= c.flag
 		}
 	}
+	info.Flags |= m.messageFlags()
 	return info
 }

@@ -22,7 +22,7 @@ var columns = []struct {
 	{"enc", pkcs11.CKF_ENCRYPT}, {"dec", pkcs11.CKF_DECRYPT}, {"sign", pkcs11.CKF_SIGN}, {"verify", pkcs11.CKF_VERIFY},
 	{"recover", pkcs11.CKF_SIGN_RECOVER | pkcs11.CKF_VERIFY_RECOVER}, {"digest", pkcs11.CKF_DIGEST},
 	{"gen", pkcs11.CKF_GENERATE | pkcs11.CKF_GENERATE_KEY_PAIR}, {"wrap", pkcs11.CKF_WRAP}, {"unwrap", pkcs11.CKF_UNWRAP},
-	{"derive", pkcs11.CKF_DERIVE},
+	{"derive", pkcs11.CKF_DERIVE}, {"encap", pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE},
 }
 
 func main() {

@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // kinds are the values that the KIND column of attributes.txt may have.
@@ -10,15 +11,16 @@ var kinds = []string{"-", "bool", "ulong", "bytes", "string", "bigint", "date", 
 
 // Roles are the words that the ROLE column of functions.txt may have, without references and "?".
 var Roles = []string{
-	"session", "slot", "handle", "value", "mechanism", "template", "getattrs", "in", "param", "fill",
+	"session", "slot", "handle", "value", "mechanism", "messaging", "template", "getattrs", "in", "param", "fill",
 	"text", "label", "version", "len", "out", "list", "lenptr", "handles", "countptr", "outhandle",
-	"outnumber", "outinfo", "outptr", "initargs", "notify", "context", "buffer", "reserved",
+	"outnumber", "outinfo", "outasync", "outptr", "initargs", "notify", "context", "buffer", "reserved",
 }
 
 // fieldRoles are the words that the ROLE column of a parameter struct may have; true where Go can have it.
 var fieldRoles = map[string]bool{
 	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "len": true,
-	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": false,
+	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": true,
+	"inoutbits": true,
 }
 
 // check resolves aliases and finds what a reader of single lines cannot: names used twice, references to
@@ -98,6 +100,9 @@ func (s *Spec) resolve() error {
 }
 
 func (s *Spec) checkParam(m Mechanism) error {
+	if _, ok := s.Struct(m.Message); m.Message != "" && !ok {
+		return fmt.Errorf("mechanisms.txt: %s takes %q for a message, which is no struct", m.Name, m.Message)
+	}
 	switch m.Param {
 	case "", "none", "iv", "bytes", "ulong", "handle", "?":
 		return nil
@@ -117,6 +122,9 @@ func (st Struct) check() error {
 		if !known || st.Go != "" && !inGo {
 			return fmt.Errorf("mechanisms.txt: %s: %s cannot have the role %q", st.C, f.CName, f.Role)
 		}
+		if st.Go != "" && f.Role == "inout" && len(f.Refs) == 0 {
+			return fmt.Errorf("mechanisms.txt: %s: %s says no length", st.C, f.CName)
+		}
 		if st.Go != "" && f.Role != "len" && f.Go == "" {
 			return fmt.Errorf("mechanisms.txt: %s: %s has no Go name", st.C, f.CName)
 		}
@@ -130,6 +138,9 @@ func (st Struct) check() error {
 // refs answers an error if f names a field that is not among its neighbours.
 func refs(all []Field, f Field) error {
 	for _, r := range f.Refs {
+		if _, err := strconv.ParseUint(r, 10, 8); err == nil {
+			continue // as many bytes
+		}
 		if !slices.ContainsFunc(all, func(o Field) bool { return o.CName == r }) {
 			return fmt.Errorf("%s refers to %s, which is not there", f.CName, r)
 		}

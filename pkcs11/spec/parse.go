@@ -176,6 +176,13 @@ func (p *parser) mechanismLine(w []string) error {
 	}
 	m := Mechanism{Constant: c}
 	if c.Alias == "" {
+		if len(rest) == 2 {
+			var ok bool
+			if m.Message, ok = strings.CutPrefix(rest[1], "message="); !ok {
+				return fmt.Errorf("%s: unknown word %q", c.Name, rest[1])
+			}
+			rest = rest[:1]
+		}
 		if err := exactly(rest, 1); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}

@@ -64,6 +64,7 @@ type Mechanism struct {
 	Param    string // none, iv, bytes, ulong, handle, ? or the name of a C struct
 	Len      int    // number of bytes of an iv
 	Optional bool   // the parameter may be absent
+	Message  string // the C struct that each message has as its parameter, or ""
 }
 
 // Struct is a C struct.

@@ -153,6 +153,11 @@ func TestBadArgumentsNeverCrash(t *testing.T) {
 	})
 }
 
+// TestMessagesAndStates: see hosts/messages.c.
+func TestMessagesAndStates(t *testing.T) {
+	runHost(t, harness.NewToken(t, "messages").Env(), compileHost(t, "messages"), harness.Module(t), harness.UserPIN)
+}
+
 // TestForkedChildrenWork: see hosts/fork.c.
 func TestForkedChildrenWork(t *testing.T) {
 	exe := compileHost(t, "fork")

@@ -78,6 +78,7 @@ func inSession(e *env, h session, m *mech, buffer func() *out) map[string]error 
 		"CloseSession":        e.CloseSession(h),
 		"GetSessionInfo":      two(e.GetSessionInfo(h)),
 		"GetOperationState":   e.GetOperationState(h, buffer()),
+		"SetOperationState":   e.SetOperationState(h, []byte("state"), 0, 0),
 		"Login":               e.Login(h, pkcs11.CKU_USER, userPIN),
 		"Logout":              e.Logout(h),
 		"CreateObject":        two(e.CreateObject(h, data("x"))),
@@ -165,12 +166,5 @@ func TestInfo(t *testing.T) {
 		require.Equal(t, "Coffer", info.Manufacturer)
 		require.NotEmpty(t, info.Description)
 		require.Zero(t, info.Flags)
-	})
-}
-
-func TestOperationStateIsNotOffered(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		h := e.public(t)
-		rv(t, pkcs11.CKR_FUNCTION_NOT_SUPPORTED, e.GetOperationState(h, &out{Capacity: 99}))
 	})
 }

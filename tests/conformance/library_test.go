@@ -207,6 +207,10 @@ func (m *cModule) GetOperationState(h session, o *out) error {
 	return put(o, b, err)
 }
 
+func (m *cModule) SetOperationState(h session, state []byte, encryption, authentication handle) error {
+	return cError(m.ctx.SetOperationState(sh(h), state, pkcs11.ObjectHandle(encryption), pkcs11.ObjectHandle(authentication)))
+}
+
 func (m *cModule) Login(h session, user ck.UserType, pin []byte) error {
 	return cError(m.ctx.Login(sh(h), uint(user), string(pin)))
 }

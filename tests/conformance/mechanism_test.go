@@ -47,7 +47,10 @@ func TestMechanisms(t *testing.T) {
 				info, err := e.GetMechanismInfo(e.slot, typ)
 				require.NoError(t, err)
 				for _, flag := range operations {
-					if flag == pkcs11.CKF_VERIFY_RECOVER && !e.can(verifyRecover) {
+					if flag == pkcs11.CKF_VERIFY_RECOVER && !e.can(verifyRecover) || flag&after240 != 0 && !e.can(functions3) {
+						continue
+					}
+					if messageOperations&flag != 0 && !e.can(functions3) {
 						continue
 					}
 					if info.Flags&flag != 0 {
@@ -63,8 +66,15 @@ func TestMechanisms(t *testing.T) {
 var operations = []pkcs11.Flags{
 	pkcs11.CKF_ENCRYPT, pkcs11.CKF_DECRYPT, pkcs11.CKF_DIGEST, pkcs11.CKF_SIGN, pkcs11.CKF_SIGN_RECOVER, pkcs11.CKF_VERIFY,
 	pkcs11.CKF_VERIFY_RECOVER, pkcs11.CKF_GENERATE, pkcs11.CKF_GENERATE_KEY_PAIR, pkcs11.CKF_WRAP, pkcs11.CKF_UNWRAP,
-	pkcs11.CKF_DERIVE,
+	pkcs11.CKF_DERIVE, pkcs11.CKF_ENCAPSULATE, pkcs11.CKF_DECAPSULATE,
+	pkcs11.CKF_MESSAGE_ENCRYPT, pkcs11.CKF_MESSAGE_DECRYPT, pkcs11.CKF_MESSAGE_SIGN, pkcs11.CKF_MESSAGE_VERIFY, pkcs11.CKF_MULTI_MESSAGE,
 }
+
+const messageOperations = pkcs11.CKF_MESSAGE_ENCRYPT | pkcs11.CKF_MESSAGE_DECRYPT | pkcs11.CKF_MESSAGE_SIGN | pkcs11.CKF_MESSAGE_VERIFY |
+	pkcs11.CKF_MULTI_MESSAGE
+
+// after240 are the operations that need functions of a later version of the standard.
+const after240 = pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 
 // withKey runs what needs a key. What does not depend on the key's type is tried with the first one only.
 func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
@@ -79,10 +89,14 @@ func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
 		t.Run(name, func(t *testing.T) {
 			b.cipher(t)
 			b.sign(t)
+			b.states(t)
+			b.signMessages(t)
 			b.recover(t)
 			b.wrap(t)
 			b.derive(t)
+			b.encapsulate(t)
 			if first && i == 0 {
+				b.cipherMessages(t)
 				b.refusals(t)
 			}
 		})
@@ -188,6 +202,7 @@ func (b *battery) digest(t *testing.T) {
 			require.Equal(t, want, got, "parts %v", parts)
 		}
 		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, b.DigestFinal(b.h, &out{Capacity: 99}))
+		b.digestStates(t, in, want)
 	}
 	wrong := &mech{Type: b.row.Type, Params: stranger}
 	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, b.DigestInit(b.h, wrong))

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -33,7 +34,16 @@ func (b *battery) uses(t *testing.T) []use {
 			pkcs11.CKR_KEY_TYPE_INCONSISTENT, pkcs11.CKR_KEY_HANDLE_INVALID}
 	}
 	in := message(slices.Max(b.r.lens))
-	return []use{
+	messages := b.can(functions3)
+	return append(b.encapsulation(), []use{
+		begun("sign messages", m.Sign != nil && messages, pkcs11.CKA_SIGN, false, b.messageSignInit, func() error {
+			err := b.SignMessage(h, nil, in, big())
+			return errors.Join(err, b.MessageSignFinal(h))
+		}),
+		begun("verify messages", m.Verify != nil && messages, pkcs11.CKA_VERIFY, true, b.messageVerifyInit, func() error {
+			err := b.VerifyMessage(h, nil, in, in)
+			return errors.Join(err, b.MessageVerifyFinal(h))
+		}),
 		begun("encrypt", m.Encrypt != nil, pkcs11.CKA_ENCRYPT, true, b.EncryptInit, func() error { return b.Encrypt(h, in, big()) }),
 		begun("decrypt", m.Decrypt != nil, pkcs11.CKA_DECRYPT, false, b.DecryptInit, func() error { return b.Decrypt(h, in, big()) }),
 		begun("sign", m.Sign != nil, pkcs11.CKA_SIGN, false, b.SignInit, func() error { return b.Sign(h, in, big()) }),
@@ -50,7 +60,7 @@ func (b *battery) uses(t *testing.T) []use {
 			_, err := b.DeriveKey(h, m, key, with(target, num(pkcs11.CKA_VALUE_LEN, uint(16))))
 			return err
 		}, nil, pkcs11.CKR_KEY_TYPE_INCONSISTENT, pkcs11.CKR_KEY_HANDLE_INVALID},
-	}
+	}...)
 }
 
 // refusals tries each use with what must be refused. Nothing may be running afterwards.

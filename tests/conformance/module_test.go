@@ -54,6 +54,7 @@ type sessions interface {
 	CloseAllSessions(id cryptoki.SlotID) error
 	GetSessionInfo(h session) (pkcs11.SessionInfo, error)
 	GetOperationState(h session, state *out) error
+	SetOperationState(h session, state []byte, encryption, authentication handle) error
 	Login(h session, user pkcs11.UserType, pin []byte) error
 	Logout(h session) error
 }
@@ -123,4 +124,34 @@ type version3 interface {
 	VerifySignature(h session, data []byte) error
 	VerifySignatureUpdate(h session, part []byte) error
 	VerifySignatureFinal(h session) error
+	messageCiphers
+	messageSignatures
+	encapsulators
+	asynchronous
+}
+
+type messageCiphers interface {
+	MessageEncryptInit(h session, m *mech, key handle) error
+	EncryptMessage(h session, parameter any, associated, plaintext []byte, ciphertext *out) error
+	EncryptMessageBegin(h session, parameter any, associated []byte) error
+	EncryptMessageNext(h session, parameter any, part []byte, ciphertext *out, flags pkcs11.Flags) error
+	MessageEncryptFinal(h session) error
+	MessageDecryptInit(h session, m *mech, key handle) error
+	DecryptMessage(h session, parameter any, associated, ciphertext []byte, plaintext *out) error
+	DecryptMessageBegin(h session, parameter any, associated []byte) error
+	DecryptMessageNext(h session, parameter any, part []byte, plaintext *out, flags pkcs11.Flags) error
+	MessageDecryptFinal(h session) error
+}
+
+type messageSignatures interface {
+	MessageSignInit(h session, m *mech, key handle) error
+	SignMessage(h session, parameter any, data []byte, signature *out) error
+	SignMessageBegin(h session, parameter any) error
+	SignMessageNext(h session, parameter any, part []byte, signature *out) error
+	MessageSignFinal(h session) error
+	MessageVerifyInit(h session, m *mech, key handle) error
+	VerifyMessage(h session, parameter any, data, signature []byte) error
+	VerifyMessageBegin(h session, parameter any) error
+	VerifyMessageNext(h session, parameter any, part, signature []byte) error
+	MessageVerifyFinal(h session) error
 }

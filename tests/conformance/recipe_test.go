@@ -99,6 +99,7 @@ type recipe struct {
 	short   bool             // shorter signatures may be valid: only longer ones have a wrong length
 	zeros   bool             // decryption gives zeros in front back: raw RSA
 	targets []pkcs11.KeyType // keys that it can wrap
+	secrets []uint           // lengths of what it encapsulates, 0 for its own; 16 and 32 if not said
 }
 
 var someLens = []int{0, 1, 15, 16, 17, 33, 64, 100}
@@ -162,7 +163,7 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	case pkcs11.CKM_RSA_PKCS:
 		r.random, r.lens, r.refused, r.targets = true, []int{0, 1, 32, 245}, []int{246, 257}, r.targets[:1]
 	case pkcs11.CKM_RSA_X_509:
-		r.zeros, r.lens, r.refused = true, []int{1, 32, 255}, []int{257}
+		r.zeros, r.lens, r.refused, r.secrets = true, []int{1, 32, 255}, []int{257}, []uint{0, 256}
 	case pkcs11.CKM_RSA_PKCS_PSS:
 		r.lens, r.refused = []int{32}, []int{0, 31, 33}
 	case pkcs11.CKM_ECDSA:

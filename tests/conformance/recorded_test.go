@@ -96,6 +96,10 @@ func (x *recorded) GetOperationState(h session, state *out) error {
 	return x.r.saw("GetOperationState", x.Module.GetOperationState(h, state))
 }
 
+func (x *recorded) SetOperationState(h session, state []byte, encryption, authentication handle) error {
+	return x.r.saw("SetOperationState", x.Module.SetOperationState(h, state, encryption, authentication))
+}
+
 func (x *recorded) Login(h session, user pkcs11.UserType, pin []byte) error {
 	return x.r.saw("Login", x.Module.Login(h, user, pin))
 }

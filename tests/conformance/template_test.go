@@ -45,9 +45,11 @@ var readable = with(yes(pkcs11.CKA_EXTRACTABLE), no(pkcs11.CKA_SENSITIVE))
 
 // Everything that keys of a class can do.
 var (
-	everyPublic  = yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_VERIFY_RECOVER, pkcs11.CKA_WRAP)
-	everyPrivate = yes(pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_SIGN_RECOVER, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE)
-	everySecret  = yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP,
+	everyPublic = yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_VERIFY_RECOVER, pkcs11.CKA_WRAP,
+		pkcs11.CKA_ENCAPSULATE)
+	everyPrivate = yes(pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_SIGN_RECOVER, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE,
+		pkcs11.CKA_DECAPSULATE)
+	everySecret = yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP,
 		pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE)
 )
 

@@ -87,14 +87,11 @@ func TestReadmeCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unsupported := 0
-	for _, file := range []string{"unsupported.go", "message.go"} {
-		b, err := os.ReadFile("../../core/cryptoki/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unsupported += len(regexp.MustCompile(`(?m)^func \(l \*Library\) [A-Z]`).FindAll(b, -1))
+	b, err := os.ReadFile("../../core/cryptoki/unsupported.go")
+	if err != nil {
+		t.Fatal(err)
 	}
+	unsupported := len(regexp.MustCompile(`(?m)^func \(l \*Library\) [A-Z]`).FindAll(b, -1))
 	const legacy = 2 // C_GetFunctionStatus and C_CancelFunction stand there too, and answer what the standard wants
 	for _, want := range []string{
 		fmt.Sprintf("**%d mechanisms**", len(registry.Types())),

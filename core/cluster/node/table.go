@@ -119,6 +119,12 @@ var rows = table(
 	on("DeriveKey", storing, deriveKey, lastingIf(func(b *wire.Request_DeriveKey) bool {
 		return makesToken(b.DeriveKey.GetTemplate(), false)
 	})),
+	on("EncapsulateKey", storing, encapsulateKey, lastingIf(func(b *wire.Request_EncapsulateKey) bool {
+		return b.EncapsulateKey.GetRoom() > 0 && makesToken(b.EncapsulateKey.GetTemplate(), false)
+	})),
+	on("DecapsulateKey", storing, decapsulateKey, lastingIf(func(b *wire.Request_DecapsulateKey) bool {
+		return makesToken(b.DecapsulateKey.GetTemplate(), false)
+	})),
 
 	on("Begin", quick, begin),
 	on("Step", quick, step, slowIf(func(b *wire.Request_Step) bool {

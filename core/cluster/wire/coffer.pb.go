@@ -170,6 +170,8 @@ type Request struct {
 	//	*Request_WrapKey
 	//	*Request_UnwrapKey
 	//	*Request_DeriveKey
+	//	*Request_EncapsulateKey
+	//	*Request_DecapsulateKey
 	//	*Request_Begin
 	//	*Request_Step
 	//	*Request_Random
@@ -502,6 +504,24 @@ func (x *Request) GetDeriveKey() *DeriveKey {
 	return nil
 }
 
+func (x *Request) GetEncapsulateKey() *EncapsulateKey {
+	if x != nil {
+		if x, ok := x.Body.(*Request_EncapsulateKey); ok {
+			return x.EncapsulateKey
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetDecapsulateKey() *DecapsulateKey {
+	if x != nil {
+		if x, ok := x.Body.(*Request_DecapsulateKey); ok {
+			return x.DecapsulateKey
+		}
+	}
+	return nil
+}
+
 func (x *Request) GetBegin() *Begin {
 	if x != nil {
 		if x, ok := x.Body.(*Request_Begin); ok {
@@ -722,6 +742,14 @@ type Request_DeriveKey struct {
 	DeriveKey *DeriveKey `protobuf:"bytes,44,opt,name=derive_key,json=deriveKey,proto3,oneof"`
 }
 
+type Request_EncapsulateKey struct {
+	EncapsulateKey *EncapsulateKey `protobuf:"bytes,45,opt,name=encapsulate_key,json=encapsulateKey,proto3,oneof"`
+}
+
+type Request_DecapsulateKey struct {
+	DecapsulateKey *DecapsulateKey `protobuf:"bytes,46,opt,name=decapsulate_key,json=decapsulateKey,proto3,oneof"`
+}
+
 type Request_Begin struct {
 	Begin *Begin `protobuf:"bytes,50,opt,name=begin,proto3,oneof"`
 }
@@ -825,6 +853,10 @@ func (*Request_UnwrapKey) isRequest_Body() {}
 
 func (*Request_DeriveKey) isRequest_Body() {}
 
+func (*Request_EncapsulateKey) isRequest_Body() {}
+
+func (*Request_DecapsulateKey) isRequest_Body() {}
+
 func (*Request_Begin) isRequest_Body() {}
 
 func (*Request_Step) isRequest_Body() {}
@@ -875,6 +907,7 @@ type Reply struct {
 	//	*Reply_Invitation
 	//	*Reply_Status
 	//	*Reply_Certified
+	//	*Reply_Encapsulated
 	Body          isReply_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1105,6 +1138,15 @@ func (x *Reply) GetCertified() *Certified {
 	return nil
 }
 
+func (x *Reply) GetEncapsulated() *Encapsulated {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_Encapsulated); ok {
+			return x.Encapsulated
+		}
+	}
+	return nil
+}
+
 type isReply_Body interface {
 	isReply_Body()
 }
@@ -1177,6 +1219,10 @@ type Reply_Certified struct {
 	Certified *Certified `protobuf:"bytes,26,opt,name=certified,proto3,oneof"`
 }
 
+type Reply_Encapsulated struct {
+	Encapsulated *Encapsulated `protobuf:"bytes,30,opt,name=encapsulated,proto3,oneof"`
+}
+
 func (*Reply_Hello) isReply_Body() {}
 
 func (*Reply_Done) isReply_Body() {}
@@ -1210,6 +1256,8 @@ func (*Reply_Invitation) isReply_Body() {}
 func (*Reply_Status) isReply_Body() {}
 
 func (*Reply_Certified) isReply_Body() {}
+
+func (*Reply_Encapsulated) isReply_Body() {}
 
 // Failure is a return value of the standard, or why another node may do better.
 type Failure struct {
@@ -3825,6 +3873,202 @@ func (x *DeriveKey) GetTemplate() *Template {
 	return nil
 }
 
+type EncapsulateKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mechanism     *Mechanism             `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
+	Public        *Object                `protobuf:"bytes,2,opt,name=public,proto3" json:"public,omitempty"`
+	Template      *Template              `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
+	Room          uint32                 `protobuf:"varint,4,opt,name=room,proto3" json:"room,omitempty"` // bytes of ciphertext that the caller has place for; too few: nothing is made
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncapsulateKey) Reset() {
+	*x = EncapsulateKey{}
+	mi := &file_coffer_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncapsulateKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncapsulateKey) ProtoMessage() {}
+
+func (x *EncapsulateKey) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncapsulateKey.ProtoReflect.Descriptor instead.
+func (*EncapsulateKey) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *EncapsulateKey) GetMechanism() *Mechanism {
+	if x != nil {
+		return x.Mechanism
+	}
+	return nil
+}
+
+func (x *EncapsulateKey) GetPublic() *Object {
+	if x != nil {
+		return x.Public
+	}
+	return nil
+}
+
+func (x *EncapsulateKey) GetTemplate() *Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
+func (x *EncapsulateKey) GetRoom() uint32 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
+type Encapsulated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *Object                `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // absent: the room was too small
+	Ciphertext    []byte                 `protobuf:"bytes,2,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	Size          uint32                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"` // of the ciphertext
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Encapsulated) Reset() {
+	*x = Encapsulated{}
+	mi := &file_coffer_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Encapsulated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Encapsulated) ProtoMessage() {}
+
+func (x *Encapsulated) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Encapsulated.ProtoReflect.Descriptor instead.
+func (*Encapsulated) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Encapsulated) GetKey() *Object {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Encapsulated) GetCiphertext() []byte {
+	if x != nil {
+		return x.Ciphertext
+	}
+	return nil
+}
+
+func (x *Encapsulated) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type DecapsulateKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mechanism     *Mechanism             `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
+	Private       *Object                `protobuf:"bytes,2,opt,name=private,proto3" json:"private,omitempty"`
+	Ciphertext    []byte                 `protobuf:"bytes,3,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	Template      *Template              `protobuf:"bytes,4,opt,name=template,proto3" json:"template,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecapsulateKey) Reset() {
+	*x = DecapsulateKey{}
+	mi := &file_coffer_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecapsulateKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecapsulateKey) ProtoMessage() {}
+
+func (x *DecapsulateKey) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecapsulateKey.ProtoReflect.Descriptor instead.
+func (*DecapsulateKey) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *DecapsulateKey) GetMechanism() *Mechanism {
+	if x != nil {
+		return x.Mechanism
+	}
+	return nil
+}
+
+func (x *DecapsulateKey) GetPrivate() *Object {
+	if x != nil {
+		return x.Private
+	}
+	return nil
+}
+
+func (x *DecapsulateKey) GetCiphertext() []byte {
+	if x != nil {
+		return x.Ciphertext
+	}
+	return nil
+}
+
+func (x *DecapsulateKey) GetTemplate() *Template {
+	if x != nil {
+		return x.Template
+	}
+	return nil
+}
+
 // Begin asks whether an operation may be, and what the near side must know of it; the node keeps nothing.
 type Begin struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3837,7 +4081,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_coffer_proto_msgTypes[49]
+	mi := &file_coffer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3849,7 +4093,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[49]
+	mi := &file_coffer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3862,7 +4106,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{49}
+	return file_coffer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Begin) GetKind() uint32 {
@@ -3899,7 +4143,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_coffer_proto_msgTypes[50]
+	mi := &file_coffer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3911,7 +4155,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[50]
+	mi := &file_coffer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3924,7 +4168,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{50}
+	return file_coffer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Begun) GetShape() *Shape {
@@ -3976,7 +4220,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_coffer_proto_msgTypes[51]
+	mi := &file_coffer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4232,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[51]
+	mi := &file_coffer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4245,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{51}
+	return file_coffer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Shape) GetBlock() uint32 {
@@ -4064,7 +4308,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_coffer_proto_msgTypes[52]
+	mi := &file_coffer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4076,7 +4320,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[52]
+	mi := &file_coffer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4089,7 +4333,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{52}
+	return file_coffer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Step) GetKind() uint32 {
@@ -4165,7 +4409,7 @@ type Stepped struct {
 
 func (x *Stepped) Reset() {
 	*x = Stepped{}
-	mi := &file_coffer_proto_msgTypes[53]
+	mi := &file_coffer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4177,7 +4421,7 @@ func (x *Stepped) String() string {
 func (*Stepped) ProtoMessage() {}
 
 func (x *Stepped) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[53]
+	mi := &file_coffer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4190,7 +4434,7 @@ func (x *Stepped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stepped.ProtoReflect.Descriptor instead.
 func (*Stepped) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{53}
+	return file_coffer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Stepped) GetOutput() []byte {
@@ -4216,7 +4460,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_coffer_proto_msgTypes[54]
+	mi := &file_coffer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4228,7 +4472,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[54]
+	mi := &file_coffer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4241,7 +4485,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{54}
+	return file_coffer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Random) GetBytes() uint32 {
@@ -4260,7 +4504,7 @@ type Seed struct {
 
 func (x *Seed) Reset() {
 	*x = Seed{}
-	mi := &file_coffer_proto_msgTypes[55]
+	mi := &file_coffer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4272,7 +4516,7 @@ func (x *Seed) String() string {
 func (*Seed) ProtoMessage() {}
 
 func (x *Seed) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[55]
+	mi := &file_coffer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4285,7 +4529,7 @@ func (x *Seed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seed.ProtoReflect.Descriptor instead.
 func (*Seed) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{55}
+	return file_coffer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Seed) GetSeed() []byte {
@@ -4303,7 +4547,7 @@ type Await struct {
 
 func (x *Await) Reset() {
 	*x = Await{}
-	mi := &file_coffer_proto_msgTypes[56]
+	mi := &file_coffer_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4315,7 +4559,7 @@ func (x *Await) String() string {
 func (*Await) ProtoMessage() {}
 
 func (x *Await) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[56]
+	mi := &file_coffer_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4328,7 +4572,7 @@ func (x *Await) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Await.ProtoReflect.Descriptor instead.
 func (*Await) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{56}
+	return file_coffer_proto_rawDescGZIP(), []int{59}
 }
 
 type Coverage struct {
@@ -4341,7 +4585,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_coffer_proto_msgTypes[57]
+	mi := &file_coffer_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4353,7 +4597,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[57]
+	mi := &file_coffer_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4366,7 +4610,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{57}
+	return file_coffer_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Coverage) GetIds() []string {
@@ -4393,7 +4637,7 @@ type CoverageReply struct {
 
 func (x *CoverageReply) Reset() {
 	*x = CoverageReply{}
-	mi := &file_coffer_proto_msgTypes[58]
+	mi := &file_coffer_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4405,7 +4649,7 @@ func (x *CoverageReply) String() string {
 func (*CoverageReply) ProtoMessage() {}
 
 func (x *CoverageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[58]
+	mi := &file_coffer_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4418,7 +4662,7 @@ func (x *CoverageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoverageReply.ProtoReflect.Descriptor instead.
 func (*CoverageReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{58}
+	return file_coffer_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CoverageReply) GetNodes() []uint32 {
@@ -4443,7 +4687,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_coffer_proto_msgTypes[59]
+	mi := &file_coffer_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4455,7 +4699,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[59]
+	mi := &file_coffer_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4468,7 +4712,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{59}
+	return file_coffer_proto_rawDescGZIP(), []int{62}
 }
 
 type DigestReply struct {
@@ -4482,7 +4726,7 @@ type DigestReply struct {
 
 func (x *DigestReply) Reset() {
 	*x = DigestReply{}
-	mi := &file_coffer_proto_msgTypes[60]
+	mi := &file_coffer_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4494,7 +4738,7 @@ func (x *DigestReply) String() string {
 func (*DigestReply) ProtoMessage() {}
 
 func (x *DigestReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[60]
+	mi := &file_coffer_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4507,7 +4751,7 @@ func (x *DigestReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestReply.ProtoReflect.Descriptor instead.
 func (*DigestReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{60}
+	return file_coffer_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DigestReply) GetSum() []byte {
@@ -4540,7 +4784,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_coffer_proto_msgTypes[61]
+	mi := &file_coffer_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4552,7 +4796,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[61]
+	mi := &file_coffer_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4565,7 +4809,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{61}
+	return file_coffer_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Invite) GetLifetimeS() uint32 {
@@ -4585,7 +4829,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_coffer_proto_msgTypes[62]
+	mi := &file_coffer_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4597,7 +4841,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[62]
+	mi := &file_coffer_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4610,7 +4854,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{62}
+	return file_coffer_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Invitation) GetToken() string {
@@ -4636,7 +4880,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_coffer_proto_msgTypes[63]
+	mi := &file_coffer_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4648,7 +4892,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[63]
+	mi := &file_coffer_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4661,7 +4905,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{63}
+	return file_coffer_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RemoveMember) GetId() string {
@@ -4681,7 +4925,7 @@ type DrainMember struct {
 
 func (x *DrainMember) Reset() {
 	*x = DrainMember{}
-	mi := &file_coffer_proto_msgTypes[64]
+	mi := &file_coffer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4693,7 +4937,7 @@ func (x *DrainMember) String() string {
 func (*DrainMember) ProtoMessage() {}
 
 func (x *DrainMember) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[64]
+	mi := &file_coffer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4706,7 +4950,7 @@ func (x *DrainMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainMember.ProtoReflect.Descriptor instead.
 func (*DrainMember) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{64}
+	return file_coffer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *DrainMember) GetId() string {
@@ -4731,7 +4975,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_coffer_proto_msgTypes[65]
+	mi := &file_coffer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4743,7 +4987,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[65]
+	mi := &file_coffer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4756,7 +5000,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{65}
+	return file_coffer_proto_rawDescGZIP(), []int{68}
 }
 
 // Certify has the cluster's authority sign a client's certificate; only an administrator may ask.
@@ -4771,7 +5015,7 @@ type Certify struct {
 
 func (x *Certify) Reset() {
 	*x = Certify{}
-	mi := &file_coffer_proto_msgTypes[66]
+	mi := &file_coffer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4783,7 +5027,7 @@ func (x *Certify) String() string {
 func (*Certify) ProtoMessage() {}
 
 func (x *Certify) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[66]
+	mi := &file_coffer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4796,7 +5040,7 @@ func (x *Certify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certify.ProtoReflect.Descriptor instead.
 func (*Certify) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{66}
+	return file_coffer_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Certify) GetCsr() []byte {
@@ -4830,7 +5074,7 @@ type Certified struct {
 
 func (x *Certified) Reset() {
 	*x = Certified{}
-	mi := &file_coffer_proto_msgTypes[67]
+	mi := &file_coffer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4842,7 +5086,7 @@ func (x *Certified) String() string {
 func (*Certified) ProtoMessage() {}
 
 func (x *Certified) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[67]
+	mi := &file_coffer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4855,7 +5099,7 @@ func (x *Certified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certified.ProtoReflect.Descriptor instead.
 func (*Certified) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{67}
+	return file_coffer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Certified) GetCertificate() [][]byte {
@@ -4887,7 +5131,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_coffer_proto_msgTypes[68]
+	mi := &file_coffer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4899,7 +5143,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[68]
+	mi := &file_coffer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4912,7 +5156,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{68}
+	return file_coffer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -4977,7 +5221,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_coffer_proto_msgTypes[69]
+	mi := &file_coffer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4989,7 +5233,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[69]
+	mi := &file_coffer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5002,7 +5246,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{69}
+	return file_coffer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -5061,7 +5305,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_coffer_proto_msgTypes[70]
+	mi := &file_coffer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5073,7 +5317,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[70]
+	mi := &file_coffer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5086,7 +5330,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{70}
+	return file_coffer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *JoinRequest) GetInvitation() string {
@@ -5185,7 +5429,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_coffer_proto_msgTypes[71]
+	mi := &file_coffer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5197,7 +5441,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[71]
+	mi := &file_coffer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5210,7 +5454,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{71}
+	return file_coffer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *JoinReply) GetSealedRoot() []byte {
@@ -5294,7 +5538,7 @@ var File_coffer_proto protoreflect.FileDescriptor
 
 const file_coffer_proto_rawDesc = "" +
 	"\n" +
-	"\fcoffer.proto\x12\tcoffer.v1\"\x8c\x11\n" +
+	"\fcoffer.proto\x12\tcoffer.v1\"\x98\x12\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12!\n" +
 	"\fmin_revision\x18\x02 \x01(\x03R\vminRevision\x12\x1c\n" +
@@ -5339,7 +5583,9 @@ const file_coffer_proto_rawDesc = "" +
 	"\n" +
 	"unwrap_key\x18+ \x01(\v2\x14.coffer.v1.UnwrapKeyH\x00R\tunwrapKey\x125\n" +
 	"\n" +
-	"derive_key\x18, \x01(\v2\x14.coffer.v1.DeriveKeyH\x00R\tderiveKey\x12(\n" +
+	"derive_key\x18, \x01(\v2\x14.coffer.v1.DeriveKeyH\x00R\tderiveKey\x12D\n" +
+	"\x0fencapsulate_key\x18- \x01(\v2\x19.coffer.v1.EncapsulateKeyH\x00R\x0eencapsulateKey\x12D\n" +
+	"\x0fdecapsulate_key\x18. \x01(\v2\x19.coffer.v1.DecapsulateKeyH\x00R\x0edecapsulateKey\x12(\n" +
 	"\x05begin\x182 \x01(\v2\x10.coffer.v1.BeginH\x00R\x05begin\x12%\n" +
 	"\x04step\x183 \x01(\v2\x0f.coffer.v1.StepH\x00R\x04step\x12+\n" +
 	"\x06random\x184 \x01(\v2\x11.coffer.v1.RandomH\x00R\x06random\x12%\n" +
@@ -5352,7 +5598,7 @@ const file_coffer_proto_rawDesc = "" +
 	"\fdrain_member\x18A \x01(\v2\x16.coffer.v1.DrainMemberH\x00R\vdrainMember\x12+\n" +
 	"\x06status\x18B \x01(\v2\x11.coffer.v1.StatusH\x00R\x06status\x12.\n" +
 	"\acertify\x18C \x01(\v2\x12.coffer.v1.CertifyH\x00R\acertifyB\x06\n" +
-	"\x04body\"\xd4\a\n" +
+	"\x04body\"\x93\b\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1a\n" +
@@ -5380,7 +5626,8 @@ const file_coffer_proto_rawDesc = "" +
 	"invitation\x18\x18 \x01(\v2\x15.coffer.v1.InvitationH\x00R\n" +
 	"invitation\x120\n" +
 	"\x06status\x18\x19 \x01(\v2\x16.coffer.v1.StatusReplyH\x00R\x06status\x124\n" +
-	"\tcertified\x18\x1a \x01(\v2\x14.coffer.v1.CertifiedH\x00R\tcertifiedB\x06\n" +
+	"\tcertified\x18\x1a \x01(\v2\x14.coffer.v1.CertifiedH\x00R\tcertified\x12=\n" +
+	"\fencapsulated\x18\x1e \x01(\v2\x17.coffer.v1.EncapsulatedH\x00R\fencapsulatedB\x06\n" +
 	"\x04body\"U\n" +
 	"\aFailure\x12\x0e\n" +
 	"\x02rv\x18\x01 \x01(\x04R\x02rv\x12\x12\n" +
@@ -5555,7 +5802,25 @@ const file_coffer_proto_rawDesc = "" +
 	"\tDeriveKey\x122\n" +
 	"\tmechanism\x18\x01 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12%\n" +
 	"\x04base\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\x04base\x12/\n" +
-	"\btemplate\x18\x03 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"t\n" +
+	"\btemplate\x18\x03 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"\xb4\x01\n" +
+	"\x0eEncapsulateKey\x122\n" +
+	"\tmechanism\x18\x01 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12)\n" +
+	"\x06public\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\x06public\x12/\n" +
+	"\btemplate\x18\x03 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\x12\x12\n" +
+	"\x04room\x18\x04 \x01(\rR\x04room\"g\n" +
+	"\fEncapsulated\x12#\n" +
+	"\x03key\x18\x01 \x01(\v2\x11.coffer.v1.ObjectR\x03key\x12\x1e\n" +
+	"\n" +
+	"ciphertext\x18\x02 \x01(\fR\n" +
+	"ciphertext\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\rR\x04size\"\xc2\x01\n" +
+	"\x0eDecapsulateKey\x122\n" +
+	"\tmechanism\x18\x01 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12+\n" +
+	"\aprivate\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\aprivate\x12\x1e\n" +
+	"\n" +
+	"ciphertext\x18\x03 \x01(\fR\n" +
+	"ciphertext\x12/\n" +
+	"\btemplate\x18\x04 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"t\n" +
 	"\x05Begin\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x122\n" +
 	"\tmechanism\x18\x02 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12#\n" +
@@ -5699,7 +5964,7 @@ func file_coffer_proto_rawDescGZIP() []byte {
 }
 
 var file_coffer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_coffer_proto_goTypes = []any{
 	(Retry)(0),              // 0: coffer.v1.Retry
 	(Act)(0),                // 1: coffer.v1.Act
@@ -5752,29 +6017,32 @@ var file_coffer_proto_goTypes = []any{
 	(*WrapKey)(nil),         // 48: coffer.v1.WrapKey
 	(*UnwrapKey)(nil),       // 49: coffer.v1.UnwrapKey
 	(*DeriveKey)(nil),       // 50: coffer.v1.DeriveKey
-	(*Begin)(nil),           // 51: coffer.v1.Begin
-	(*Begun)(nil),           // 52: coffer.v1.Begun
-	(*Shape)(nil),           // 53: coffer.v1.Shape
-	(*Step)(nil),            // 54: coffer.v1.Step
-	(*Stepped)(nil),         // 55: coffer.v1.Stepped
-	(*Random)(nil),          // 56: coffer.v1.Random
-	(*Seed)(nil),            // 57: coffer.v1.Seed
-	(*Await)(nil),           // 58: coffer.v1.Await
-	(*Coverage)(nil),        // 59: coffer.v1.Coverage
-	(*CoverageReply)(nil),   // 60: coffer.v1.CoverageReply
-	(*Digest)(nil),          // 61: coffer.v1.Digest
-	(*DigestReply)(nil),     // 62: coffer.v1.DigestReply
-	(*Invite)(nil),          // 63: coffer.v1.Invite
-	(*Invitation)(nil),      // 64: coffer.v1.Invitation
-	(*RemoveMember)(nil),    // 65: coffer.v1.RemoveMember
-	(*DrainMember)(nil),     // 66: coffer.v1.DrainMember
-	(*Status)(nil),          // 67: coffer.v1.Status
-	(*Certify)(nil),         // 68: coffer.v1.Certify
-	(*Certified)(nil),       // 69: coffer.v1.Certified
-	(*StatusReply)(nil),     // 70: coffer.v1.StatusReply
-	(*MemberStatus)(nil),    // 71: coffer.v1.MemberStatus
-	(*JoinRequest)(nil),     // 72: coffer.v1.JoinRequest
-	(*JoinReply)(nil),       // 73: coffer.v1.JoinReply
+	(*EncapsulateKey)(nil),  // 51: coffer.v1.EncapsulateKey
+	(*Encapsulated)(nil),    // 52: coffer.v1.Encapsulated
+	(*DecapsulateKey)(nil),  // 53: coffer.v1.DecapsulateKey
+	(*Begin)(nil),           // 54: coffer.v1.Begin
+	(*Begun)(nil),           // 55: coffer.v1.Begun
+	(*Shape)(nil),           // 56: coffer.v1.Shape
+	(*Step)(nil),            // 57: coffer.v1.Step
+	(*Stepped)(nil),         // 58: coffer.v1.Stepped
+	(*Random)(nil),          // 59: coffer.v1.Random
+	(*Seed)(nil),            // 60: coffer.v1.Seed
+	(*Await)(nil),           // 61: coffer.v1.Await
+	(*Coverage)(nil),        // 62: coffer.v1.Coverage
+	(*CoverageReply)(nil),   // 63: coffer.v1.CoverageReply
+	(*Digest)(nil),          // 64: coffer.v1.Digest
+	(*DigestReply)(nil),     // 65: coffer.v1.DigestReply
+	(*Invite)(nil),          // 66: coffer.v1.Invite
+	(*Invitation)(nil),      // 67: coffer.v1.Invitation
+	(*RemoveMember)(nil),    // 68: coffer.v1.RemoveMember
+	(*DrainMember)(nil),     // 69: coffer.v1.DrainMember
+	(*Status)(nil),          // 70: coffer.v1.Status
+	(*Certify)(nil),         // 71: coffer.v1.Certify
+	(*Certified)(nil),       // 72: coffer.v1.Certified
+	(*StatusReply)(nil),     // 73: coffer.v1.StatusReply
+	(*MemberStatus)(nil),    // 74: coffer.v1.MemberStatus
+	(*JoinRequest)(nil),     // 75: coffer.v1.JoinRequest
+	(*JoinReply)(nil),       // 76: coffer.v1.JoinReply
 }
 var file_coffer_proto_depIdxs = []int32{
 	5,   // 0: coffer.v1.Request.hello:type_name -> coffer.v1.Hello
@@ -5804,89 +6072,99 @@ var file_coffer_proto_depIdxs = []int32{
 	48,  // 24: coffer.v1.Request.wrap_key:type_name -> coffer.v1.WrapKey
 	49,  // 25: coffer.v1.Request.unwrap_key:type_name -> coffer.v1.UnwrapKey
 	50,  // 26: coffer.v1.Request.derive_key:type_name -> coffer.v1.DeriveKey
-	51,  // 27: coffer.v1.Request.begin:type_name -> coffer.v1.Begin
-	54,  // 28: coffer.v1.Request.step:type_name -> coffer.v1.Step
-	56,  // 29: coffer.v1.Request.random:type_name -> coffer.v1.Random
-	57,  // 30: coffer.v1.Request.seed:type_name -> coffer.v1.Seed
-	58,  // 31: coffer.v1.Request.await:type_name -> coffer.v1.Await
-	59,  // 32: coffer.v1.Request.coverage:type_name -> coffer.v1.Coverage
-	61,  // 33: coffer.v1.Request.digest:type_name -> coffer.v1.Digest
-	63,  // 34: coffer.v1.Request.invite:type_name -> coffer.v1.Invite
-	65,  // 35: coffer.v1.Request.remove_member:type_name -> coffer.v1.RemoveMember
-	66,  // 36: coffer.v1.Request.drain_member:type_name -> coffer.v1.DrainMember
-	67,  // 37: coffer.v1.Request.status:type_name -> coffer.v1.Status
-	68,  // 38: coffer.v1.Request.certify:type_name -> coffer.v1.Certify
-	4,   // 39: coffer.v1.Reply.failure:type_name -> coffer.v1.Failure
-	6,   // 40: coffer.v1.Reply.hello:type_name -> coffer.v1.HelloReply
-	10,  // 41: coffer.v1.Reply.done:type_name -> coffer.v1.Done
-	13,  // 42: coffer.v1.Reply.info:type_name -> coffer.v1.Info
-	14,  // 43: coffer.v1.Reply.members_list:type_name -> coffer.v1.MemberList
-	22,  // 44: coffer.v1.Reply.credential:type_name -> coffer.v1.Credential
-	24,  // 45: coffer.v1.Reply.users:type_name -> coffer.v1.UserList
-	34,  // 46: coffer.v1.Reply.objects:type_name -> coffer.v1.ObjectList
-	35,  // 47: coffer.v1.Reply.size:type_name -> coffer.v1.Size
-	42,  // 48: coffer.v1.Reply.values:type_name -> coffer.v1.Values
-	36,  // 49: coffer.v1.Reply.bytes:type_name -> coffer.v1.Bytes
-	52,  // 50: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
-	55,  // 51: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
-	60,  // 52: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
-	62,  // 53: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
-	64,  // 54: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
-	70,  // 55: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
-	69,  // 56: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
-	0,   // 57: coffer.v1.Failure.retry:type_name -> coffer.v1.Retry
-	7,   // 58: coffer.v1.HelloReply.mechanisms:type_name -> coffer.v1.MechanismInfo
-	15,  // 59: coffer.v1.MemberList.members:type_name -> coffer.v1.Member
-	25,  // 60: coffer.v1.UserList.users:type_name -> coffer.v1.User
-	30,  // 61: coffer.v1.Attribute.mechanisms:type_name -> coffer.v1.Numbers
-	30,  // 62: coffer.v1.Attribute.numbers:type_name -> coffer.v1.Numbers
-	31,  // 63: coffer.v1.Attribute.template:type_name -> coffer.v1.Template
-	29,  // 64: coffer.v1.Template.attributes:type_name -> coffer.v1.Attribute
-	31,  // 65: coffer.v1.Object.head:type_name -> coffer.v1.Template
-	33,  // 66: coffer.v1.ObjectList.objects:type_name -> coffer.v1.Object
-	31,  // 67: coffer.v1.CreateObject.template:type_name -> coffer.v1.Template
-	33,  // 68: coffer.v1.CopyObject.source:type_name -> coffer.v1.Object
-	31,  // 69: coffer.v1.CopyObject.template:type_name -> coffer.v1.Template
-	33,  // 70: coffer.v1.DestroyObject.object:type_name -> coffer.v1.Object
-	33,  // 71: coffer.v1.ObjectSize.object:type_name -> coffer.v1.Object
-	33,  // 72: coffer.v1.GetAttributes.object:type_name -> coffer.v1.Object
-	43,  // 73: coffer.v1.Values.values:type_name -> coffer.v1.Value
-	29,  // 74: coffer.v1.Value.attribute:type_name -> coffer.v1.Attribute
-	33,  // 75: coffer.v1.SetAttributes.object:type_name -> coffer.v1.Object
-	31,  // 76: coffer.v1.SetAttributes.template:type_name -> coffer.v1.Template
-	31,  // 77: coffer.v1.FindObjects.template:type_name -> coffer.v1.Template
-	32,  // 78: coffer.v1.GenerateKey.mechanism:type_name -> coffer.v1.Mechanism
-	31,  // 79: coffer.v1.GenerateKey.template:type_name -> coffer.v1.Template
-	32,  // 80: coffer.v1.GenerateKeyPair.mechanism:type_name -> coffer.v1.Mechanism
-	31,  // 81: coffer.v1.GenerateKeyPair.public:type_name -> coffer.v1.Template
-	31,  // 82: coffer.v1.GenerateKeyPair.private:type_name -> coffer.v1.Template
-	32,  // 83: coffer.v1.WrapKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 84: coffer.v1.WrapKey.wrapping:type_name -> coffer.v1.Object
-	33,  // 85: coffer.v1.WrapKey.key:type_name -> coffer.v1.Object
-	32,  // 86: coffer.v1.UnwrapKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 87: coffer.v1.UnwrapKey.unwrapping:type_name -> coffer.v1.Object
-	31,  // 88: coffer.v1.UnwrapKey.template:type_name -> coffer.v1.Template
-	32,  // 89: coffer.v1.DeriveKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 90: coffer.v1.DeriveKey.base:type_name -> coffer.v1.Object
-	31,  // 91: coffer.v1.DeriveKey.template:type_name -> coffer.v1.Template
-	32,  // 92: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 93: coffer.v1.Begin.key:type_name -> coffer.v1.Object
-	53,  // 94: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
-	32,  // 95: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 96: coffer.v1.Step.key:type_name -> coffer.v1.Object
-	1,   // 97: coffer.v1.Step.act:type_name -> coffer.v1.Act
-	33,  // 98: coffer.v1.Step.digested:type_name -> coffer.v1.Object
-	71,  // 99: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
-	15,  // 100: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
-	2,   // 101: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
-	72,  // 102: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
-	3,   // 103: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
-	73,  // 104: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
-	103, // [103:105] is the sub-list for method output_type
-	101, // [101:103] is the sub-list for method input_type
-	101, // [101:101] is the sub-list for extension type_name
-	101, // [101:101] is the sub-list for extension extendee
-	0,   // [0:101] is the sub-list for field type_name
+	51,  // 27: coffer.v1.Request.encapsulate_key:type_name -> coffer.v1.EncapsulateKey
+	53,  // 28: coffer.v1.Request.decapsulate_key:type_name -> coffer.v1.DecapsulateKey
+	54,  // 29: coffer.v1.Request.begin:type_name -> coffer.v1.Begin
+	57,  // 30: coffer.v1.Request.step:type_name -> coffer.v1.Step
+	59,  // 31: coffer.v1.Request.random:type_name -> coffer.v1.Random
+	60,  // 32: coffer.v1.Request.seed:type_name -> coffer.v1.Seed
+	61,  // 33: coffer.v1.Request.await:type_name -> coffer.v1.Await
+	62,  // 34: coffer.v1.Request.coverage:type_name -> coffer.v1.Coverage
+	64,  // 35: coffer.v1.Request.digest:type_name -> coffer.v1.Digest
+	66,  // 36: coffer.v1.Request.invite:type_name -> coffer.v1.Invite
+	68,  // 37: coffer.v1.Request.remove_member:type_name -> coffer.v1.RemoveMember
+	69,  // 38: coffer.v1.Request.drain_member:type_name -> coffer.v1.DrainMember
+	70,  // 39: coffer.v1.Request.status:type_name -> coffer.v1.Status
+	71,  // 40: coffer.v1.Request.certify:type_name -> coffer.v1.Certify
+	4,   // 41: coffer.v1.Reply.failure:type_name -> coffer.v1.Failure
+	6,   // 42: coffer.v1.Reply.hello:type_name -> coffer.v1.HelloReply
+	10,  // 43: coffer.v1.Reply.done:type_name -> coffer.v1.Done
+	13,  // 44: coffer.v1.Reply.info:type_name -> coffer.v1.Info
+	14,  // 45: coffer.v1.Reply.members_list:type_name -> coffer.v1.MemberList
+	22,  // 46: coffer.v1.Reply.credential:type_name -> coffer.v1.Credential
+	24,  // 47: coffer.v1.Reply.users:type_name -> coffer.v1.UserList
+	34,  // 48: coffer.v1.Reply.objects:type_name -> coffer.v1.ObjectList
+	35,  // 49: coffer.v1.Reply.size:type_name -> coffer.v1.Size
+	42,  // 50: coffer.v1.Reply.values:type_name -> coffer.v1.Values
+	36,  // 51: coffer.v1.Reply.bytes:type_name -> coffer.v1.Bytes
+	55,  // 52: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
+	58,  // 53: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
+	63,  // 54: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
+	65,  // 55: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
+	67,  // 56: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
+	73,  // 57: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
+	72,  // 58: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
+	52,  // 59: coffer.v1.Reply.encapsulated:type_name -> coffer.v1.Encapsulated
+	0,   // 60: coffer.v1.Failure.retry:type_name -> coffer.v1.Retry
+	7,   // 61: coffer.v1.HelloReply.mechanisms:type_name -> coffer.v1.MechanismInfo
+	15,  // 62: coffer.v1.MemberList.members:type_name -> coffer.v1.Member
+	25,  // 63: coffer.v1.UserList.users:type_name -> coffer.v1.User
+	30,  // 64: coffer.v1.Attribute.mechanisms:type_name -> coffer.v1.Numbers
+	30,  // 65: coffer.v1.Attribute.numbers:type_name -> coffer.v1.Numbers
+	31,  // 66: coffer.v1.Attribute.template:type_name -> coffer.v1.Template
+	29,  // 67: coffer.v1.Template.attributes:type_name -> coffer.v1.Attribute
+	31,  // 68: coffer.v1.Object.head:type_name -> coffer.v1.Template
+	33,  // 69: coffer.v1.ObjectList.objects:type_name -> coffer.v1.Object
+	31,  // 70: coffer.v1.CreateObject.template:type_name -> coffer.v1.Template
+	33,  // 71: coffer.v1.CopyObject.source:type_name -> coffer.v1.Object
+	31,  // 72: coffer.v1.CopyObject.template:type_name -> coffer.v1.Template
+	33,  // 73: coffer.v1.DestroyObject.object:type_name -> coffer.v1.Object
+	33,  // 74: coffer.v1.ObjectSize.object:type_name -> coffer.v1.Object
+	33,  // 75: coffer.v1.GetAttributes.object:type_name -> coffer.v1.Object
+	43,  // 76: coffer.v1.Values.values:type_name -> coffer.v1.Value
+	29,  // 77: coffer.v1.Value.attribute:type_name -> coffer.v1.Attribute
+	33,  // 78: coffer.v1.SetAttributes.object:type_name -> coffer.v1.Object
+	31,  // 79: coffer.v1.SetAttributes.template:type_name -> coffer.v1.Template
+	31,  // 80: coffer.v1.FindObjects.template:type_name -> coffer.v1.Template
+	32,  // 81: coffer.v1.GenerateKey.mechanism:type_name -> coffer.v1.Mechanism
+	31,  // 82: coffer.v1.GenerateKey.template:type_name -> coffer.v1.Template
+	32,  // 83: coffer.v1.GenerateKeyPair.mechanism:type_name -> coffer.v1.Mechanism
+	31,  // 84: coffer.v1.GenerateKeyPair.public:type_name -> coffer.v1.Template
+	31,  // 85: coffer.v1.GenerateKeyPair.private:type_name -> coffer.v1.Template
+	32,  // 86: coffer.v1.WrapKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 87: coffer.v1.WrapKey.wrapping:type_name -> coffer.v1.Object
+	33,  // 88: coffer.v1.WrapKey.key:type_name -> coffer.v1.Object
+	32,  // 89: coffer.v1.UnwrapKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 90: coffer.v1.UnwrapKey.unwrapping:type_name -> coffer.v1.Object
+	31,  // 91: coffer.v1.UnwrapKey.template:type_name -> coffer.v1.Template
+	32,  // 92: coffer.v1.DeriveKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 93: coffer.v1.DeriveKey.base:type_name -> coffer.v1.Object
+	31,  // 94: coffer.v1.DeriveKey.template:type_name -> coffer.v1.Template
+	32,  // 95: coffer.v1.EncapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 96: coffer.v1.EncapsulateKey.public:type_name -> coffer.v1.Object
+	31,  // 97: coffer.v1.EncapsulateKey.template:type_name -> coffer.v1.Template
+	33,  // 98: coffer.v1.Encapsulated.key:type_name -> coffer.v1.Object
+	32,  // 99: coffer.v1.DecapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 100: coffer.v1.DecapsulateKey.private:type_name -> coffer.v1.Object
+	31,  // 101: coffer.v1.DecapsulateKey.template:type_name -> coffer.v1.Template
+	32,  // 102: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 103: coffer.v1.Begin.key:type_name -> coffer.v1.Object
+	56,  // 104: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
+	32,  // 105: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 106: coffer.v1.Step.key:type_name -> coffer.v1.Object
+	1,   // 107: coffer.v1.Step.act:type_name -> coffer.v1.Act
+	33,  // 108: coffer.v1.Step.digested:type_name -> coffer.v1.Object
+	74,  // 109: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
+	15,  // 110: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
+	2,   // 111: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
+	75,  // 112: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
+	3,   // 113: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
+	76,  // 114: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
+	113, // [113:115] is the sub-list for method output_type
+	111, // [111:113] is the sub-list for method input_type
+	111, // [111:111] is the sub-list for extension type_name
+	111, // [111:111] is the sub-list for extension extendee
+	0,   // [0:111] is the sub-list for field type_name
 }
 
 func init() { file_coffer_proto_init() }
@@ -5922,6 +6200,8 @@ func file_coffer_proto_init() {
 		(*Request_WrapKey)(nil),
 		(*Request_UnwrapKey)(nil),
 		(*Request_DeriveKey)(nil),
+		(*Request_EncapsulateKey)(nil),
+		(*Request_DecapsulateKey)(nil),
 		(*Request_Begin)(nil),
 		(*Request_Step)(nil),
 		(*Request_Random)(nil),
@@ -5953,6 +6233,7 @@ func file_coffer_proto_init() {
 		(*Reply_Invitation)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Certified)(nil),
+		(*Reply_Encapsulated)(nil),
 	}
 	file_coffer_proto_msgTypes[27].OneofWrappers = []any{
 		(*Attribute_Bool)(nil),
@@ -5968,7 +6249,7 @@ func file_coffer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_coffer_proto_rawDesc), len(file_coffer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   72,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

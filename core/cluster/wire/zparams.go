@@ -17,6 +17,7 @@ var layouts = [...]layout{
 	pkcs11.ParamEdDSA:               {"EdDSA", func(b []byte) (any, error) { return readEdDSAParams(b) }},
 	pkcs11.ParamKeyDerivationString: {"KeyDerivationString", func(b []byte) (any, error) { return readKeyDerivationString(b) }},
 	pkcs11.ParamAESCBCEncryptData:   {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
+	pkcs11.ParamGCMMessage:          {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
 }
 
 // putParams returns the kind and the encoding of a pointer to a parameter struct; known is false for all else.
@@ -57,6 +58,10 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.AESCBCEncryptDataParams:
 		if p != nil {
 			return pkcs11.ParamAESCBCEncryptData, putAESCBCEncryptDataParams(nil, p), true
+		}
+	case *pkcs11.GCMMessageParams:
+		if p != nil {
+			return pkcs11.ParamGCMMessage, putGCMMessageParams(nil, p), true
 		}
 	}
 	return 0, nil, false
@@ -251,5 +256,33 @@ func readAESCBCEncryptDataParams(b []byte) (*pkcs11.AESCBCEncryptDataParams, err
 		}
 	}
 	f.need(1)
+	return p, f.err
+}
+
+func putGCMMessageParams(b []byte, p *pkcs11.GCMMessageParams) []byte {
+	b = putBytes(b, 1, p.IV)
+	b = putNumber(b, 2, p.IVFixedBits)
+	b = putNumber(b, 3, p.IVGenerator)
+	b = putBytes(b, 4, p.Tag)
+	b = putNumber(b, 5, p.TagBits)
+	return b
+}
+
+func readGCMMessageParams(b []byte) (*pkcs11.GCMMessageParams, error) {
+	p, f := &pkcs11.GCMMessageParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.IV)
+		case 2:
+			number(&f, &p.IVFixedBits)
+		case 3:
+			number(&f, &p.IVGenerator)
+		case 4:
+			f.bytes(&p.Tag)
+		case 5:
+			number(&f, &p.TagBits)
+		}
+	}
 	return p, f.err
 }

@@ -10,7 +10,7 @@ import (
 // keyFlags are the operations that a key goes into or comes out of.
 const keyFlags = pkcs11.CKF_ENCRYPT | pkcs11.CKF_DECRYPT | pkcs11.CKF_SIGN | pkcs11.CKF_VERIFY | pkcs11.CKF_SIGN_RECOVER |
 	pkcs11.CKF_VERIFY_RECOVER | pkcs11.CKF_GENERATE | pkcs11.CKF_GENERATE_KEY_PAIR | pkcs11.CKF_WRAP | pkcs11.CKF_UNWRAP |
-	pkcs11.CKF_DERIVE
+	pkcs11.CKF_DERIVE | pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 
 func TestRegistryIsWhole(t *testing.T) {
 	r, err := Registry()
@@ -59,6 +59,8 @@ func TestPairs(t *testing.T) {
 			{"sign, verify", m.Sign != nil, m.Verify != nil},
 			{"sign-recover, verify-recover", m.SignRecover != nil, m.VerifyRecover != nil},
 			{"wrap, unwrap", m.Wrap != nil, m.Unwrap != nil},
+			{"encapsulate, decapsulate", m.Encapsulate != nil, m.Decapsulate != nil},
+			{"encapsulate, the ciphertext's length", m.Encapsulate != nil, m.CiphertextLen != nil},
 		} {
 			if pair.a != pair.b {
 				t.Errorf("%v: %s: only one of them", typ, pair.name)

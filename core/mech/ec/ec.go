@@ -54,12 +54,14 @@ func rows() []mech.Mechanism {
 		},
 		{
 			Type: pkcs11.CKM_ECDH1_DERIVE, KeyTypes: append(nist, montgomery...), Min: 224, Max: 521,
-			Derive: derive,
+			Derive:      derive,
+			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
 		{
 			// All NIST prime curves have cofactor 1, so the result is that of CKM_ECDH1_DERIVE.
 			Type: pkcs11.CKM_ECDH1_COFACTOR_DERIVE, KeyTypes: nist, Min: 224, Max: 521,
-			Derive: derive,
+			Derive:      derive,
+			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
 	}
 	for _, h := range hashes.All {

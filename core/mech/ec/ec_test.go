@@ -92,7 +92,9 @@ func TestEveryRowKeepsItsPromises(t *testing.T) {
 					k.Params = []any{&pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: peer}}
 					for _, kdf := range []pkcs11.KDFType{pkcs11.CKD_SHA256_KDF, pkcs11.CKD_SHA512_KDF_SP800} { // all: TestBothSidesAgree
 						k.Params = append(k.Params, &pkcs11.ECDH1DeriveParams{KDF: kdf, PublicData: peer, SharedData: []byte("shared")})
+						k.KEMParams = append(k.KEMParams, &pkcs11.ECDH1DeriveParams{KDF: kdf, SharedData: []byte("shared")})
 					}
+					k.KEMParams = append(k.KEMParams, &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL})
 				case m.Type == pkcs11.CKM_ECDSA:
 					k.Lens = []int{0, 20, 400}
 					k.Takes = func(n int) bool { return n > 0 }

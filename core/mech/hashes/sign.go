@@ -12,6 +12,7 @@ import (
 type Signer struct {
 	id    crypto.Hash
 	state hash.Hash
+	begun bool // the hash has taken data
 	size  int
 	sign  func(data []byte) ([]byte, error)
 }
@@ -38,6 +39,7 @@ func (s *Signer) Update(part []byte) error {
 	if s.state == nil {
 		return errOnePart
 	}
+	s.begun = true
 	s.state.Write(part)
 	return nil
 }
@@ -81,6 +83,7 @@ func (s *Signer) Close() {
 type Verifier struct {
 	id     crypto.Hash
 	state  hash.Hash
+	begun  bool // the hash has taken data
 	verify func(data, signature []byte) error
 }
 
@@ -102,6 +105,7 @@ func (v *Verifier) Update(part []byte) error {
 	if v.state == nil {
 		return errOnePart
 	}
+	v.begun = true
 	v.state.Write(part)
 	return nil
 }

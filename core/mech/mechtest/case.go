@@ -19,6 +19,8 @@ type Case struct {
 	// Params are parameters that the row takes: nil where it takes none, nil and another where it is optional.
 	// By default the one parameter is nil. The battery runs with each of them.
 	Params []any
+	// KEMParams are those that Encapsulate and Decapsulate take; Params by default.
+	KEMParams []any
 
 	// Lens are the lengths of data to try, Lens() by default, and Takes says which of them Encrypt and Sign accept
 	// (all by default); the others must be refused with CKR_DATA_LEN_RANGE.
@@ -52,6 +54,9 @@ func Run(t *testing.T, c Case) {
 	if len(c.Params) == 0 {
 		c.Params = []any{nil}
 	}
+	if len(c.KEMParams) == 0 {
+		c.KEMParams = c.Params
+	}
 	if c.Lens == nil {
 		c.Lens = Lens()
 	}
@@ -68,6 +73,11 @@ func Run(t *testing.T, c Case) {
 		}
 		for i, p := range c.Params {
 			t.Run(fmt.Sprint("param", i), func(t *testing.T) { c.runAll(t, p) })
+		}
+		for i, p := range c.KEMParams {
+			if c.Row.Encapsulate != nil {
+				t.Run(fmt.Sprint("kem", i), func(t *testing.T) { c.encapsulate(t, p) })
+			}
 		}
 	})
 }

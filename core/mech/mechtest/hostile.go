@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/core/mech"
@@ -92,6 +93,24 @@ func (c *Case) uses() []use {
 			return err
 		}})
 	}
+	if m.Encapsulate != nil {
+		u = append(u, use{"encapsulate", func(_, pub mech.Key, param any) error {
+			value, ciphertext, err := m.Encapsulate(pub, param, 0)
+			if pkcs11.RVOf(err) == pkcs11.CKR_TEMPLATE_INCOMPLETE {
+				value, ciphertext, err = m.Encapsulate(pub, param, 16)
+			}
+			return alone(err, err == nil || value == nil && ciphertext == nil)
+		}}, use{"ciphertext length", func(_, pub mech.Key, param any) error {
+			_, err := m.CiphertextLen(pub, param)
+			return err
+		}}, use{"decapsulate", func(k, _ mech.Key, param any) error {
+			_, err := m.Decapsulate(k, param, in, 0)
+			if slices.Contains(refusedCiphertext, pkcs11.RVOf(err)) || pkcs11.RVOf(err) == pkcs11.CKR_TEMPLATE_INCOMPLETE {
+				return nil // past the constructor
+			}
+			return err
+		}})
+	}
 	if m.Generate != nil && len(c.Templates) > 0 {
 		u = append(u, use{"generate", func(_, _ mech.Key, param any) error {
 			_, err := m.Generate(param, c.Templates[0])
@@ -169,7 +188,7 @@ func (c *Case) hostileParams(t *testing.T) {
 func (c *Case) plausible(rv pkcs11.RV) bool {
 	switch rv {
 	case pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_PUBLIC_KEY_INVALID:
-		return c.Row.Derive != nil || c.Row.Wrap != nil
+		return c.Row.Derive != nil || c.Row.Wrap != nil || c.Row.Encapsulate != nil
 	}
 	return false
 }

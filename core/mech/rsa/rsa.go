@@ -51,6 +51,7 @@ func rows() []mech.Mechanism {
 			Sign: pkcs1Sign(nil), Verify: pkcs1Verify(nil),
 			SignRecover: pkcs1SignRecover, VerifyRecover: pkcs1VerifyRecover,
 			Wrap: wrapper(newPKCS1), Unwrap: unwrapper(newPKCS1),
+			Encapsulate: encapsulator(newPKCS1), Decapsulate: decapsulator(newPKCS1), CiphertextLen: ciphertextLen(newPKCS1),
 		},
 		{
 			Type: pkcs11.CKM_RSA_X_509, Min: minBits, Max: maxBits, OnePart: true,
@@ -58,11 +59,13 @@ func rows() []mech.Mechanism {
 			Sign: rawSign, Verify: rawVerify,
 			SignRecover: rawSignRecover, VerifyRecover: rawVerifyRecover,
 			Wrap: wrapper(newRaw), Unwrap: unwrapper(newRaw), SecretOnly: true, KeyAtEnd: true,
+			Encapsulate: generateRaw, Decapsulate: recoverRaw, CiphertextLen: ciphertextLen(newRaw),
 		},
 		{
 			Type: pkcs11.CKM_RSA_PKCS_OAEP, Min: minBits, Max: maxBits, OnePart: true,
 			Encrypt: encrypter(newOAEP), Decrypt: decrypter(newOAEP),
 			Wrap: wrapper(newOAEP), Unwrap: unwrapper(newOAEP),
+			Encapsulate: encapsulator(newOAEP), Decapsulate: decapsulator(newOAEP), CiphertextLen: ciphertextLen(newOAEP),
 		},
 		{
 			Type: pkcs11.CKM_RSA_AES_KEY_WRAP, Min: minBits, Max: maxBits,

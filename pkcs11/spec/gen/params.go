@@ -46,13 +46,25 @@ const (
 			goStruct(s, b, st)
 		}
 	}
+	b.WriteString("// newStruct returns an empty parameter struct; nil for kinds that are none.\n" +
+		"func (k ParamKind) newStruct() any {\nswitch k {\n")
+	for _, st := range s.Structs {
+		if st.Go != "" {
+			fmt.Fprintf(b, "case %s:\nreturn new(%s)\n", structKind(st), st.Go)
+		}
+	}
+	b.WriteString("}\nreturn nil\n}\n\n")
 	byKind, byLen, optional := map[string][]string{}, map[uint64][]string{}, []string{}
+	byMessage := map[string][]string{}
 	for _, m := range s.Mechanisms {
 		if m.Alias != "" {
 			continue
 		}
 		if k, ok := kinds[m.Param]; ok {
 			byKind[k] = append(byKind[k], m.Name)
+		}
+		if k, ok := kinds[m.Message]; ok {
+			byMessage[k] = append(byMessage[k], m.Name)
 		}
 		if m.Len > 0 {
 			byLen[uint64(m.Len)] = append(byLen[uint64(m.Len)], m.Name)
@@ -65,6 +77,12 @@ const (
 		"func (m MechanismType) ParamKind() ParamKind {\nswitch m {\n")
 	for _, k := range sorted(byKind) {
 		fmt.Fprintf(b, "case %s:\nreturn %s\n", strings.Join(byKind[k], ",\n"), k)
+	}
+	b.WriteString("}\nreturn ParamUnknown\n}\n\n")
+	b.WriteString("// MessageKind returns what m takes as the parameter of each message (C_EncryptMessage and its siblings), ParamUnknown if\n" +
+		"// nothing.\nfunc (m MechanismType) MessageKind() ParamKind {\nswitch m {\n")
+	for _, k := range sorted(byMessage) {
+		fmt.Fprintf(b, "case %s:\nreturn %s\n", strings.Join(byMessage[k], ",\n"), k)
 	}
 	b.WriteString("}\nreturn ParamUnknown\n}\n\n")
 	b.WriteString("// IVLen returns how many bytes the parameter of a ParamIV mechanism must have, 0 if any number will do.\n" +
@@ -98,7 +116,7 @@ func goType(s *spec.Spec, f spec.Field) string {
 		return f.Role
 	case "fixed":
 		return f.Array + "byte"
-	case "bytes", "bits":
+	case "bytes", "bits", "inout", "inoutbits":
 		return "[]byte"
 	case "ref", "struct":
 		st, _ := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))

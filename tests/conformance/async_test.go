@@ -1,0 +1,173 @@
+package conformance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// asynchronous are the functions for calls that are pending, and others of which no operation is made.
+type asynchronous interface {
+	AsyncComplete(h session, function string, wanted bool) (cryptoki.AsyncData, error)
+	AsyncGetID(h session, function string) (uint, error)
+	AsyncJoin(h session, function string, id uint, buffer []byte) error
+	GetSessionValidationFlags(h session, kind uint) (pkcs11.Flags, error)
+	WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (cryptoki.SlotID, error)
+}
+
+func (x *recorded) GetSessionValidationFlags(h session, kind uint) (pkcs11.Flags, error) {
+	flags, err := x.Module.GetSessionValidationFlags(h, kind)
+	return flags, x.r.saw("GetSessionValidationFlags", err)
+}
+
+func (x *recorded) WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (cryptoki.SlotID, error) {
+	id, err := x.Module.WaitForSlotEvent(flags, reserved)
+	return id, x.r.saw("WaitForSlotEvent", err)
+}
+
+func (x *recorded) AsyncComplete(h session, function string, wanted bool) (cryptoki.AsyncData, error) {
+	d, err := x.Module.AsyncComplete(h, function, wanted)
+	return d, x.r.saw("AsyncComplete", err)
+}
+
+func (x *recorded) AsyncGetID(h session, function string) (uint, error) {
+	id, err := x.Module.AsyncGetID(h, function)
+	return id, x.r.saw("AsyncGetID", err)
+}
+
+func (x *recorded) AsyncJoin(h session, function string, id uint, buffer []byte) error {
+	return x.r.saw("AsyncJoin", x.Module.AsyncJoin(h, function, id, buffer))
+}
+
+// completed asks until a pending call is over, and says how often it was not.
+func (e *env) completed(t *testing.T, h session, function string) (d cryptoki.AsyncData, asked int, err error) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); asked++ {
+		d, err = e.AsyncComplete(h, function, true)
+		if pkcs11.RVOf(err) != pkcs11.CKR_PENDING {
+			return d, asked, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	require.Fail(t, function+" is pending for ever")
+	return d, asked, err
+}
+
+// TestAsynchronousSession: what takes long is pending, and comes to what it would have come to.
+func TestAsynchronousSession(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		info, err := e.GetTokenInfo(e.slot)
+		require.NoError(t, err)
+		require.NotZero(t, info.Flags&pkcs11.CKF_ASYNC_SESSION_SUPPORTED)
+		e.user(t)
+		h := e.open(t, pkcs11.CKF_RW_SESSION|pkcs11.CKF_ASYNC_SESSION)
+		state, err := e.GetSessionInfo(h)
+		require.NoError(t, err)
+		require.NotZero(t, state.Flags&pkcs11.CKF_ASYNC_SESSION)
+
+		rsa := &mech{Type: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN}
+		bits := num(pkcs11.CKA_MODULUS_BITS, uint(3072))
+		_, _, err = e.GenerateKeyPair(h, rsa, bits, yes(pkcs11.CKA_SIGN, pkcs11.CKA_DECRYPT))
+		rv(t, pkcs11.CKR_PENDING, err, "an RSA key takes longer")
+		_, err = e.AsyncGetID(h, "C_GenerateKeyPair")
+		rv(t, pkcs11.CKR_STATE_UNSAVEABLE, err)
+		_, err = e.AsyncGetID(h, "C_GenerateKey")
+		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, err)
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_GenerateKeyPair", 1, nil))
+		require.NoError(t, e.GenerateRandom(h, make([]byte, 8)), "the session is free")
+		made, asked, err := e.completed(t, h, "C_GenerateKeyPair")
+		require.NoError(t, err)
+		require.Positive(t, asked)
+		e.has(t, h, made.Object, with(num(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), num(pkcs11.CKA_MODULUS_BITS, uint(3072))))
+		e.has(t, h, made.Additional, with(num(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), yes(pkcs11.CKA_LOCAL)))
+
+		// Whether a signature is pending depends on the machine; that it is good does not.
+		sha := &mech{Type: pkcs11.CKM_SHA256_RSA_PKCS}
+		require.NoError(t, e.SignInit(h, sha, made.Additional))
+		require.NoError(t, e.SignUpdate(h, []byte("in two ")))
+		require.NoError(t, e.SignUpdate(h, []byte("parts")))
+		rv(t, pkcs11.CKR_BUFFER_TOO_SMALL, e.SignFinal(h, &out{Capacity: 383}), "never pending")
+		o := &out{Capacity: 384, Buffer: 99}
+		signature := o
+		if err := e.SignFinal(h, o); pkcs11.RVOf(err) == pkcs11.CKR_PENDING {
+			d, _, err := e.completed(t, h, "C_SignFinal")
+			require.NoError(t, err)
+			require.Equal(t, uint(99), d.Buffer)
+			signature.Bytes = d.Value
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, e.VerifyInit(h, sha, made.Object))
+		if err := e.Verify(h, []byte("in two parts"), signature.Bytes); pkcs11.RVOf(err) == pkcs11.CKR_PENDING {
+			_, _, err := e.completed(t, h, "C_Verify")
+			require.NoError(t, err)
+		} else {
+			require.NoError(t, err)
+		}
+
+		_, _, err = e.GenerateKeyPair(h, rsa, num(pkcs11.CKA_MODULUS_BITS, uint(3)), nil)
+		if pkcs11.RVOf(err) == pkcs11.CKR_PENDING {
+			_, _, err = e.completed(t, h, "C_GenerateKeyPair")
+		}
+		oneOf(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_KEY_SIZE_RANGE)
+	})
+}
+
+// TestWaitForSlotEvent waits for what does not come, and is told of the end.
+func TestWaitForSlotEvent(t *testing.T) {
+	eachBare(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		require.NoError(t, e.Initialize(nil))
+		_, err := e.WaitForSlotEvent(pkcs11.CKF_DONT_BLOCK, false)
+		rv(t, pkcs11.CKR_NO_EVENT, err)
+		begun, answer := make(chan bool), make(chan error)
+		go func() {
+			close(begun)
+			_, err := e.WaitForSlotEvent(0, false)
+			answer <- err
+		}()
+		<-begun
+		_, err = e.GetSlotList(false)
+		require.NoError(t, err)
+		require.NoError(t, e.Finalize(false))
+		rv(t, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED, <-answer)
+	})
+}
+
+// TestValidationFlags: nobody has validated anything.
+func TestValidationFlags(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		h := e.public(t)
+		flags, err := e.GetSessionValidationFlags(h, pkcs11.CKS_LAST_VALIDATION_OK)
+		require.NoError(t, err)
+		require.Zero(t, flags)
+		_, err = e.GetSessionValidationFlags(h, 77)
+		rv(t, pkcs11.CKR_ARGUMENTS_BAD, err)
+		require.Empty(t, e.find(t, h, num(pkcs11.CKA_CLASS, pkcs11.CKO_VALIDATION)))
+	})
+}
+
+// TestPendingEndsWithItsSession: what nobody has asked for is not left behind.
+func TestPendingEndsWithItsSession(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		e.needs(t, functions3)
+		main := e.user(t)
+		h := e.open(t, pkcs11.CKF_RW_SESSION|pkcs11.CKF_ASYNC_SESSION)
+		label := text(pkcs11.CKA_LABEL, "nobody's")
+		_, _, err := e.GenerateKeyPair(h, &mech{Type: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN},
+			with(num(pkcs11.CKA_MODULUS_BITS, uint(2048)), yes(pkcs11.CKA_TOKEN), label), with(yes(pkcs11.CKA_TOKEN), label))
+		rv(t, pkcs11.CKR_PENDING, err)
+		require.NoError(t, e.CloseSession(h))
+		_, err = e.AsyncComplete(h, "C_GenerateKeyPair", true)
+		rv(t, pkcs11.CKR_SESSION_HANDLE_INVALID, err)
+		// Another pair is made meanwhile: the first has come to its end when it has, or does so soon.
+		e.pair(t, main, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), nil)
+		require.Eventually(t, func() bool { return len(e.find(t, main, label)) == 0 }, 20*time.Second, 10*time.Millisecond)
+	})
+}
