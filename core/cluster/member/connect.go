@@ -91,10 +91,9 @@ func (m *Member) serverOptions() serverOptions {
 
 // openStores lists the records, again and again until it succeeds.
 func (m *Member) openStores(ctx context.Context) error {
-	const each = 5 * time.Second
 	told, refused := false, 0
 	for {
-		err := m.openStoresOnce(ctx, each)
+		err := m.openStoresOnce(ctx)
 		if err == nil {
 			break
 		}
@@ -159,13 +158,12 @@ func (m *Member) turnedAway(ctx context.Context) bool {
 	return refuse.Load() > 0 && accept.Load() == 0
 }
 
-func (m *Member) openStoresOnce(ctx context.Context, within time.Duration) (err error) {
+// openStoresOnce fails when the store does not answer a request in time; reading all of it takes as long as it takes.
+func (m *Member) openStoresOnce(ctx context.Context) (err error) {
 	open := func(to **etcd.Store, prefix string) {
 		if err != nil || *to != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(ctx, within)
-		defer cancel()
 		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
 			m.log.Info("the store's changes are not followed at the moment", "reason", err)
 		}})

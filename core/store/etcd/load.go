@@ -20,6 +20,7 @@ const (
 	firstPage = 64      // records of the first page, when nothing is known of their size
 	mostPage  = 4096    // records of any page
 	loadTries = 5       // lists that may be overtaken by a compaction
+	pageTries = 5       // of one page, each smaller than the last
 )
 
 // load brings the mirror to a list of all records at one revision. It tells what vanished since the mirror's own
@@ -80,7 +81,7 @@ func (s *Store) loadOnce(ctx context.Context) error {
 // pages calls take for each key under the prefix, all as of the one revision of the header that it returns.
 func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
 	var header *pb.ResponseHeader
-	from, end, limit := s.prefix, clientv3.GetPrefixRangeEnd(s.prefix), firstPage
+	from, end, limit, tries := s.prefix, clientv3.GetPrefixRangeEnd(s.prefix), firstPage, 0
 	for {
 		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(limit))}
 		if header != nil {
@@ -88,8 +89,14 @@ func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.Res
 		}
 		r, err := s.page(ctx, from, options)
 		if err != nil {
-			return nil, err
+			// What has been read is of that revision and stays good: a server that is slow is asked for less.
+			if tries++; header == nil || tries == pageTries || ctx.Err() != nil || errors.Is(err, rpctypes.ErrCompacted) {
+				return nil, err
+			}
+			limit = max(limit/2, 1)
+			continue
 		}
+		tries = 0
 		if header == nil {
 			header = r.Header
 		}
