@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -62,6 +63,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return errors.Join(err, st.Close())
 	}
 	defer func() { err = errors.Join(err, d.engine.Close()) }()
+	debug.FreeOSMemory() // reading all records has left as much again behind
 	d.server, err = node.New(node.Options{
 		HSM: d.engine, Cluster: cluster, Version: programVersion(), Identify: d.place.Identify,
 		CredentialLifetime: d.conf.CredentialLifetime, Log: reasons(d.log, slog.LevelWarn, "a request was not answered as asked"),

@@ -13,9 +13,9 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// attributes are the indexed ones. A template that names none of them is answered from the list of all.
+// attributes are the indexed ones beside CKA_UNIQUE_ID, which is the identity itself. A template that names none of them
+// is answered from the list of all.
 var attributes = [...]pkcs11.AttributeType{
-	pkcs11.CKA_UNIQUE_ID,
 	pkcs11.CKA_ID,
 	pkcs11.CKA_LABEL,
 	pkcs11.CKA_KEY_TYPE,
@@ -59,7 +59,7 @@ type list[T any] struct {
 	unsorted bool
 }
 
-// Index maps identities to values. The zero value is not ready; use New.
+// Index maps identities (CKA_UNIQUE_ID) to values. The zero value is not ready; use New.
 type Index[T any] struct {
 	mu    sync.RWMutex
 	byID  map[string]*entry[T]
@@ -93,7 +93,7 @@ func (x *Index[T]) Get(id string) (v T, ok bool) {
 // not kept. Candidates come in the order of seq, which is the caller's: a number that grows with each new object and that
 // an object keeps when it changes.
 func (x *Index[T]) Put(id string, seq uint64, attr func(pkcs11.AttributeType) (any, bool), v T) {
-	e := &entry[T]{seq: seq, value: v, in: []posting{everything}}
+	e := &entry[T]{seq: seq, value: v, in: append(make([]posting, 0, 1+len(attributes)), everything)}
 	for _, t := range attributes {
 		value, has := attr(t)
 		if !has {
@@ -192,6 +192,9 @@ func bySeq[T any](a, b *entry[T]) int { return cmp.Compare(a.seq, b.seq) }
 func (x *Index[T]) smallest(t pkcs11.Template) *list[T] {
 	best := x.lists[everything]
 	for i := range t {
+		if t[i].Type == pkcs11.CKA_UNIQUE_ID {
+			return x.one(t[i].Value)
+		}
 		if !slices.Contains(attributes[:], t[i].Type) {
 			continue
 		}
@@ -205,6 +208,15 @@ func (x *Index[T]) smallest(t pkcs11.Template) *list[T] {
 		}
 	}
 	return best
+}
+
+// one is the list of the entry with that identity; nil if there is none.
+func (x *Index[T]) one(id any) *list[T] {
+	b, _ := id.([]byte)
+	if e := x.byID[string(b)]; e != nil {
+		return &list[T]{entries: []*entry[T]{e}}
+	}
+	return nil
 }
 
 func (x *Index[T]) sort(t pkcs11.Template) {

@@ -1,10 +1,10 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -122,10 +122,13 @@ func (s *Store) take(r *clientv3.WatchResponse) error {
 	return nil
 }
 
+// own is a key without the prefix, in memory of its own: it is kept for as long as the record.
+func (s *Store) own(key []byte) string { return string(bytes.TrimPrefix(key, []byte(s.prefix))) }
+
 func (s *Store) changes(events []*clientv3.Event) []change {
 	changes := make([]change, 0, len(events))
 	for _, e := range events {
-		key := strings.TrimPrefix(string(e.Kv.Key), s.prefix)
+		key := s.own(e.Kv.Key)
 		if store.CheckKey(key) != nil {
 			continue
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -44,7 +43,7 @@ func (s *Store) loadOnce(ctx context.Context) error {
 
 	var changes []change
 	header, err := s.pages(ctx, func(kv *mvccpb.KeyValue) {
-		key := strings.TrimPrefix(string(kv.Key), s.prefix)
+		key := s.own(kv.Key)
 		if store.CheckKey(key) != nil {
 			return
 		}
