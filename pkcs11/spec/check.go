@@ -20,7 +20,7 @@ var Roles = []string{
 var fieldRoles = map[string]bool{
 	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "len": true,
 	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": true,
-	"inoutbits": true,
+	"inoutbits": true, "inoutnonce": true,
 }
 
 // check resolves aliases and finds what a reader of single lines cannot: names used twice, references to
