@@ -11,7 +11,7 @@ var kinds = []string{"-", "bool", "ulong", "bytes", "string", "bigint", "date", 
 
 // Roles are the words that the ROLE column of functions.txt may have, without references and "?".
 var Roles = []string{
-	"session", "slot", "handle", "value", "mechanism", "messaging", "template", "getattrs", "in", "param", "fill",
+	"session", "slot", "handle", "value", "mechanism", "wrapping", "authenticated", "messaging", "template", "getattrs", "in", "param", "fill",
 	"text", "label", "version", "len", "out", "list", "lenptr", "handles", "countptr", "outhandle",
 	"outnumber", "outinfo", "outasync", "outptr", "initargs", "notify", "context", "buffer", "reserved",
 }
