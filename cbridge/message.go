@@ -26,6 +26,16 @@ func (f *fields) inout(p, n uint) []byte {
 	return b
 }
 
+// nonceBytes is how many bytes a nonce has. The standard gives its length in bits, headers and NSS read it in bytes; no nonce
+// has as many bytes as the shortest has bits, so the number tells.
+func nonceBytes(n uint) uint {
+	const leastBits = 64
+	if n >= leastBits {
+		return n/8 + min(n%8, 1)
+	}
+	return n
+}
+
 // giveBack writes what the machine has changed of a parameter. What is as it was is not touched: it may be memory that
 // cannot be written.
 func (c *call) giveBack() {

@@ -732,7 +732,7 @@ func coffer_go_C_GenerateKeyPair(hSession, pMechanism, pPublicKeyTemplate, ulPub
 func coffer_go_C_WrapKey(hSession, pMechanism, hWrappingKey, hKey, pWrappedKey, pulWrappedKeyLen uintptr) (rv uintptr) {
 	c := enter("WrapKey", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.wrapping(pMechanism)
 	wrappedKey := c.out(pWrappedKey, pulWrappedKeyLen)
 	if !c.decoded() {
 		return
@@ -745,7 +745,7 @@ func coffer_go_C_WrapKey(hSession, pMechanism, hWrappingKey, hKey, pWrappedKey, 
 func coffer_go_C_UnwrapKey(hSession, pMechanism, hUnwrappingKey, pWrappedKey, ulWrappedKeyLen, pTemplate, ulAttributeCount, phKey uintptr) (rv uintptr) {
 	c := enter("UnwrapKey", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.wrapping(pMechanism)
 	wrappedKey := c.in(pWrappedKey, ulWrappedKeyLen)
 	template := c.template(pTemplate, ulAttributeCount)
 	c.target(phKey)
@@ -1234,7 +1234,7 @@ func coffer_go_C_AsyncJoin(hSession, pFunctionName, ulID, pData, ulData uintptr)
 func coffer_go_C_WrapKeyAuthenticated(hSession, pMechanism, hWrappingKey, hKey, pAssociatedData, ulAssociatedDataLen, pWrappedKey, pulWrappedKeyLen uintptr) (rv uintptr) {
 	c := enter("WrapKeyAuthenticated", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.authenticated(pMechanism)
 	associatedData := c.in(pAssociatedData, ulAssociatedDataLen)
 	wrappedKey := c.out(pWrappedKey, pulWrappedKeyLen)
 	if !c.decoded() {
@@ -1248,7 +1248,7 @@ func coffer_go_C_WrapKeyAuthenticated(hSession, pMechanism, hWrappingKey, hKey, 
 func coffer_go_C_UnwrapKeyAuthenticated(hSession, pMechanism, hUnwrappingKey, pWrappedKey, ulWrappedKeyLen, pTemplate, ulAttributeCount, pAssociatedData, ulAssociatedDataLen, phKey uintptr) (rv uintptr) {
 	c := enter("UnwrapKeyAuthenticated", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.authenticated(pMechanism)
 	wrappedKey := c.in(pWrappedKey, ulWrappedKeyLen)
 	template := c.template(pTemplate, ulAttributeCount)
 	associatedData := c.in(pAssociatedData, ulAssociatedDataLen)

@@ -16,6 +16,8 @@ var decoders = [...]decoder{
 	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any { return readKeyDerivationString(f, short) }},
 	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
+	pkcs11.ParamCCMMessage:          {56, 0, func(f *fields, short bool) any { return readCCMMessageParams(f, short) }},
+	pkcs11.ParamPoly1305Message:     {24, 0, func(f *fields, short bool) any { return readPoly1305MessageParams(f, short) }},
 }
 
 func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
@@ -118,5 +120,29 @@ func readGCMMessageParams(f *fields, short bool) *pkcs11.GCMMessageParams {
 	set(&p.TagBits, f.ulong())
 	p.IV = f.inout(pIv, ulIvLen)
 	p.Tag = f.inout(pTag, p.TagBits/8+min(p.TagBits%8, 1))
+	return p
+}
+
+func readCCMMessageParams(f *fields, short bool) *pkcs11.CCMMessageParams {
+	p := &pkcs11.CCMMessageParams{}
+	set(&p.DataLen, f.ulong())
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	set(&p.NonceFixedBits, f.ulong())
+	set(&p.NonceGenerator, f.ulong())
+	pMAC := f.ulong()
+	set(&p.MACLen, f.ulong())
+	p.Nonce = f.inout(pNonce, ulNonceLen)
+	p.MAC = f.inout(pMAC, p.MACLen)
+	return p
+}
+
+func readPoly1305MessageParams(f *fields, short bool) *pkcs11.Poly1305MessageParams {
+	p := &pkcs11.Poly1305MessageParams{}
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	pTag := f.ulong()
+	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
+	p.Tag = f.inout(pTag, 16)
 	return p
 }

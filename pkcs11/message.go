@@ -54,6 +54,12 @@ func (*GCMMessageParams) Sample() MessageParams {
 	return &GCMMessageParams{IV: make([]byte, 12), Tag: make([]byte, 16), TagBits: 128}
 }
 
+// Alike is a parameter with which an operation has the same sizes and the same chance to begin, and that is the same for all
+// of them: vector and associated data do not matter.
+func (p *GCMParams) Alike() any {
+	return &GCMParams{IV: make([]byte, min(len(p.IV), 1)), TagBits: p.TagBits}
+}
+
 // own copies bytes that outlive the call.
 func own(b []byte) []byte { return append([]byte(nil), b...) }
 

@@ -22,6 +22,8 @@ const (
 	ParamKeyDerivationString           // *KeyDerivationString
 	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
 	ParamGCMMessage                    // *GCMMessageParams
+	ParamCCMMessage                    // *CCMMessageParams
+	ParamPoly1305Message               // *Poly1305MessageParams
 )
 
 // GCMParams is CK_GCM_PARAMS.
@@ -92,6 +94,22 @@ type GCMMessageParams struct {
 	TagBits     uint
 }
 
+// CCMMessageParams is CK_CCM_MESSAGE_PARAMS.
+type CCMMessageParams struct {
+	DataLen        uint
+	Nonce          []byte
+	NonceFixedBits uint
+	NonceGenerator uint
+	MAC            []byte
+	MACLen         uint
+}
+
+// Poly1305MessageParams is CK_SALSA20_CHACHA20_POLY1305_MSG_PARAMS.
+type Poly1305MessageParams struct {
+	Nonce []byte
+	Tag   []byte
+}
+
 // newStruct returns an empty parameter struct; nil for kinds that are none.
 func (k ParamKind) newStruct() any {
 	switch k {
@@ -115,6 +133,10 @@ func (k ParamKind) newStruct() any {
 		return new(AESCBCEncryptDataParams)
 	case ParamGCMMessage:
 		return new(GCMMessageParams)
+	case ParamCCMMessage:
+		return new(CCMMessageParams)
+	case ParamPoly1305Message:
+		return new(Poly1305MessageParams)
 	}
 	return nil
 }
@@ -484,8 +506,13 @@ func (m MechanismType) ParamKind() ParamKind {
 // nothing.
 func (m MechanismType) MessageKind() ParamKind {
 	switch m {
+	case CKM_AES_CCM:
+		return ParamCCMMessage
 	case CKM_AES_GCM:
 		return ParamGCMMessage
+	case CKM_CHACHA20_POLY1305,
+		CKM_SALSA20_POLY1305:
+		return ParamPoly1305Message
 	}
 	return ParamUnknown
 }

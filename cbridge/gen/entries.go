@@ -27,15 +27,17 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	"value": func(e *entry, _ spec.Function, a spec.Field) {
 		e.pass = append(e.pass, fmt.Sprintf(valueTypes[a.CType], a.CName))
 	},
-	"reserved":  func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
-	"mechanism": decode("c.mechanism(%s)"),
-	"messaging": decode("c.messaging(%s)"),
-	"template":  decode("c.template(%s, %s)"),
-	"in":        decode("c.in(%s, %s)"),
-	"param":     decode("c.message(%s, %s)"),
-	"buffer":    decode("c.in(%s, %s)"),
-	"text":      decode("c.text(%s)"),
-	"label":     decode("c.label(%s)"),
+	"reserved":      func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
+	"mechanism":     decode("c.mechanism(%s)"),
+	"messaging":     decode("c.messaging(%s)"),
+	"wrapping":      decode("c.wrapping(%s)"),
+	"authenticated": decode("c.authenticated(%s)"),
+	"template":      decode("c.template(%s, %s)"),
+	"in":            decode("c.in(%s, %s)"),
+	"param":         decode("c.message(%s, %s)"),
+	"buffer":        decode("c.in(%s, %s)"),
+	"text":          decode("c.text(%s)"),
+	"label":         decode("c.label(%s)"),
 	"out": func(e *entry, f spec.Function, a spec.Field) {
 		if a.Null {
 			decode("c.optionalOut(%s, %s)")(e, f, a)

@@ -58,7 +58,7 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 				follow = fmt.Sprintf("p.%s = f.bytes(%s, %s/8+min(%s%%8, 1))\n", f.Go, f.CName, f.Refs[0], f.Refs[0])
 			}
 			followed = append(followed, follow)
-		case "inout", "inoutbits":
+		case "inout", "inoutbits", "inoutnonce":
 			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
 			n := f.Refs[0]
 			for _, other := range st.Fields {
@@ -68,6 +68,9 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 			}
 			if f.Role == "inoutbits" {
 				n = fmt.Sprintf("%s/8+min(%s%%8, 1)", n, n)
+			}
+			if f.Role == "inoutnonce" {
+				n = "nonceBytes(" + n + ")"
 			}
 			followed = append(followed, fmt.Sprintf("p.%s = f.inout(%s, %s)\n", f.Go, f.CName, n))
 		case "ref":

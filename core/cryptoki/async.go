@@ -223,8 +223,8 @@ func owned(m *pkcs11.Mechanism) *pkcs11.Mechanism {
 	return &c
 }
 
-// find returns the call of a function that runs beside the session, or has ended and waits.
-func (x *session) find(function string) (*pending, error) {
+// pendingCall returns the call of a function that runs beside the session, or has ended and waits.
+func (x *session) pendingCall(function string) (*pending, error) {
 	if len(function) > 2 && function[:2] == "C_" {
 		if p := x.pending[function[2:]]; p != nil {
 			return p, nil
@@ -238,7 +238,7 @@ func (x *session) find(function string) (*pending, error) {
 // whenever the call was found. PKCS#11 v3.2, C_AsyncComplete.
 func (l *Library) AsyncComplete(h SessionHandle, function string, wanted bool) (d AsyncData, err error) {
 	err = l.inSession("AsyncComplete", h, func(x *session) error {
-		p, err := x.find(function)
+		p, err := x.pendingCall(function)
 		if err != nil {
 			return err
 		}
@@ -260,7 +260,7 @@ func (l *Library) AsyncComplete(h SessionHandle, function string, wanted bool) (
 // connection to a node, so none can be kept. PKCS#11 v3.2, C_AsyncGetID.
 func (l *Library) AsyncGetID(h SessionHandle, function string) (uint, error) {
 	return 0, l.inSession("AsyncGetID", h, func(x *session) error {
-		p, err := x.find(function)
+		p, err := x.pendingCall(function)
 		if err != nil {
 			return err
 		}

@@ -74,6 +74,10 @@ func (l *Library) WrapKey(h SessionHandle, m *pkcs11.Mechanism, wrapping, key Ob
 		if err != nil {
 			return err
 		}
+		if p := m.ForWrapping(); p != nil {
+			_, err := x.wrapUnder(p, m.Type, p.Whole, w, k, 0, wrapped)
+			return err
+		}
 		b, err := x.hsm.WrapKey(x.ctx, x.cred(), *m, w.far(), k.far())
 		if err != nil {
 			return err
@@ -95,7 +99,7 @@ func (l *Library) UnwrapKey(h SessionHandle, m *pkcs11.Mechanism, unwrapping Obj
 		if err != nil {
 			return nil, err
 		}
-		o, err := x.hsm.UnwrapKey(x.ctx, x.cred(), *m, u.far(), wrapped, x.sessionOnly(template))
+		o, err := x.hsm.UnwrapKey(x.ctx, x.cred(), wrapParameter(*m), u.far(), wrapped, x.sessionOnly(template))
 		return o, x.missing(u, err, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID)
 	})
 }

@@ -23,6 +23,7 @@ var columns = []struct {
 	{"recover", pkcs11.CKF_SIGN_RECOVER | pkcs11.CKF_VERIFY_RECOVER}, {"digest", pkcs11.CKF_DIGEST},
 	{"gen", pkcs11.CKF_GENERATE | pkcs11.CKF_GENERATE_KEY_PAIR}, {"wrap", pkcs11.CKF_WRAP}, {"unwrap", pkcs11.CKF_UNWRAP},
 	{"derive", pkcs11.CKF_DERIVE}, {"encap", pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE},
+	{"messages", pkcs11.CKF_MESSAGE_ENCRYPT | pkcs11.CKF_MESSAGE_DECRYPT | pkcs11.CKF_MESSAGE_SIGN | pkcs11.CKF_MESSAGE_VERIFY},
 }
 
 func main() {

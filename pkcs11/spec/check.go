@@ -11,7 +11,7 @@ var kinds = []string{"-", "bool", "ulong", "bytes", "string", "bigint", "date", 
 
 // Roles are the words that the ROLE column of functions.txt may have, without references and "?".
 var Roles = []string{
-	"session", "slot", "handle", "value", "mechanism", "messaging", "template", "getattrs", "in", "param", "fill",
+	"session", "slot", "handle", "value", "mechanism", "wrapping", "authenticated", "messaging", "template", "getattrs", "in", "param", "fill",
 	"text", "label", "version", "len", "out", "list", "lenptr", "handles", "countptr", "outhandle",
 	"outnumber", "outinfo", "outasync", "outptr", "initargs", "notify", "context", "buffer", "reserved",
 }
@@ -20,7 +20,7 @@ var Roles = []string{
 var fieldRoles = map[string]bool{
 	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "len": true,
 	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": true,
-	"inoutbits": true,
+	"inoutbits": true, "inoutnonce": true,
 }
 
 // check resolves aliases and finds what a reader of single lines cannot: names used twice, references to

@@ -98,7 +98,7 @@ func TestTypesAgreeWithRoles(t *testing.T) {
 		"session":   {"CK_SESSION_HANDLE"},
 		"slot":      {"CK_SLOT_ID"},
 		"handle":    {"CK_OBJECT_HANDLE"},
-		"mechanism": {"CK_MECHANISM_PTR"},
+		"mechanism": {"CK_MECHANISM_PTR"}, "wrapping": {"CK_MECHANISM_PTR"}, "authenticated": {"CK_MECHANISM_PTR"},
 		"template":  {"CK_ATTRIBUTE_PTR"},
 		"getattrs":  {"CK_ATTRIBUTE_PTR"},
 		"in":        {"CK_BYTE_PTR", "CK_UTF8CHAR_PTR"},

@@ -158,6 +158,11 @@ func TestMessagesAndStates(t *testing.T) {
 	runHost(t, harness.NewToken(t, "messages").Env(), compileHost(t, "messages"), harness.Module(t), harness.UserPIN)
 }
 
+// TestVersion32: see hosts/version32.c.
+func TestVersion32(t *testing.T) {
+	runHost(t, harness.NewToken(t, "version32").Env(), compileHost(t, "version32"), harness.Module(t), harness.UserPIN)
+}
+
 // TestForkedChildrenWork: see hosts/fork.c.
 func TestForkedChildrenWork(t *testing.T) {
 	exe := compileHost(t, "fork")

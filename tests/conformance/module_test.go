@@ -127,6 +127,7 @@ type version3 interface {
 	messageCiphers
 	messageSignatures
 	encapsulators
+	authenticators
 	asynchronous
 }
 

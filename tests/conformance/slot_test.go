@@ -51,7 +51,7 @@ func TestTokenInfo(t *testing.T) {
 		require.Equal(t, tokenLabel, info.Label)
 		require.Len(t, info.Serial, 16)
 		require.Equal(t, pkcs11.CKF_RNG|pkcs11.CKF_LOGIN_REQUIRED|pkcs11.CKF_TOKEN_INITIALIZED|pkcs11.CKF_USER_PIN_INITIALIZED|
-			pkcs11.CKF_DUAL_CRYPTO_OPERATIONS, info.Flags)
+			pkcs11.CKF_DUAL_CRYPTO_OPERATIONS|pkcs11.CKF_ASYNC_SESSION_SUPPORTED, info.Flags)
 		require.LessOrEqual(t, info.MinPinLen, uint(4))
 		require.GreaterOrEqual(t, info.MaxPinLen, uint(32))
 	})

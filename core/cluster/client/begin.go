@@ -84,6 +84,21 @@ func (b *beginCache) forget(cred *credential) {
 	}
 }
 
+// likeness is what the answer to Begin depends on of a parameter: messages that differ in their vectors alone are asked for
+// once.
+func likeness(m pkcs11.Mechanism, how *wire.Mechanism) (string, error) {
+	if p, ok := m.Params.(interface{ Alike() any }); ok && how.Kind != "" {
+		var err error
+		if how, err = wire.FromMechanism(pkcs11.Mechanism{Type: m.Type, Params: p.Alike()}); err != nil {
+			return "", err
+		}
+	}
+	if how.Kind == "" {
+		return "", nil
+	}
+	return how.Kind + "\x00" + string(how.Parameter), nil
+}
+
 // Begin starts an operation. PKCS#11 v3.2, C_EncryptInit and its siblings.
 func (c *Client) Begin(ctx context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (hsm.Operation, error) {
 	if kind >= hsm.NumOpKinds {
@@ -99,8 +114,8 @@ func (c *Client) Begin(ctx context.Context, cred hsm.Credential, kind hsm.OpKind
 	}
 	op := running{client: c, cred: k, kind: kind, mechanism: how}
 	lookup := beginKey{kind: kind, mechanism: how.Type}
-	if how.Kind != "" {
-		lookup.parameter = how.Kind + "\x00" + string(how.Parameter)
+	if lookup.parameter, err = likeness(m, how); err != nil {
+		return nil, err
 	}
 	if kind != hsm.OpDigest {
 		o, f, err := c.formOf(key, pkcs11.CKR_KEY_HANDLE_INVALID)

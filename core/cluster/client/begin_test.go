@@ -31,6 +31,13 @@ func TestBeginIsRemembered(t *testing.T) {
 	assert.Equal(t, 1, ask(hsm.OpSign, m, tokenObject(c, "other")))
 	assert.Equal(t, 1, ask(hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{TagBits: 128}}, key))
 	assert.Equal(t, 1, ask(hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{TagBits: 96}}, key))
+	message := func(iv, aad string, tag uint) pkcs11.Mechanism {
+		return pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: []byte(iv), AAD: []byte(aad), TagBits: tag}}
+	}
+	assert.Equal(t, 1, ask(hsm.OpEncrypt, message("one", "a", 128), key))
+	assert.Equal(t, 0, ask(hsm.OpEncrypt, message("two", "b", 128), key), "messages that differ in their vectors")
+	assert.Equal(t, 1, ask(hsm.OpEncrypt, message("two", "b", 64), key))
+	assert.Equal(t, 1, ask(hsm.OpEncrypt, message("", "b", 64), key), "no vector is another matter")
 	a.revision.Add(1)
 	a.answers(func(q *wire.Request) *wire.Reply {
 		if q.GetRandom() != nil {

@@ -128,6 +128,16 @@ func fill(t testing.TB, r *rand.Rand, v reflect.Value) {
 	}
 }
 
+// messageKinds are the parameters of messages: no mechanism has one as its own.
+func messageKinds() map[pkcs11.ParamKind]bool {
+	out := map[pkcs11.ParamKind]bool{}
+	for t := range pkcs11.MechanismType(0x5000) {
+		out[t.MessageKind()] = true
+	}
+	delete(out, pkcs11.ParamUnknown)
+	return out
+}
+
 // mechanismOf returns a mechanism for each kind of parameter.
 func mechanismOf() map[pkcs11.ParamKind]pkcs11.MechanismType {
 	out := map[pkcs11.ParamKind]pkcs11.MechanismType{}

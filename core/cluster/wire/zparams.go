@@ -18,6 +18,8 @@ var layouts = [...]layout{
 	pkcs11.ParamKeyDerivationString: {"KeyDerivationString", func(b []byte) (any, error) { return readKeyDerivationString(b) }},
 	pkcs11.ParamAESCBCEncryptData:   {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
 	pkcs11.ParamGCMMessage:          {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
+	pkcs11.ParamCCMMessage:          {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
+	pkcs11.ParamPoly1305Message:     {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
 }
 
 // putParams returns the kind and the encoding of a pointer to a parameter struct; known is false for all else.
@@ -62,6 +64,14 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.GCMMessageParams:
 		if p != nil {
 			return pkcs11.ParamGCMMessage, putGCMMessageParams(nil, p), true
+		}
+	case *pkcs11.CCMMessageParams:
+		if p != nil {
+			return pkcs11.ParamCCMMessage, putCCMMessageParams(nil, p), true
+		}
+	case *pkcs11.Poly1305MessageParams:
+		if p != nil {
+			return pkcs11.ParamPoly1305Message, putPoly1305MessageParams(nil, p), true
 		}
 	}
 	return 0, nil, false
@@ -282,6 +292,56 @@ func readGCMMessageParams(b []byte) (*pkcs11.GCMMessageParams, error) {
 			f.bytes(&p.Tag)
 		case 5:
 			number(&f, &p.TagBits)
+		}
+	}
+	return p, f.err
+}
+
+func putCCMMessageParams(b []byte, p *pkcs11.CCMMessageParams) []byte {
+	b = putNumber(b, 1, p.DataLen)
+	b = putBytes(b, 2, p.Nonce)
+	b = putNumber(b, 3, p.NonceFixedBits)
+	b = putNumber(b, 4, p.NonceGenerator)
+	b = putBytes(b, 5, p.MAC)
+	b = putNumber(b, 6, p.MACLen)
+	return b
+}
+
+func readCCMMessageParams(b []byte) (*pkcs11.CCMMessageParams, error) {
+	p, f := &pkcs11.CCMMessageParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.DataLen)
+		case 2:
+			f.bytes(&p.Nonce)
+		case 3:
+			number(&f, &p.NonceFixedBits)
+		case 4:
+			number(&f, &p.NonceGenerator)
+		case 5:
+			f.bytes(&p.MAC)
+		case 6:
+			number(&f, &p.MACLen)
+		}
+	}
+	return p, f.err
+}
+
+func putPoly1305MessageParams(b []byte, p *pkcs11.Poly1305MessageParams) []byte {
+	b = putBytes(b, 1, p.Nonce)
+	b = putBytes(b, 2, p.Tag)
+	return b
+}
+
+func readPoly1305MessageParams(b []byte) (*pkcs11.Poly1305MessageParams, error) {
+	p, f := &pkcs11.Poly1305MessageParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.Nonce)
+		case 2:
+			f.bytes(&p.Tag)
 		}
 	}
 	return p, f.err
