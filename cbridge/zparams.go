@@ -15,6 +15,8 @@ var decoders = [...]decoder{
 	pkcs11.ParamEdDSA:               {24, 0, func(f *fields, short bool) any { return readEdDSAParams(f, short) }},
 	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any { return readKeyDerivationString(f, short) }},
 	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
+	pkcs11.ParamDESCBCEncryptData:   {24, 0, func(f *fields, short bool) any { return readDESCBCEncryptDataParams(f, short) }},
+	pkcs11.ParamCCM:                 {48, 0, func(f *fields, short bool) any { return readCCMParams(f, short) }},
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 }
 
@@ -105,6 +107,28 @@ func readAESCBCEncryptDataParams(f *fields, short bool) *pkcs11.AESCBCEncryptDat
 	pData := f.ulong()
 	length := f.ulong()
 	p.Data = f.bytes(pData, length)
+	return p
+}
+
+func readDESCBCEncryptDataParams(f *fields, short bool) *pkcs11.DESCBCEncryptDataParams {
+	p := &pkcs11.DESCBCEncryptDataParams{}
+	f.fixed(p.IV[:])
+	pData := f.ulong()
+	length := f.ulong()
+	p.Data = f.bytes(pData, length)
+	return p
+}
+
+func readCCMParams(f *fields, short bool) *pkcs11.CCMParams {
+	p := &pkcs11.CCMParams{}
+	set(&p.DataLen, f.ulong())
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	pAAD := f.ulong()
+	ulAADLen := f.ulong()
+	set(&p.MACLen, f.ulong())
+	p.Nonce = f.bytes(pNonce, ulNonceLen)
+	p.AAD = f.bytes(pAAD, ulAADLen)
 	return p
 }
 

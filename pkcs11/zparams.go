@@ -21,6 +21,8 @@ const (
 	ParamEdDSA                         // *EdDSAParams
 	ParamKeyDerivationString           // *KeyDerivationString
 	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
+	ParamDESCBCEncryptData             // *DESCBCEncryptDataParams
+	ParamCCM                           // *CCMParams
 	ParamGCMMessage                    // *GCMMessageParams
 )
 
@@ -83,6 +85,20 @@ type AESCBCEncryptDataParams struct {
 	Data []byte
 }
 
+// DESCBCEncryptDataParams is CK_DES_CBC_ENCRYPT_DATA_PARAMS.
+type DESCBCEncryptDataParams struct {
+	IV   [8]byte
+	Data []byte
+}
+
+// CCMParams is CK_CCM_PARAMS.
+type CCMParams struct {
+	DataLen uint
+	Nonce   []byte
+	AAD     []byte
+	MACLen  uint
+}
+
 // GCMMessageParams is CK_GCM_MESSAGE_PARAMS.
 type GCMMessageParams struct {
 	IV          []byte
@@ -113,6 +129,10 @@ func (k ParamKind) newStruct() any {
 		return new(KeyDerivationString)
 	case ParamAESCBCEncryptData:
 		return new(AESCBCEncryptDataParams)
+	case ParamDESCBCEncryptData:
+		return new(DESCBCEncryptDataParams)
+	case ParamCCM:
+		return new(CCMParams)
 	case ParamGCMMessage:
 		return new(GCMMessageParams)
 	}
@@ -124,8 +144,13 @@ func (m MechanismType) ParamKind() ParamKind {
 	switch m {
 	case CKM_AES_CBC_ENCRYPT_DATA:
 		return ParamAESCBCEncryptData
+	case CKM_AES_CCM:
+		return ParamCCM
 	case CKM_AES_CTR:
 		return ParamCTR
+	case CKM_DES_CBC_ENCRYPT_DATA,
+		CKM_DES3_CBC_ENCRYPT_DATA:
+		return ParamDESCBCEncryptData
 	case CKM_ECDH1_DERIVE,
 		CKM_ECDH1_COFACTOR_DERIVE:
 		return ParamECDH1Derive

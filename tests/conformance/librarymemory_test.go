@@ -64,6 +64,8 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.ulong(uint(p))
 	case *ck.GCMParams:
 		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVBits).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.TagBits)
+	case *ck.CCMParams:
+		return s.ulong(p.DataLen).pointer(p.Nonce).ulong(uint(len(p.Nonce))).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.MACLen)
 	case *ck.CTRParams:
 		return s.ulong(p.CounterBits).array(p.CB[:])
 	case *ck.OAEPParams:

@@ -78,7 +78,7 @@ const after240 = pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 
 // withKey runs what needs a key. What does not depend on the key's type is tried with the first one only.
 func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
-	b.key = b.keys.of(t, kt)
+	b.key = b.keys.fit(t, kt, b.row)
 	params := b.r.params
 	if p, ok := params[0].(*pkcs11.ECDH1DeriveParams); ok {
 		params = []any{&pkcs11.ECDH1DeriveParams{KDF: p.KDF, PublicData: b.key.pubValues.Bytes(pkcs11.CKA_EC_POINT)}}

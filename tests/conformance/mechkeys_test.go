@@ -108,7 +108,7 @@ func (b *battery) wrap(t *testing.T) {
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 	}
 	// Lengths that the mechanism fills up: CKA_VALUE_LEN says how much of it is the key.
-	for _, n := range []uint{1, 16, 20} {
+	for _, n := range b.r.wraps {
 		value := message(int(n))
 		o := b.create(t, b.h, secretKey(pkcs11.CKK_GENERIC_SECRET, value, readable))
 		big := &out{Capacity: 1 << 16}

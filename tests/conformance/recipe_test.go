@@ -64,6 +64,8 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 	switch kt {
 	case pkcs11.CKK_AES:
 		return material{generator: pkcs11.CKM_AES_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
+	case pkcs11.CKK_AES_XTS:
+		return material{generator: pkcs11.CKM_AES_XTS_KEY_GEN, private: byLength, values: secret, sizes: lengths(32, 64)}, true
 	case pkcs11.CKK_GENERIC_SECRET:
 		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
 	case pkcs11.CKK_RSA:
@@ -100,13 +102,14 @@ type recipe struct {
 	zeros   bool             // decryption gives zeros in front back: raw RSA
 	targets []pkcs11.KeyType // keys that it can wrap
 	secrets []uint           // lengths of what it encapsulates, 0 for its own; 16 and 32 if not said
+	wraps   []uint           // lengths of generic secrets that it can wrap
 }
 
 var someLens = []int{0, 1, 15, 16, 17, 33, 64, 100}
 
 // recipeOf is the table of mechanisms. Those that need nothing but a key, or no key, are not in it.
 func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
-	r := recipe{params: []any{nil}, lens: someLens, targets: []pkcs11.KeyType{pkcs11.CKK_AES, pkcs11.CKK_EC}}
+	r := recipe{params: []any{nil}, lens: someLens, wraps: []uint{1, 16, 20}, targets: []pkcs11.KeyType{pkcs11.CKK_AES, pkcs11.CKK_EC}}
 	hash := func() *hashes.Hash {
 		if h := hashes.ByID(m.Hash); h != nil {
 			return h
@@ -124,6 +127,13 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.sealed, r.params = true, []any{
 			&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, AAD: []byte("header"), TagBits: 128},
 			&pkcs11.GCMParams{IV: []byte("an IV of another length"), TagBits: 96},
+		}
+	case pkcs11.ParamCCM:
+		// Keys of 32 bytes are wrapped, and as much data is encrypted.
+		r.sealed, r.lens, r.refused, r.targets, r.wraps = true, []int{32}, []int{0, 31, 33}, r.targets[:1], []uint{32}
+		r.params = []any{
+			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("thirteen byte"), AAD: []byte("header"), MACLen: 16},
+			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("7 bytes"), MACLen: 8},
 		}
 	case pkcs11.ParamCTR:
 		r.params = []any{&pkcs11.CTRParams{CounterBits: 128, CB: [16]byte{15: 1}}, &pkcs11.CTRParams{CounterBits: 32, CB: [16]byte(iv)}}
@@ -153,6 +163,10 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	switch m.Type {
 	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC:
 		r.lens, r.refused = blocks, []int{1, 15, 17}
+	case pkcs11.CKM_AES_CTS, pkcs11.CKM_AES_XTS:
+		r.lens, r.refused = []int{16, 17, 31, 32, 100}, []int{0, 1, 15}
+	case pkcs11.CKM_AES_GMAC:
+		r.params = []any{&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, TagBits: 128}, &pkcs11.GCMParams{IV: []byte("an IV of another length"), TagBits: 96}}
 	case pkcs11.CKM_AES_KEY_WRAP:
 		r.sealed, r.params = true, []any{nil, pkcs11.IV("8 bytes!")}
 		r.lens, r.refused = []int{16, 24, 160}, []int{0, 8, 17}
@@ -180,9 +194,10 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 
 // keySet is a key of each type, for the life of one battery.
 type keySet struct {
-	e    *env
-	h    session
-	made map[pkcs11.KeyType]*madeKey
+	e     *env
+	h     session
+	made  map[pkcs11.KeyType]*madeKey
+	short map[uint]*madeKey // AES keys of other lengths
 }
 
 // madeKey is a key and what it is made of. A secret key is both its halves.
@@ -197,7 +212,21 @@ type madeKey struct {
 }
 
 func newKeySet(e *env, h session) *keySet {
-	return &keySet{e, h, map[pkcs11.KeyType]*madeKey{}}
+	return &keySet{e, h, map[pkcs11.KeyType]*madeKey{}, map[uint]*madeKey{}}
+}
+
+// fit is of, for a mechanism that takes shorter AES keys only.
+func (k *keySet) fit(t *testing.T, kt pkcs11.KeyType, m *rows.Mechanism) *madeKey {
+	t.Helper()
+	if kt != pkcs11.CKK_AES || m.Max >= 32 {
+		return k.of(t, kt)
+	}
+	if k.short[m.Max] == nil {
+		from, _ := materialOf(kt)
+		from.private = num(pkcs11.CKA_VALUE_LEN, m.Max)
+		k.short[m.Max] = k.make(t, kt, from)
+	}
+	return k.short[m.Max]
 }
 
 // of returns the key of a type.
@@ -208,6 +237,12 @@ func (k *keySet) of(t *testing.T, kt pkcs11.KeyType) *madeKey {
 	}
 	from, known := materialOf(kt)
 	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	k.made[kt] = k.make(t, kt, from)
+	return k.made[kt]
+}
+
+func (k *keySet) make(t *testing.T, kt pkcs11.KeyType, from material) *madeKey {
+	t.Helper()
 	m := &madeKey{secret: from.publicValues == nil}
 	if m.secret {
 		m.everything, m.privKind = everySecret, kind(pkcs11.CKO_SECRET_KEY, kt)
@@ -221,7 +256,6 @@ func (k *keySet) of(t *testing.T, kt pkcs11.KeyType) *madeKey {
 		m.pubValues = k.read(t, m.pub, from.publicValues)
 	}
 	m.values = k.read(t, m.priv, from.values)
-	k.made[kt] = m
 	return m
 }
 

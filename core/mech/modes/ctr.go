@@ -1,4 +1,4 @@
-package aes
+package modes
 
 import (
 	"crypto/cipher"
@@ -9,6 +9,23 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
+
+// Counter is a row of counter mode over blocks of 16 bytes: CK_AES_CTR_PARAMS. It does not wrap keys: whoever flips a bit
+// of the wrapped key flips it in the key.
+func (c *Cipher) Counter(t pkcs11.MechanismType) mech.Mechanism {
+	create := func(k mech.Key, param any) (mech.Cipher, error) {
+		p, err := StructParam[pkcs11.CTRParams](param)
+		if err != nil {
+			return nil, err
+		}
+		b, err := c.Block(k)
+		if err != nil {
+			return nil, err
+		}
+		return newCounter(b, p)
+	}
+	return c.Row(mech.Mechanism{Type: t, Encrypt: create, Decrypt: create})
+}
 
 // counter is counter mode. Because data beyond the last value of the counter bits is refused, the counter never carries
 // into the nonce and the 128-bit counter of the standard library does.
@@ -67,7 +84,7 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 		c.left -= uint64(len(src))
 	}
 	c.done += uint64(len(src))
-	dst, out := extend(dst, len(src))
+	dst, out := Extend(dst, len(src))
 	c.stream.XORKeyStream(out, src)
 	return dst, nil
 }
@@ -75,3 +92,44 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 func (c *counter) Finish(dst, src []byte) ([]byte, error) { return c.Update(dst, src) }
 
 func (c *counter) Close() { c.block = nil }
+
+// State implements mech.Resumable.
+func (c *counter) State() ([]byte, error) {
+	if c.block == nil {
+		return nil, errEnded
+	}
+	return binary.BigEndian.AppendUint64([]byte{stateVersion, stateCTR}, c.done), nil
+}
+
+// Resume implements mech.Resumable.
+func (c *counter) Resume(state []byte) error {
+	if err := checkFresh(c.block == nil, c.done > 0); err != nil {
+		return err
+	}
+	body, err := cutHeader(state, stateCTR)
+	if err != nil {
+		return err
+	}
+	if len(body) != 8 {
+		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a counter of %d bytes, want 8", len(body))
+	}
+	// No one operation gets further than an int counts, even where the counter bits allow it.
+	done := binary.BigEndian.Uint64(body)
+	if done > c.left || done > math.MaxInt64 {
+		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "%d bytes were processed, but the counter overflows after %d", done, c.left)
+	}
+	start := c.param.CB
+	low, carry := bits.Add64(binary.BigEndian.Uint64(start[8:]), done/MaxBlock, 0)
+	high, _ := bits.Add64(binary.BigEndian.Uint64(start[:8]), 0, carry)
+	binary.BigEndian.PutUint64(start[8:], low)
+	binary.BigEndian.PutUint64(start[:8], high)
+	c.stream = cipher.NewCTR(c.block, start[:])
+	var used [MaxBlock]byte // of the block of key stream that was begun
+	c.stream.XORKeyStream(used[:done%MaxBlock], used[:done%MaxBlock])
+	clear(used[:])
+	c.done = done
+	if c.left != math.MaxUint64 {
+		c.left -= done
+	}
+	return nil
+}
