@@ -17,6 +17,9 @@ var decoders = [...]decoder{
 	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
 	pkcs11.ParamDESCBCEncryptData:   {24, 0, func(f *fields, short bool) any { return readDESCBCEncryptDataParams(f, short) }},
 	pkcs11.ParamCCM:                 {48, 0, func(f *fields, short bool) any { return readCCMParams(f, short) }},
+	pkcs11.ParamChaCha20:            {32, 0, func(f *fields, short bool) any { return readChaCha20Params(f, short) }},
+	pkcs11.ParamSalsa20:             {24, 0, func(f *fields, short bool) any { return readSalsa20Params(f, short) }},
+	pkcs11.ParamPoly1305:            {32, 0, func(f *fields, short bool) any { return readPoly1305Params(f, short) }},
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 }
 
@@ -128,6 +131,38 @@ func readCCMParams(f *fields, short bool) *pkcs11.CCMParams {
 	ulAADLen := f.ulong()
 	set(&p.MACLen, f.ulong())
 	p.Nonce = f.bytes(pNonce, ulNonceLen)
+	p.AAD = f.bytes(pAAD, ulAADLen)
+	return p
+}
+
+func readChaCha20Params(f *fields, short bool) *pkcs11.ChaCha20Params {
+	p := &pkcs11.ChaCha20Params{}
+	pBlockCounter := f.ulong()
+	blockCounterBits := f.ulong()
+	pNonce := f.ulong()
+	ulNonceBits := f.ulong()
+	p.BlockCounter = f.bytes(pBlockCounter, blockCounterBits/8+min(blockCounterBits%8, 1))
+	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
+	return p
+}
+
+func readSalsa20Params(f *fields, short bool) *pkcs11.Salsa20Params {
+	p := &pkcs11.Salsa20Params{}
+	pBlockCounter := f.ulong()
+	pNonce := f.ulong()
+	ulNonceBits := f.ulong()
+	p.BlockCounter = f.bytes(pBlockCounter, 8)
+	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
+	return p
+}
+
+func readPoly1305Params(f *fields, short bool) *pkcs11.Poly1305Params {
+	p := &pkcs11.Poly1305Params{}
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	pAAD := f.ulong()
+	ulAADLen := f.ulong()
+	p.Nonce = f.nonce(pNonce, ulNonceLen)
 	p.AAD = f.bytes(pAAD, ulAADLen)
 	return p
 }

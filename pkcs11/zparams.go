@@ -23,6 +23,9 @@ const (
 	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
 	ParamDESCBCEncryptData             // *DESCBCEncryptDataParams
 	ParamCCM                           // *CCMParams
+	ParamChaCha20                      // *ChaCha20Params
+	ParamSalsa20                       // *Salsa20Params
+	ParamPoly1305                      // *Poly1305Params
 	ParamGCMMessage                    // *GCMMessageParams
 )
 
@@ -99,6 +102,24 @@ type CCMParams struct {
 	MACLen  uint
 }
 
+// ChaCha20Params is CK_CHACHA20_PARAMS.
+type ChaCha20Params struct {
+	BlockCounter []byte
+	Nonce        []byte
+}
+
+// Salsa20Params is CK_SALSA20_PARAMS.
+type Salsa20Params struct {
+	BlockCounter []byte
+	Nonce        []byte
+}
+
+// Poly1305Params is CK_SALSA20_CHACHA20_POLY1305_PARAMS.
+type Poly1305Params struct {
+	Nonce []byte
+	AAD   []byte
+}
+
 // GCMMessageParams is CK_GCM_MESSAGE_PARAMS.
 type GCMMessageParams struct {
 	IV          []byte
@@ -133,6 +154,12 @@ func (k ParamKind) newStruct() any {
 		return new(DESCBCEncryptDataParams)
 	case ParamCCM:
 		return new(CCMParams)
+	case ParamChaCha20:
+		return new(ChaCha20Params)
+	case ParamSalsa20:
+		return new(Salsa20Params)
+	case ParamPoly1305:
+		return new(Poly1305Params)
 	case ParamGCMMessage:
 		return new(GCMMessageParams)
 	}
@@ -148,6 +175,8 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamCCM
 	case CKM_AES_CTR:
 		return ParamCTR
+	case CKM_CHACHA20:
+		return ParamChaCha20
 	case CKM_DES_CBC_ENCRYPT_DATA,
 		CKM_DES3_CBC_ENCRYPT_DATA:
 		return ParamDESCBCEncryptData
@@ -458,8 +487,13 @@ func (m MechanismType) ParamKind() ParamKind {
 		CKM_SHA3_512_RSA_PKCS_PSS,
 		CKM_SHA3_224_RSA_PKCS_PSS:
 		return ParamPSS
+	case CKM_CHACHA20_POLY1305,
+		CKM_SALSA20_POLY1305:
+		return ParamPoly1305
 	case CKM_RSA_AES_KEY_WRAP:
 		return ParamRSAAESKeyWrap
+	case CKM_SALSA20:
+		return ParamSalsa20
 	case CKM_SHA512_224_HMAC_GENERAL,
 		CKM_SHA512_256_HMAC_GENERAL,
 		CKM_SHA512_T,

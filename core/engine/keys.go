@@ -287,7 +287,8 @@ func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11
 func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs11.Template, error) {
 	kt, _ := d.KeyType()
 	if d.Class() == pkcs11.CKO_SECRET_KEY {
-		value, err := cut(m, plain, d.Template())
+		n, said := e.lengthOf(d)
+		value, err := cut(m, plain, n, said)
 		if err != nil {
 			return nil, err
 		}
@@ -300,15 +301,24 @@ func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs1
 	return row.ParsePKCS8(plain)
 }
 
-// cut takes the key out of what was unwrapped: all of it, or the CKA_VALUE_LEN bytes that the template asks for where
-// the mechanism cannot tell the key's end (mech.Mechanism).
-func cut(m *mech.Mechanism, plain []byte, t pkcs11.Template) ([]byte, error) {
-	n, said := t.Uint(pkcs11.CKA_VALUE_LEN)
+// lengthOf is how long the value of a secret key is to be, in bytes: as the key's type has it, or as the template asks.
+func (e *Engine) lengthOf(d *object.Draft) (n uint, said bool) {
+	if kt, ok := d.KeyType(); ok {
+		if row := e.opts.Mechanisms.KeyType(kt); row != nil && row.Length > 0 {
+			return row.Length, true
+		}
+	}
+	return d.Template().Uint(pkcs11.CKA_VALUE_LEN)
+}
+
+// cut takes the key out of what was unwrapped: all of it, or the n bytes that are wanted where the mechanism cannot tell
+// the key's end (mech.Mechanism).
+func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
 	switch {
 	case !said || n == uint(len(plain)):
 		return plain, nil
 	case n > uint(len(plain)) || !m.SecretOnly:
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, CKA_VALUE_LEN is %d", len(plain), n)
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, not %d", len(plain), n)
 	case m.KeyAtEnd:
 		return plain[uint(len(plain))-n:], nil
 	}
@@ -338,7 +348,7 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
-	size, err := derivedLen(draft)
+	size, err := e.derivedLen(draft)
 	if err != nil {
 		return nil, err
 	}

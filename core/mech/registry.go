@@ -18,6 +18,9 @@ type KeyType struct {
 	// or CKR_TEMPLATE_INCONSISTENT for material that is no key.
 	Check func(class pkcs11.ObjectClass, t pkcs11.Template) (add pkcs11.Template, err error)
 
+	// Length is how long the value of a secret key is, in bytes, where the type fixes it; 0 where it does not.
+	Length uint
+
 	// CheckValue computes CKA_CHECK_VALUE of a secret key: the first three bytes of a zero block encrypted with it, or of
 	// its SHA-1 hash (PKCS#11 v3.2, secret key objects); nil for other key types.
 	CheckValue func(value []byte) []byte

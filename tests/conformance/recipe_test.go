@@ -66,6 +66,12 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return material{generator: pkcs11.CKM_AES_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
 	case pkcs11.CKK_AES_XTS:
 		return material{generator: pkcs11.CKM_AES_XTS_KEY_GEN, private: byLength, values: secret, sizes: lengths(32, 64)}, true
+	case pkcs11.CKK_CHACHA20:
+		return material{generator: pkcs11.CKM_CHACHA20_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_SALSA20:
+		return material{generator: pkcs11.CKM_SALSA20_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_POLY1305:
+		return material{generator: pkcs11.CKM_POLY1305_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
 	case pkcs11.CKK_GENERIC_SECRET:
 		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
 	case pkcs11.CKK_RSA:
@@ -134,6 +140,21 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{
 			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("thirteen byte"), AAD: []byte("header"), MACLen: 16},
 			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("7 bytes"), MACLen: 8},
+		}
+	case pkcs11.ParamChaCha20:
+		r.params = []any{
+			&pkcs11.ChaCha20Params{BlockCounter: make([]byte, 4), Nonce: []byte("twelve bytes")},
+			&pkcs11.ChaCha20Params{BlockCounter: []byte{0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0}, Nonce: []byte("8 bytes!")},
+		}
+	case pkcs11.ParamSalsa20:
+		r.params = []any{
+			&pkcs11.Salsa20Params{BlockCounter: make([]byte, 8), Nonce: []byte("8 bytes!")},
+			&pkcs11.Salsa20Params{BlockCounter: iv[:8], Nonce: []byte("a nonce of XSalsa20's 24")},
+		}
+	case pkcs11.ParamPoly1305:
+		r.sealed, r.params = true, []any{
+			&pkcs11.Poly1305Params{Nonce: []byte("twelve bytes"), AAD: []byte("header")},
+			&pkcs11.Poly1305Params{Nonce: []byte("a nonce of XChaCha20's 24")[:24]},
 		}
 	case pkcs11.ParamCTR:
 		r.params = []any{&pkcs11.CTRParams{CounterBits: 128, CB: [16]byte{15: 1}}, &pkcs11.CTRParams{CounterBits: 32, CB: [16]byte(iv)}}

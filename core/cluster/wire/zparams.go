@@ -19,6 +19,9 @@ var layouts = [...]layout{
 	pkcs11.ParamAESCBCEncryptData:   {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
 	pkcs11.ParamDESCBCEncryptData:   {"DESCBCEncryptData", func(b []byte) (any, error) { return readDESCBCEncryptDataParams(b) }},
 	pkcs11.ParamCCM:                 {"CCM", func(b []byte) (any, error) { return readCCMParams(b) }},
+	pkcs11.ParamChaCha20:            {"ChaCha20", func(b []byte) (any, error) { return readChaCha20Params(b) }},
+	pkcs11.ParamSalsa20:             {"Salsa20", func(b []byte) (any, error) { return readSalsa20Params(b) }},
+	pkcs11.ParamPoly1305:            {"Poly1305", func(b []byte) (any, error) { return readPoly1305Params(b) }},
 	pkcs11.ParamGCMMessage:          {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
 }
 
@@ -68,6 +71,18 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.CCMParams:
 		if p != nil {
 			return pkcs11.ParamCCM, putCCMParams(nil, p), true
+		}
+	case *pkcs11.ChaCha20Params:
+		if p != nil {
+			return pkcs11.ParamChaCha20, putChaCha20Params(nil, p), true
+		}
+	case *pkcs11.Salsa20Params:
+		if p != nil {
+			return pkcs11.ParamSalsa20, putSalsa20Params(nil, p), true
+		}
+	case *pkcs11.Poly1305Params:
+		if p != nil {
+			return pkcs11.ParamPoly1305, putPoly1305Params(nil, p), true
 		}
 	case *pkcs11.GCMMessageParams:
 		if p != nil {
@@ -309,6 +324,63 @@ func readCCMParams(b []byte) (*pkcs11.CCMParams, error) {
 			f.bytes(&p.AAD)
 		case 4:
 			number(&f, &p.MACLen)
+		}
+	}
+	return p, f.err
+}
+
+func putChaCha20Params(b []byte, p *pkcs11.ChaCha20Params) []byte {
+	b = putBytes(b, 1, p.BlockCounter)
+	b = putBytes(b, 2, p.Nonce)
+	return b
+}
+
+func readChaCha20Params(b []byte) (*pkcs11.ChaCha20Params, error) {
+	p, f := &pkcs11.ChaCha20Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.BlockCounter)
+		case 2:
+			f.bytes(&p.Nonce)
+		}
+	}
+	return p, f.err
+}
+
+func putSalsa20Params(b []byte, p *pkcs11.Salsa20Params) []byte {
+	b = putBytes(b, 1, p.BlockCounter)
+	b = putBytes(b, 2, p.Nonce)
+	return b
+}
+
+func readSalsa20Params(b []byte) (*pkcs11.Salsa20Params, error) {
+	p, f := &pkcs11.Salsa20Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.BlockCounter)
+		case 2:
+			f.bytes(&p.Nonce)
+		}
+	}
+	return p, f.err
+}
+
+func putPoly1305Params(b []byte, p *pkcs11.Poly1305Params) []byte {
+	b = putBytes(b, 1, p.Nonce)
+	b = putBytes(b, 2, p.AAD)
+	return b
+}
+
+func readPoly1305Params(b []byte) (*pkcs11.Poly1305Params, error) {
+	p, f := &pkcs11.Poly1305Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.Nonce)
+		case 2:
+			f.bytes(&p.AAD)
 		}
 	}
 	return p, f.err

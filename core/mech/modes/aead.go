@@ -2,6 +2,7 @@ package modes
 
 import (
 	"crypto/cipher"
+	"math"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -12,15 +13,22 @@ type AEAD struct {
 	Gather
 	aead       cipher.AEAD
 	nonce, aad []byte
-	exactly    int // bytes of plaintext that were announced; -1 if none were
+	exactly    int    // bytes of plaintext that were announced; -1 if none were
+	most       uint64 // bytes of plaintext that are safe
 	decrypt    bool
 }
 
 // NewAEAD begins an operation; the nonce has the length that aead wants. exactly is how much plaintext there must be, and
 // -1 where any amount will do.
 func NewAEAD(aead cipher.AEAD, nonce, aad []byte, exactly int, decrypt bool) *AEAD {
-	a := &AEAD{aead: aead, nonce: nonce, aad: aad, exactly: exactly, decrypt: decrypt}
+	a := &AEAD{aead: aead, nonce: nonce, aad: aad, exactly: exactly, most: math.MaxInt, decrypt: decrypt}
 	a.Excess = pick(decrypt, pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE, pkcs11.CKR_DATA_LEN_RANGE)
+	return a
+}
+
+// AtMost bounds the plaintext, in bytes.
+func (a *AEAD) AtMost(n uint64) *AEAD {
+	a.most = n
 	return a
 }
 
@@ -45,7 +53,7 @@ func (a *AEAD) Finish(dst, src []byte) ([]byte, error) {
 		return nil, err
 	}
 	size := pick(a.decrypt, len(in)-a.aead.Overhead(), len(in))
-	if size < 0 || a.exactly >= 0 && size != a.exactly {
+	if size < 0 || uint64(size) > a.most || a.exactly >= 0 && size != a.exactly {
 		return nil, pkcs11.Errorf(a.Excess, "%d bytes with a tag of %d; %d bytes of plaintext were announced (-1: none)", len(in), a.aead.Overhead(), a.exactly)
 	}
 	if !a.decrypt {

@@ -234,7 +234,7 @@ func (b *blocks) stateForm() byte {
 // State implements mech.Resumable.
 func (b *blocks) State() ([]byte, error) {
 	if b.mode == nil {
-		return nil, errEnded
+		return nil, ErrEnded
 	}
 	return appendHeld(b.stateForm(), b.rest[:b.held], b.chain()), nil
 }
@@ -249,7 +249,7 @@ func (b *blocks) chain() []byte {
 
 // Resume implements mech.Resumable.
 func (b *blocks) Resume(state []byte) error {
-	if err := checkFresh(b.mode == nil, b.begun); err != nil {
+	if err := CheckFresh(b.mode == nil, b.begun); err != nil {
 		return err
 	}
 	holds := b.pad && b.decrypt // the last full block

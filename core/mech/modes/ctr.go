@@ -73,8 +73,7 @@ func (c *counter) UpdateLen(n int) int { return n }
 
 func (c *counter) FinishLen(n int) (int, bool) { return n, true }
 
-// Shape is a stream: as much comes out as goes in.
-func (c *counter) Shape() mech.Shape { return mech.Shape{Block: 1, Align: 1, Exact: true} }
+func (c *counter) Shape() mech.Shape { return Stream }
 
 func (c *counter) Update(dst, src []byte) ([]byte, error) {
 	if uint64(len(src)) > c.left {
@@ -96,27 +95,19 @@ func (c *counter) Close() { c.block = nil }
 // State implements mech.Resumable.
 func (c *counter) State() ([]byte, error) {
 	if c.block == nil {
-		return nil, errEnded
+		return nil, ErrEnded
 	}
-	return binary.BigEndian.AppendUint64([]byte{stateVersion, stateCTR}, c.done), nil
+	return AppendCount(stateCTR, c.done), nil
 }
 
 // Resume implements mech.Resumable.
 func (c *counter) Resume(state []byte) error {
-	if err := checkFresh(c.block == nil, c.done > 0); err != nil {
+	if err := CheckFresh(c.block == nil, c.done > 0); err != nil {
 		return err
 	}
-	body, err := cutHeader(state, stateCTR)
+	done, err := CutCount(state, stateCTR, c.left)
 	if err != nil {
 		return err
-	}
-	if len(body) != 8 {
-		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a counter of %d bytes, want 8", len(body))
-	}
-	// No one operation gets further than an int counts, even where the counter bits allow it.
-	done := binary.BigEndian.Uint64(body)
-	if done > c.left || done > math.MaxInt64 {
-		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "%d bytes were processed, but the counter overflows after %d", done, c.left)
 	}
 	start := c.param.CB
 	low, carry := bits.Add64(binary.BigEndian.Uint64(start[8:]), done/MaxBlock, 0)

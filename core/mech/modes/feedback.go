@@ -74,10 +74,10 @@ type fedStream struct {
 func (s *fedStream) UpdateLen(n int) int         { return n }
 func (s *fedStream) FinishLen(n int) (int, bool) { return n, true }
 
-// Shape is a stream: as much comes out as goes in.
-func (s *fedStream) Shape() mech.Shape { return streamShape }
+func (s *fedStream) Shape() mech.Shape { return Stream }
 
-var streamShape = mech.Shape{Block: 1, Align: 1, Exact: true}
+// Stream is the shape of a cipher of which as much comes out as goes in.
+var Stream = mech.Shape{Block: 1, Align: 1, Exact: true}
 
 func (s *fedStream) Update(dst, src []byte) ([]byte, error) {
 	s.begun = s.begun || len(src) > 0
@@ -98,7 +98,7 @@ func (s *fedStream) Close() {
 // State implements mech.Resumable.
 func (s *fedStream) State() ([]byte, error) {
 	if s.mode == nil {
-		return nil, errEnded
+		return nil, ErrEnded
 	}
 	register, held := s.mode.register()
 	return appendHeld(s.mode.form(), held, register), nil
@@ -106,7 +106,7 @@ func (s *fedStream) State() ([]byte, error) {
 
 // Resume implements mech.Resumable.
 func (s *fedStream) Resume(state []byte) error {
-	if err := checkFresh(s.mode == nil, s.begun); err != nil {
+	if err := CheckFresh(s.mode == nil, s.begun); err != nil {
 		return err
 	}
 	held, register, err := cutHeld(state, s.mode.form(), s.mode.most(), s.size)

@@ -194,14 +194,14 @@ func double(b []byte) {
 // State implements mech.Resumable.
 func (c *ChainedMAC) State() ([]byte, error) {
 	if c.block == nil {
-		return nil, errEnded
+		return nil, ErrEnded
 	}
 	return appendHeld(c.finish.form, c.rest[:c.held], c.chain[:c.blockSize]), nil
 }
 
 // Resume implements mech.Resumable.
 func (c *ChainedMAC) Resume(state []byte) error {
-	if err := checkFresh(c.block == nil, c.held > 0); err != nil {
+	if err := CheckFresh(c.block == nil, c.held > 0); err != nil {
 		return err
 	}
 	held, chain, err := cutHeld(state, c.finish.form, c.blockSize, c.blockSize)

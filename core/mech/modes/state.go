@@ -1,6 +1,11 @@
 package modes
 
-import "github.com/coffer-hsm/coffer/pkcs11"
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
 
 // States of operations between two parts (mech.Resumable), 35 bytes at most. A block has 8 or 16 bytes:
 //
@@ -57,15 +62,38 @@ func cutHeader(state []byte, form byte) (body []byte, err error) {
 	return state[2:], nil
 }
 
-// checkFresh says whether an operation can take a state.
-func checkFresh(ended, begun bool) error {
+// AppendCount makes a state of a number of bytes.
+func AppendCount(form byte, done uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{stateVersion, form}, done)
+}
+
+// CutCount takes apart what AppendCount has made. Of left bytes that an operation may process, done were; no operation
+// gets further than an int counts, even where more are allowed.
+func CutCount(state []byte, form byte, left uint64) (done uint64, err error) {
+	body, err := cutHeader(state, form)
+	if err != nil {
+		return 0, err
+	}
+	if len(body) != 8 {
+		return 0, pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a counter of %d bytes, want 8", len(body))
+	}
+	done = binary.BigEndian.Uint64(body)
+	if done > left || done > math.MaxInt64 {
+		return 0, pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "%d bytes were processed, but the counter overflows after %d", done, left)
+	}
+	return done, nil
+}
+
+// CheckFresh says whether an operation can take a state.
+func CheckFresh(ended, begun bool) error {
 	switch {
 	case ended:
-		return errEnded
+		return ErrEnded
 	case begun:
 		return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "a state goes into a fresh operation")
 	}
 	return nil
 }
 
-var errEnded = pkcs11.Errorf(pkcs11.CKR_OPERATION_NOT_INITIALIZED, "the operation has ended")
+// ErrEnded is the answer of an operation that has been closed.
+var ErrEnded = pkcs11.Errorf(pkcs11.CKR_OPERATION_NOT_INITIALIZED, "the operation has ended")
