@@ -255,7 +255,7 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err := withoutPIN(u); err != nil {
 		return nil, err
 	}
-	draft, err := e.from(cred, object.OpUnwrap, u, template)
+	draft, err := e.from(cred, object.OpUnwrap, u, false, template)
 	if err != nil {
 		return nil, err
 	}
@@ -275,8 +275,8 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 }
 
 // from builds the object that an unwrapping or a derivation is to make.
-func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, error) {
-	r, err := e.caller(cred, object.Request{Op: op, Base: base.head})
+func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, oneWay bool, t pkcs11.Template) (*object.Draft, error) {
+	r, err := e.caller(cred, object.Request{Op: op, Base: base.head, OneWay: oneWay})
 	if err != nil {
 		return nil, err
 	}
@@ -344,7 +344,7 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err := withoutPIN(b); err != nil {
 		return nil, err
 	}
-	draft, err := e.from(cred, object.OpDerive, b, template)
+	draft, err := e.from(cred, object.OpDerive, b, row.OneWay, template)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (o *verifyOp) mechanism() *mech.Mechanism { return o.row }
 func (e *Engine) Describe(op hsm.Operation) hsm.Description {
 	switch o := op.(type) {
 	case *digestOp:
-		return hsm.Description{Shape: hsm.Shape{Post: o.hash.Size(), Exact: true}, Hash: hashName(o.row.Hash), Parts: true, Resumable: true}
+		return hsm.Description{Shape: hsm.Shape{Post: o.hash.Size(), Exact: true}, Hash: hashName(o.row.Hash), Parts: true, Resumable: hashes.HasState(o.hash)}
 	case *held:
 		m, ok := o.Operation.(maker)
 		if !ok {

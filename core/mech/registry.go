@@ -48,6 +48,25 @@ type Family struct {
 	KeyTypes   []KeyType
 }
 
+// Current returns families without their legacy rows and the types of keys that only those use.
+func Current(families []Family) []Family {
+	used := map[pkcs11.KeyType]bool{}
+	out := slices.Clone(families)
+	for i := range out {
+		f := &out[i]
+		f.Mechanisms = slices.DeleteFunc(slices.Clone(f.Mechanisms), func(m Mechanism) bool { return m.Legacy })
+		for _, m := range f.Mechanisms {
+			for _, k := range m.KeyTypes {
+				used[k] = true
+			}
+		}
+	}
+	for i := range out {
+		out[i].KeyTypes = slices.DeleteFunc(slices.Clone(out[i].KeyTypes), func(k KeyType) bool { return !used[k.Type] })
+	}
+	return out
+}
+
 // NewRegistry puts families together. Two rows for one mechanism or key type are a programming error.
 func NewRegistry(families ...Family) (*Registry, error) {
 	r := &Registry{map[pkcs11.MechanismType]*Mechanism{}, map[pkcs11.KeyType]*KeyType{}, nil}

@@ -95,6 +95,8 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.ulong(flag).ulong(uint(len(p.ContextData))).pointer(p.ContextData)
 	case *ck.KeyDerivationString:
 		return s.pointer(p.Data).ulong(uint(len(p.Data)))
+	case *ck.DESCBCEncryptDataParams:
+		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
 	case *ck.AESCBCEncryptDataParams:
 		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
 	case rawParameter:

@@ -95,7 +95,7 @@ func (b *battery) cipherMessages(t *testing.T) {
 		in, aad := message(n), []byte("header")[:i%7]
 		m := empty.Sample()
 		iv, _, _ := m.Vector()
-		copy(iv, message(len(iv)+i)[i:])
+		copy(iv, message(len(iv) + i)[i:])
 		b.param = m.Whole(aad, n)
 		whole := b.encrypt(t, in)
 		tag, size := m.TagSpace()

@@ -15,7 +15,7 @@ import (
 	rows "github.com/coffer-hsm/coffer/core/mech"
 )
 
-var theRegistry = sync.OnceValues(all.Registry)
+var theRegistry = sync.OnceValues(all.Full)
 
 func registry(t *testing.T) *rows.Registry {
 	t.Helper()
@@ -31,7 +31,8 @@ type material struct {
 	public, private T // the template of a secret key is private
 	values          []pkcs11.AttributeType
 	publicValues    []pkcs11.AttributeType
-	sizes           []T // other sizes or curves that the generator makes: the public part, or all of a secret key's
+	imported        uint // bytes of a secret key that no mechanism generates
+	sizes           []T  // other sizes or curves that the generator makes: the public part, or all of a secret key's
 }
 
 var (
@@ -72,6 +73,20 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return material{generator: pkcs11.CKM_SALSA20_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
 	case pkcs11.CKK_POLY1305:
 		return material{generator: pkcs11.CKM_POLY1305_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_DES:
+		return material{generator: pkcs11.CKM_DES_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_DES2:
+		return material{generator: pkcs11.CKM_DES2_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_DES3:
+		return material{generator: pkcs11.CKM_DES3_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_BLOWFISH:
+		return material{generator: pkcs11.CKM_BLOWFISH_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 16, 56)}, true
+	case pkcs11.CKK_TWOFISH:
+		return material{generator: pkcs11.CKM_TWOFISH_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
+	case pkcs11.CKK_CAST128:
+		return material{generator: pkcs11.CKM_CAST128_KEY_GEN, private: lengths(16)[0], values: secret, sizes: lengths(16)}, true
+	case pkcs11.CKK_RC4:
+		return material{generator: pkcs11.CKM_RC4_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 16, 256)}, true
 	case pkcs11.CKK_GENERIC_SECRET:
 		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
 	case pkcs11.CKK_RSA:
@@ -89,7 +104,13 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 	case pkcs11.CKK_EC_MONTGOMERY:
 		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519), true
 	}
+	if kt == pkcs11.CKK_SHA512_T_HMAC {
+		return material{generator: pkcs11.CKM_SHA512_T_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
+	}
 	for _, h := range hashes.All {
+		if h.KeyType == kt && h.KeyGen == 0 {
+			return material{imported: 32, values: secret}, true
+		}
 		if h.KeyType == kt {
 			return material{generator: h.KeyGen, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
 		}
@@ -129,6 +150,9 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	switch m.Type.ParamKind() {
 	case pkcs11.ParamUlong:
 		r.params = []any{pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(1)}
+		if slices.Contains([]pkcs11.MechanismType{pkcs11.CKM_SHA512_T, pkcs11.CKM_SHA512_T_HMAC, pkcs11.CKM_SHA512_T_KEY_DERIVATION}, m.Type) {
+			r.params = []any{pkcs11.MACGeneralParams(256), pkcs11.MACGeneralParams(500)}
+		}
 	case pkcs11.ParamGCM:
 		r.sealed, r.params = true, []any{
 			&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, AAD: []byte("header"), TagBits: 128},
@@ -177,12 +201,20 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{&pkcs11.KeyDerivationString{Data: make([]byte, 64)}}
 	case pkcs11.ParamAESCBCEncryptData:
 		r.params = []any{&pkcs11.AESCBCEncryptDataParams{IV: [16]byte(iv), Data: make([]byte, 64)}}
+	case pkcs11.ParamDESCBCEncryptData:
+		r.params = []any{&pkcs11.DESCBCEncryptDataParams{IV: [8]byte(iv), Data: make([]byte, 64)}}
 	case pkcs11.ParamIV:
 		r.params = []any{iv}
+		if n := m.Type.IVLen(); n > 0 {
+			r.params = []any{iv[:n]}
+		}
 	}
 	blocks := []int{0, 16, 32, 160}
 	switch m.Type {
-	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC:
+	case pkcs11.CKM_DES_ECB, pkcs11.CKM_DES_CBC, pkcs11.CKM_DES3_ECB, pkcs11.CKM_DES3_CBC, pkcs11.CKM_CAST128_ECB,
+		pkcs11.CKM_CAST128_CBC, pkcs11.CKM_BLOWFISH_CBC:
+		r.lens, r.refused = []int{0, 8, 16, 24, 160}, []int{1, 7, 9}
+	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC, pkcs11.CKM_TWOFISH_CBC:
 		r.lens, r.refused = blocks, []int{1, 15, 17}
 	case pkcs11.CKM_AES_CTS, pkcs11.CKM_AES_XTS:
 		r.lens, r.refused = []int{16, 17, 31, 32, 100}, []int{0, 1, 15}
@@ -268,8 +300,14 @@ func (k *keySet) make(t *testing.T, kt pkcs11.KeyType, from material) *madeKey {
 	if m.secret {
 		m.everything, m.privKind = everySecret, kind(pkcs11.CKO_SECRET_KEY, kt)
 		template := with(from.private, readable, everySecret)
-		o, err := k.e.GenerateKey(k.h, &mech{Type: from.generator}, template)
-		require.NoError(t, err)
+		var o handle
+		if from.imported > 0 {
+			o = k.e.create(t, k.h, secretKey(kt, message(int(from.imported)), readable, everySecret))
+		} else {
+			var err error
+			o, err = k.e.GenerateKey(k.h, &mech{Type: from.generator}, template)
+			require.NoError(t, err)
+		}
 		m.pub, m.priv = o, o
 	} else {
 		m.everything, m.privKind, m.pubKind = everyPrivate, kind(pkcs11.CKO_PRIVATE_KEY, kt), kind(pkcs11.CKO_PUBLIC_KEY, kt)

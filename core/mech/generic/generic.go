@@ -95,7 +95,10 @@ var Family = mech.Family{
 
 // keyTypes makes a row for generic secrets and for the keys of each HMAC.
 func keyTypes() []mech.KeyType {
-	rows := []mech.KeyType{{Type: pkcs11.CKK_GENERIC_SECRET, Check: Any.Check, CheckValue: CheckValue}}
+	rows := []mech.KeyType{
+		{Type: pkcs11.CKK_GENERIC_SECRET, Check: Any.Check, CheckValue: CheckValue},
+		{Type: pkcs11.CKK_SHA512_T_HMAC, Check: Any.Check, CheckValue: CheckValue},
+	}
 	for _, h := range hashes.All {
 		if h.KeyType != 0 {
 			rows = append(rows, mech.KeyType{Type: h.KeyType, Check: Any.Check, CheckValue: CheckValue})

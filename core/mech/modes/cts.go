@@ -27,7 +27,8 @@ func (c *Cipher) CTS(t pkcs11.MechanismType) mech.Mechanism {
 	return c.Wrapping(mech.Mechanism{Type: t, Encrypt: way(false), Decrypt: way(true)}, 1, c.Size)
 }
 
-// Stealing is one operation of a mode with ciphertext stealing, whose output is as long as its input.
+// Stealing is one operation of a mode with ciphertext stealing, or of another that wants its input whole and whose output is
+// as long.
 type Stealing struct {
 	Gather
 	least int
