@@ -97,6 +97,9 @@ func (e *Engine) Describe(op hsm.Operation) hsm.Description {
 		d.Resumable = d.Parts && resumes
 		if digested, ok := m.core().(mech.Digested); ok {
 			d.Hash = hashName(digested.Hash())
+			if h := hashes.ByID(digested.Hash()); h != nil {
+				d.Resumable = d.Resumable && hashes.HasState(h.New())
+			}
 		}
 		return d
 	}

@@ -123,6 +123,7 @@ type recipe struct {
 	params  []any            // valid parameters; nil where it takes none
 	lens    []int            // lengths of data that it takes
 	refused []int            // some that it does not: CKR_DATA_LEN_RANGE
+	whole   bool             // it works on its whole data, or its library gives no state out: it cannot be saved
 	sealed  bool             // a changed ciphertext is refused
 	random  bool             // two encryptions or signatures of the same data differ
 	short   bool             // shorter signatures may be valid: only longer ones have a wrong length
@@ -235,6 +236,16 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.lens, r.refused = []int{32}, []int{0, 31, 33}
 	case pkcs11.CKM_ECDSA:
 		r.lens, r.refused = []int{20, 32, 64}, []int{0}
+	}
+	switch m.Type {
+	case pkcs11.CKM_EDDSA, pkcs11.CKM_AES_GMAC, pkcs11.CKM_AES_CTS, pkcs11.CKM_AES_XTS, pkcs11.CKM_POLY1305, pkcs11.CKM_RC4,
+		pkcs11.CKM_RIPEMD160, pkcs11.CKM_RIPEMD160_HMAC, pkcs11.CKM_RIPEMD160_HMAC_GENERAL, pkcs11.CKM_RIPEMD160_RSA_PKCS:
+		r.whole = true
+	}
+	for _, h := range hashes.All {
+		if h.Keyed != nil && (m.Type == h.HMAC || m.Type == h.HMACGeneral) {
+			r.whole = true
+		}
 	}
 	if m.SecretOnly {
 		r.targets = r.targets[:1]
