@@ -229,6 +229,26 @@ func ByMechanism(m pkcs11.MechanismType) *Hash {
 	return h
 }
 
+// ByHMAC returns the hash whose HMAC of full length is m, or nil. Like ByMechanism it finds no legacy hash; and none whose MAC
+// is not an HMAC.
+func ByHMAC(m pkcs11.MechanismType) *Hash {
+	h := find(m, func(h *Hash) pkcs11.MechanismType { return h.HMAC })
+	if h != nil && (h.Legacy || h.Keyed != nil) {
+		return nil
+	}
+	return h
+}
+
+// KeyTypes lists the types of the keys that belong to the hashes' MACs, without those of legacy hashes.
+func KeyTypes() (list []pkcs11.KeyType) {
+	for _, h := range All {
+		if h.KeyType != 0 && !h.Legacy {
+			list = append(list, h.KeyType)
+		}
+	}
+	return list
+}
+
 // ByMGF returns the hash of an MGF1, or nil.
 func ByMGF(g pkcs11.MGFType) *Hash { return find(g, func(h *Hash) pkcs11.MGFType { return h.MGF }) }
 

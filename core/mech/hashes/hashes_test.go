@@ -113,6 +113,12 @@ func TestLookupKnowsNothingOfZero(t *testing.T) {
 	if ByMechanism(0) != nil || ByMGF(0) != nil || ByKDF(0) != nil || ByKDFSP800(0) != nil || ByID(0) != nil {
 		t.Error("0 found a hash")
 	}
+	if ByHMAC(pkcs11.CKM_SHA256_HMAC).ID != crypto.SHA256 || ByHMAC(0) != nil || ByHMAC(pkcs11.CKM_MD5_HMAC) != nil || ByHMAC(pkcs11.CKM_BLAKE2B_256_HMAC) != nil {
+		t.Error("an HMAC finds the wrong hash")
+	}
+	if types := KeyTypes(); slices.Contains(types, pkcs11.CKK_MD5_HMAC) || !slices.Contains(types, pkcs11.CKK_BLAKE2B_160_HMAC) {
+		t.Error("key types:", types)
+	}
 	if ByMechanism(pkcs11.CKM_MD5) != nil || ByID(crypto.MD5) == nil {
 		t.Error("a parameter finds a legacy hash, or nobody does")
 	}

@@ -18,14 +18,8 @@ var Family = mech.Family{Name: "hashkdf", Mechanisms: rows()}
 
 // bases are the types of keys whose values are hashed.
 func bases() []pkcs11.KeyType {
-	list := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_AES, pkcs11.CKK_AES_XTS, pkcs11.CKK_CHACHA20, pkcs11.CKK_SALSA20,
-		pkcs11.CKK_POLY1305, pkcs11.CKK_SHA512_T_HMAC}
-	for _, h := range hashes.All {
-		if h.KeyType != 0 && !h.Legacy {
-			list = append(list, h.KeyType)
-		}
-	}
-	return list
+	return append(hashes.KeyTypes(), pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_AES, pkcs11.CKK_AES_XTS, pkcs11.CKK_CHACHA20, pkcs11.CKK_SALSA20,
+		pkcs11.CKK_POLY1305, pkcs11.CKK_SHA512_T_HMAC)
 }
 
 func rows() []mech.Mechanism {
