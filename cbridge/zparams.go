@@ -15,6 +15,11 @@ var decoders = [...]decoder{
 	pkcs11.ParamEdDSA:               {24, 0, func(f *fields, short bool) any { return readEdDSAParams(f, short) }},
 	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any { return readKeyDerivationString(f, short) }},
 	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
+	pkcs11.ParamDESCBCEncryptData:   {24, 0, func(f *fields, short bool) any { return readDESCBCEncryptDataParams(f, short) }},
+	pkcs11.ParamCCM:                 {48, 0, func(f *fields, short bool) any { return readCCMParams(f, short) }},
+	pkcs11.ParamChaCha20:            {32, 0, func(f *fields, short bool) any { return readChaCha20Params(f, short) }},
+	pkcs11.ParamSalsa20:             {24, 0, func(f *fields, short bool) any { return readSalsa20Params(f, short) }},
+	pkcs11.ParamPoly1305:            {32, 0, func(f *fields, short bool) any { return readPoly1305Params(f, short) }},
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 	pkcs11.ParamCCMMessage:          {56, 0, func(f *fields, short bool) any { return readCCMMessageParams(f, short) }},
 	pkcs11.ParamPoly1305Message:     {24, 0, func(f *fields, short bool) any { return readPoly1305MessageParams(f, short) }},
@@ -107,6 +112,60 @@ func readAESCBCEncryptDataParams(f *fields, short bool) *pkcs11.AESCBCEncryptDat
 	pData := f.ulong()
 	length := f.ulong()
 	p.Data = f.bytes(pData, length)
+	return p
+}
+
+func readDESCBCEncryptDataParams(f *fields, short bool) *pkcs11.DESCBCEncryptDataParams {
+	p := &pkcs11.DESCBCEncryptDataParams{}
+	f.fixed(p.IV[:])
+	pData := f.ulong()
+	length := f.ulong()
+	p.Data = f.bytes(pData, length)
+	return p
+}
+
+func readCCMParams(f *fields, short bool) *pkcs11.CCMParams {
+	p := &pkcs11.CCMParams{}
+	set(&p.DataLen, f.ulong())
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	pAAD := f.ulong()
+	ulAADLen := f.ulong()
+	set(&p.MACLen, f.ulong())
+	p.Nonce = f.bytes(pNonce, ulNonceLen)
+	p.AAD = f.bytes(pAAD, ulAADLen)
+	return p
+}
+
+func readChaCha20Params(f *fields, short bool) *pkcs11.ChaCha20Params {
+	p := &pkcs11.ChaCha20Params{}
+	pBlockCounter := f.ulong()
+	blockCounterBits := f.ulong()
+	pNonce := f.ulong()
+	ulNonceBits := f.ulong()
+	p.BlockCounter = f.bytes(pBlockCounter, blockCounterBits/8+min(blockCounterBits%8, 1))
+	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
+	return p
+}
+
+func readSalsa20Params(f *fields, short bool) *pkcs11.Salsa20Params {
+	p := &pkcs11.Salsa20Params{}
+	pBlockCounter := f.ulong()
+	pNonce := f.ulong()
+	ulNonceBits := f.ulong()
+	p.BlockCounter = f.bytes(pBlockCounter, 8)
+	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
+	return p
+}
+
+func readPoly1305Params(f *fields, short bool) *pkcs11.Poly1305Params {
+	p := &pkcs11.Poly1305Params{}
+	pNonce := f.ulong()
+	ulNonceLen := f.ulong()
+	pAAD := f.ulong()
+	ulAADLen := f.ulong()
+	p.Nonce = f.nonce(pNonce, ulNonceLen)
+	p.AAD = f.bytes(pAAD, ulAADLen)
 	return p
 }
 

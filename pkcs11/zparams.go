@@ -21,6 +21,11 @@ const (
 	ParamEdDSA                         // *EdDSAParams
 	ParamKeyDerivationString           // *KeyDerivationString
 	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
+	ParamDESCBCEncryptData             // *DESCBCEncryptDataParams
+	ParamCCM                           // *CCMParams
+	ParamChaCha20                      // *ChaCha20Params
+	ParamSalsa20                       // *Salsa20Params
+	ParamPoly1305                      // *Poly1305Params
 	ParamGCMMessage                    // *GCMMessageParams
 	ParamCCMMessage                    // *CCMMessageParams
 	ParamPoly1305Message               // *Poly1305MessageParams
@@ -85,6 +90,38 @@ type AESCBCEncryptDataParams struct {
 	Data []byte
 }
 
+// DESCBCEncryptDataParams is CK_DES_CBC_ENCRYPT_DATA_PARAMS.
+type DESCBCEncryptDataParams struct {
+	IV   [8]byte
+	Data []byte
+}
+
+// CCMParams is CK_CCM_PARAMS.
+type CCMParams struct {
+	DataLen uint
+	Nonce   []byte
+	AAD     []byte
+	MACLen  uint
+}
+
+// ChaCha20Params is CK_CHACHA20_PARAMS.
+type ChaCha20Params struct {
+	BlockCounter []byte
+	Nonce        []byte
+}
+
+// Salsa20Params is CK_SALSA20_PARAMS.
+type Salsa20Params struct {
+	BlockCounter []byte
+	Nonce        []byte
+}
+
+// Poly1305Params is CK_SALSA20_CHACHA20_POLY1305_PARAMS.
+type Poly1305Params struct {
+	Nonce []byte
+	AAD   []byte
+}
+
 // GCMMessageParams is CK_GCM_MESSAGE_PARAMS.
 type GCMMessageParams struct {
 	IV          []byte
@@ -131,6 +168,16 @@ func (k ParamKind) newStruct() any {
 		return new(KeyDerivationString)
 	case ParamAESCBCEncryptData:
 		return new(AESCBCEncryptDataParams)
+	case ParamDESCBCEncryptData:
+		return new(DESCBCEncryptDataParams)
+	case ParamCCM:
+		return new(CCMParams)
+	case ParamChaCha20:
+		return new(ChaCha20Params)
+	case ParamSalsa20:
+		return new(Salsa20Params)
+	case ParamPoly1305:
+		return new(Poly1305Params)
 	case ParamGCMMessage:
 		return new(GCMMessageParams)
 	case ParamCCMMessage:
@@ -146,8 +193,15 @@ func (m MechanismType) ParamKind() ParamKind {
 	switch m {
 	case CKM_AES_CBC_ENCRYPT_DATA:
 		return ParamAESCBCEncryptData
+	case CKM_AES_CCM:
+		return ParamCCM
 	case CKM_AES_CTR:
 		return ParamCTR
+	case CKM_CHACHA20:
+		return ParamChaCha20
+	case CKM_DES_CBC_ENCRYPT_DATA,
+		CKM_DES3_CBC_ENCRYPT_DATA:
+		return ParamDESCBCEncryptData
 	case CKM_ECDH1_DERIVE,
 		CKM_ECDH1_COFACTOR_DERIVE:
 		return ParamECDH1Derive
@@ -455,8 +509,13 @@ func (m MechanismType) ParamKind() ParamKind {
 		CKM_SHA3_512_RSA_PKCS_PSS,
 		CKM_SHA3_224_RSA_PKCS_PSS:
 		return ParamPSS
+	case CKM_CHACHA20_POLY1305,
+		CKM_SALSA20_POLY1305:
+		return ParamPoly1305
 	case CKM_RSA_AES_KEY_WRAP:
 		return ParamRSAAESKeyWrap
+	case CKM_SALSA20:
+		return ParamSalsa20
 	case CKM_SHA512_224_HMAC_GENERAL,
 		CKM_SHA512_256_HMAC_GENERAL,
 		CKM_SHA512_T,

@@ -51,11 +51,14 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 		switch f.Role {
 		case "len":
 			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
-		case "bytes", "bits":
+		case "bytes", "bits", "nonce":
 			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
 			follow := fmt.Sprintf("p.%s = f.bytes(%s, %s)\n", f.Go, f.CName, f.Refs[0])
 			if f.Role == "bits" {
 				follow = fmt.Sprintf("p.%s = f.bytes(%s, %s/8+min(%s%%8, 1))\n", f.Go, f.CName, f.Refs[0], f.Refs[0])
+			}
+			if f.Role == "nonce" {
+				follow = fmt.Sprintf("p.%s = f.nonce(%s, %s)\n", f.Go, f.CName, f.Refs[0])
 			}
 			followed = append(followed, follow)
 		case "inout", "inoutbits", "inoutnonce":

@@ -86,17 +86,17 @@ func (e *Engine) DecapsulateKey(ctx context.Context, cred hsm.Credential, m pkcs
 
 // fromKEM builds the object that an encapsulation or its inverse is to make, with the length that is wanted of its value.
 func (e *Engine) fromKEM(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, int, error) {
-	draft, err := e.from(cred, op, base, t)
+	draft, err := e.from(cred, op, base, false, t)
 	if err != nil {
 		return nil, 0, err
 	}
-	size, err := derivedLen(draft)
+	size, err := e.derivedLen(draft)
 	return draft, size, err
 }
 
-// derivedLen is the length that a template wants of a value that a mechanism makes; 0: the mechanism's own.
-func derivedLen(d *object.Draft) (int, error) {
-	size, _ := d.Template().Uint(pkcs11.CKA_VALUE_LEN)
+// derivedLen is the length that a key type or a template wants of a value that a mechanism makes; 0: the mechanism's own.
+func (e *Engine) derivedLen(d *object.Draft) (int, error) {
+	size, _ := e.lengthOf(d)
 	if size > maxDerived {
 		return 0, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "CKA_VALUE_LEN %d is over %d", size, maxDerived)
 	}

@@ -255,7 +255,7 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err := withoutPIN(u); err != nil {
 		return nil, err
 	}
-	draft, err := e.from(cred, object.OpUnwrap, u, template)
+	draft, err := e.from(cred, object.OpUnwrap, u, false, template)
 	if err != nil {
 		return nil, err
 	}
@@ -275,8 +275,8 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 }
 
 // from builds the object that an unwrapping or a derivation is to make.
-func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, error) {
-	r, err := e.caller(cred, object.Request{Op: op, Base: base.head})
+func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, oneWay bool, t pkcs11.Template) (*object.Draft, error) {
+	r, err := e.caller(cred, object.Request{Op: op, Base: base.head, OneWay: oneWay})
 	if err != nil {
 		return nil, err
 	}
@@ -287,7 +287,8 @@ func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11
 func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs11.Template, error) {
 	kt, _ := d.KeyType()
 	if d.Class() == pkcs11.CKO_SECRET_KEY {
-		value, err := cut(m, plain, d.Template())
+		n, said := e.lengthOf(d)
+		value, err := cut(m, plain, n, said)
 		if err != nil {
 			return nil, err
 		}
@@ -300,15 +301,24 @@ func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs1
 	return row.ParsePKCS8(plain)
 }
 
-// cut takes the key out of what was unwrapped: all of it, or the CKA_VALUE_LEN bytes that the template asks for where
-// the mechanism cannot tell the key's end (mech.Mechanism).
-func cut(m *mech.Mechanism, plain []byte, t pkcs11.Template) ([]byte, error) {
-	n, said := t.Uint(pkcs11.CKA_VALUE_LEN)
+// lengthOf is how long the value of a secret key is to be, in bytes: as the key's type has it, or as the template asks.
+func (e *Engine) lengthOf(d *object.Draft) (n uint, said bool) {
+	if kt, ok := d.KeyType(); ok {
+		if row := e.opts.Mechanisms.KeyType(kt); row != nil && row.Length > 0 {
+			return row.Length, true
+		}
+	}
+	return d.Template().Uint(pkcs11.CKA_VALUE_LEN)
+}
+
+// cut takes the key out of what was unwrapped: all of it, or the n bytes that are wanted where the mechanism cannot tell
+// the key's end (mech.Mechanism).
+func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
 	switch {
 	case !said || n == uint(len(plain)):
 		return plain, nil
 	case n > uint(len(plain)) || !m.SecretOnly:
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, CKA_VALUE_LEN is %d", len(plain), n)
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, not %d", len(plain), n)
 	case m.KeyAtEnd:
 		return plain[uint(len(plain))-n:], nil
 	}
@@ -334,11 +344,11 @@ func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err := withoutPIN(b); err != nil {
 		return nil, err
 	}
-	draft, err := e.from(cred, object.OpDerive, b, template)
+	draft, err := e.from(cred, object.OpDerive, b, row.OneWay, template)
 	if err != nil {
 		return nil, err
 	}
-	size, err := derivedLen(draft)
+	size, err := e.derivedLen(draft)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (o *verifyOp) mechanism() *mech.Mechanism { return o.row }
 func (e *Engine) Describe(op hsm.Operation) hsm.Description {
 	switch o := op.(type) {
 	case *digestOp:
-		return hsm.Description{Shape: hsm.Shape{Post: o.hash.Size(), Exact: true}, Hash: hashName(o.row.Hash), Parts: true, Resumable: true}
+		return hsm.Description{Shape: hsm.Shape{Post: o.hash.Size(), Exact: true}, Hash: hashName(o.row.Hash), Parts: true, Resumable: hashes.HasState(o.hash)}
 	case *held:
 		m, ok := o.Operation.(maker)
 		if !ok {
@@ -97,6 +97,9 @@ func (e *Engine) Describe(op hsm.Operation) hsm.Description {
 		d.Resumable = d.Parts && resumes
 		if digested, ok := m.core().(mech.Digested); ok {
 			d.Hash = hashName(digested.Hash())
+			if h := hashes.ByID(digested.Hash()); h != nil {
+				d.Resumable = d.Resumable && hashes.HasState(h.New())
+			}
 		}
 		return d
 	}

@@ -55,6 +55,8 @@ type Mechanism struct {
 	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
 	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.
 	Derive func(k Key, param any, size int) ([]byte, error)
+	// OneWay says that nobody learns the keys from what is derived, so that its CKA_EXTRACTABLE need not follow theirs.
+	OneWay bool
 
 	// Encapsulate makes a secret for whoever holds the private key of k, size bytes of it (as in Derive), and the
 	// ciphertext that carries it there. Decapsulate gets the secret back; of a ciphertext of the right length that was

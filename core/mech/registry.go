@@ -18,6 +18,9 @@ type KeyType struct {
 	// or CKR_TEMPLATE_INCONSISTENT for material that is no key.
 	Check func(class pkcs11.ObjectClass, t pkcs11.Template) (add pkcs11.Template, err error)
 
+	// Length is how long the value of a secret key is, in bytes, where the type fixes it; 0 where it does not.
+	Length uint
+
 	// CheckValue computes CKA_CHECK_VALUE of a secret key: the first three bytes of a zero block encrypted with it, or of
 	// its SHA-1 hash (PKCS#11 v3.2, secret key objects); nil for other key types.
 	CheckValue func(value []byte) []byte
@@ -43,6 +46,25 @@ type Family struct {
 	Name       string
 	Mechanisms []Mechanism
 	KeyTypes   []KeyType
+}
+
+// Current returns families without their legacy rows and the types of keys that only those use.
+func Current(families []Family) []Family {
+	used := map[pkcs11.KeyType]bool{}
+	out := slices.Clone(families)
+	for i := range out {
+		f := &out[i]
+		f.Mechanisms = slices.DeleteFunc(slices.Clone(f.Mechanisms), func(m Mechanism) bool { return m.Legacy })
+		for _, m := range f.Mechanisms {
+			for _, k := range m.KeyTypes {
+				used[k] = true
+			}
+		}
+	}
+	for i := range out {
+		out[i].KeyTypes = slices.DeleteFunc(slices.Clone(out[i].KeyTypes), func(k KeyType) bool { return !used[k.Type] })
+	}
+	return out
 }
 
 // NewRegistry puts families together. Two rows for one mechanism or key type are a programming error.

@@ -55,18 +55,25 @@ func output(path string, text []byte, check bool) error {
 }
 
 func table() ([]byte, error) {
-	registry, err := all.Registry()
+	registry, err := all.Full()
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<!-- Generated from the mechanisms' rows by docs/gen; do not edit. -->\n\n# Mechanisms\n\n")
-	fmt.Fprintf(&b, "%d mechanisms. Key sizes are in the unit that the standard's table names: bits for RSA, EC and generic\n", len(registry.Types()))
-	fmt.Fprintf(&b, "secrets, bytes for AES and HMAC. Those marked 1 work in one part only.\n\n| mechanism | key types | sizes |")
+	legacy := 0
+	for _, t := range registry.Types() {
+		if registry.Mechanism(t).Legacy {
+			legacy++
+		}
+	}
+	fmt.Fprintf(&b, "%d mechanisms, and %d marked old, which are broken or dead and offered only where they are asked for. Key sizes are in\n"+
+		"the unit that the standard's table names: bits for RSA, EC and generic secrets, bytes for AES and HMAC. Those marked 1 work in\n"+
+		"one part only.\n\n| mechanism | key types | sizes |", len(registry.Types())-legacy, legacy)
 	for _, c := range columns {
 		fmt.Fprintf(&b, " %s |", c.title)
 	}
-	fmt.Fprintf(&b, " parts |\n|---|---|---|%s---|\n", strings.Repeat("---|", len(columns)))
+	fmt.Fprintf(&b, " parts | |\n|---|---|---|%s---|---|\n", strings.Repeat("---|", len(columns)))
 	for _, t := range registry.Types() {
 		line(&b, registry.Mechanism(t))
 	}
@@ -90,7 +97,7 @@ func line(b *bytes.Buffer, m *mech.Mechanism) {
 	for _, c := range columns {
 		fmt.Fprintf(b, " %s |", mark(flags&c.flag != 0, "x"))
 	}
-	fmt.Fprintf(b, " %s |\n", mark(m.OnePart, "1"))
+	fmt.Fprintf(b, " %s | %s |\n", mark(m.OnePart, "1"), mark(m.Legacy, "old"))
 }
 
 func mark(set bool, s string) string {

@@ -18,7 +18,7 @@ var Roles = []string{
 
 // fieldRoles are the words that the ROLE column of a parameter struct may have; true where Go can have it.
 var fieldRoles = map[string]bool{
-	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "len": true,
+	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "nonce": true, "len": true,
 	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": true,
 	"inoutbits": true, "inoutnonce": true,
 }

@@ -72,7 +72,7 @@ func inProcess(name string, make func(*testing.T) opener) *Stack {
 // bare returns a library over one slot.
 func bare(t *testing.T, open opener) *cryptoki.Library {
 	t.Helper()
-	registry, err := all.Registry()
+	registry, err := all.Full() // the suite executes what is not offered by default too
 	require.NoError(t, err)
 	l := cryptoki.New(cryptoki.Options{
 		Version: pkcs11.Version{Major: 0, Minor: 1},

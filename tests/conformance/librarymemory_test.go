@@ -64,6 +64,18 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.ulong(uint(p))
 	case *ck.GCMParams:
 		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVBits).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.TagBits)
+	case *ck.CCMParams:
+		return s.ulong(p.DataLen).pointer(p.Nonce).ulong(uint(len(p.Nonce))).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.MACLen)
+	case *ck.ChaCha20Params:
+		return s.pointer(p.BlockCounter).ulong(uint(len(p.BlockCounter)) * 8).pointer(p.Nonce).ulong(uint(len(p.Nonce)) * 8)
+	case *ck.Salsa20Params:
+		return s.pointer(p.BlockCounter).pointer(p.Nonce).ulong(uint(len(p.Nonce)) * 8)
+	case *ck.Poly1305Params:
+		length := uint(len(p.Nonce)) // in bytes, as NSS has it; that of XChaCha20 in bits, as the standard's text does
+		if length > 12 {
+			length *= 8
+		}
+		return s.pointer(p.Nonce).ulong(length).pointer(p.AAD).ulong(uint(len(p.AAD)))
 	case *ck.CTRParams:
 		return s.ulong(p.CounterBits).array(p.CB[:])
 	case *ck.OAEPParams:
@@ -83,6 +95,8 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.ulong(flag).ulong(uint(len(p.ContextData))).pointer(p.ContextData)
 	case *ck.KeyDerivationString:
 		return s.pointer(p.Data).ulong(uint(len(p.Data)))
+	case *ck.DESCBCEncryptDataParams:
+		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
 	case *ck.AESCBCEncryptDataParams:
 		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
 	case rawParameter:

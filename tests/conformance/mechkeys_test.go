@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	rows "github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/mechtest"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -46,7 +48,7 @@ func (b *battery) generate(t *testing.T) {
 	if b.row.Generate != nil {
 		_, err := b.GenerateKey(b.h, wrong, template)
 		rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
-		_, err = b.GenerateKey(b.h, b.mech(), with(template, num(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DES3)))
+		_, err = b.GenerateKey(b.h, b.mech(), with(template, num(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_SEED)))
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err, "another key type")
 		_, _, err = b.GenerateKeyPair(b.h, b.mech(), template, nil)
 		rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
@@ -108,7 +110,7 @@ func (b *battery) wrap(t *testing.T) {
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 	}
 	// Lengths that the mechanism fills up: CKA_VALUE_LEN says how much of it is the key.
-	for _, n := range []uint{1, 16, 20} {
+	for _, n := range b.r.wraps {
 		value := message(int(n))
 		o := b.create(t, b.h, secretKey(pkcs11.CKK_GENERIC_SECRET, value, readable))
 		big := &out{Capacity: 1 << 16}
@@ -161,6 +163,13 @@ func (b *battery) derived(t *testing.T, m *mech, base handle, length uint) []byt
 	return value
 }
 
+// encryptsLike says with which mechanism a derivation by encryption encrypts.
+var encryptsLike = map[pkcs11.MechanismType]pkcs11.MechanismType{
+	pkcs11.CKM_AES_ECB_ENCRYPT_DATA: pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC_ENCRYPT_DATA: pkcs11.CKM_AES_CBC,
+	pkcs11.CKM_DES_ECB_ENCRYPT_DATA: pkcs11.CKM_DES_ECB, pkcs11.CKM_DES_CBC_ENCRYPT_DATA: pkcs11.CKM_DES_CBC,
+	pkcs11.CKM_DES3_ECB_ENCRYPT_DATA: pkcs11.CKM_DES3_ECB, pkcs11.CKM_DES3_CBC_ENCRYPT_DATA: pkcs11.CKM_DES3_CBC,
+}
+
 // derive compares with what can be had in another way.
 func (b *battery) derive(t *testing.T) {
 	if b.row.Derive == nil {
@@ -170,9 +179,18 @@ func (b *battery) derive(t *testing.T) {
 		b.agree(t)
 		return
 	}
-	plain, block := make([]byte, 64), &mech{Type: pkcs11.CKM_AES_ECB}
-	if p, ok := b.param.(*pkcs11.AESCBCEncryptDataParams); ok {
-		block = &mech{Type: pkcs11.CKM_AES_CBC, Params: pkcs11.IV(p.IV[:])}
+	switch b.param.(type) {
+	case *pkcs11.KeyDerivationString, *pkcs11.AESCBCEncryptDataParams, *pkcs11.DESCBCEncryptDataParams:
+	default:
+		b.hashed(t)
+		return
+	}
+	plain, block := make([]byte, 64), &mech{Type: encryptsLike[b.row.Type]}
+	switch p := b.param.(type) {
+	case *pkcs11.AESCBCEncryptDataParams:
+		block.Params = pkcs11.IV(p.IV[:])
+	case *pkcs11.DESCBCEncryptDataParams:
+		block.Params = pkcs11.IV(p.IV[:])
 	}
 	require.NoError(t, b.EncryptInit(b.h, block, b.key.pub))
 	o := &out{Capacity: 64}
@@ -186,6 +204,41 @@ func (b *battery) derive(t *testing.T) {
 	}
 	_, err := b.DeriveKey(b.h, b.mech(), b.key.priv, with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), num(pkcs11.CKA_VALUE_LEN, uint(65))))
 	oneOf(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE)
+}
+
+// hashed derives by hashing, and compares with the row, which has its vectors.
+func (b *battery) hashed(t *testing.T) {
+	base := valueKey(b.key)
+	natural := true
+	for _, n := range []uint{0, 1, 16} {
+		want, err := b.row.Derive(base, b.param, int(n))
+		if n == 0 && pkcs11.RVOf(err) == pkcs11.CKR_TEMPLATE_INCOMPLETE {
+			natural = false
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, want, b.derived(t, b.mech(), b.key.priv, n))
+	}
+	// A type that fixes the length of its keys says how much is derived.
+	o, err := b.DeriveKey(b.h, b.mech(), b.key.priv, with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_CHACHA20), readable))
+	if want, e := b.row.Derive(base, b.param, 32); e == nil {
+		require.NoError(t, err)
+		b.has(t, b.h, o, octets(pkcs11.CKA_VALUE, want))
+	} else {
+		rv(t, pkcs11.CKR_KEY_SIZE_RANGE, err)
+	}
+	_, err = b.DeriveKey(b.h, b.mech(), b.key.priv, with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), num(pkcs11.CKA_VALUE_LEN, uint(1<<17))))
+	oneOf(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE)
+	if !natural {
+		_, err = b.DeriveKey(b.h, b.mech(), b.key.priv, kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET))
+		rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
+	}
+}
+
+// valueKey is a key of the set as a mechanism sees it.
+func valueKey(m *madeKey) rows.Key {
+	kt, _ := m.privKind.Uint(pkcs11.CKA_KEY_TYPE)
+	return mechtest.Secret(pkcs11.KeyType(kt), m.values.Bytes(pkcs11.CKA_VALUE))
 }
 
 // agree lets two keys find the same secret, with each kind of key derivation function.

@@ -111,10 +111,10 @@ func (b *battery) refusals(t *testing.T) {
 func (b *battery) notAllowed(t *testing.T, u use, refused func(pkcs11.RV, *mech, handle, string)) {
 	t.Helper()
 	refused(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, b.mech(), b.keys.anew(t, b.key, u.public, no(u.allow)), "usage")
-	others := T{pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_DES3_CBC, b.row.Type + 1})}
+	others := T{pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_SEED_CBC, b.row.Type + 1})}
 	refused(pkcs11.CKR_MECHANISM_INVALID, b.mech(), b.keys.anew(t, b.key, u.public, others), "CKA_ALLOWED_MECHANISMS")
 	if u.end != nil {
-		this := T{pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_DES3_CBC, b.row.Type})}
+		this := T{pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_SEED_CBC, b.row.Type})}
 		require.NoError(t, u.start(b.mech(), b.keys.anew(t, b.key, u.public, this)), "allowed by name")
 		u.end()
 	}

@@ -15,7 +15,7 @@ import (
 	rows "github.com/coffer-hsm/coffer/core/mech"
 )
 
-var theRegistry = sync.OnceValues(all.Registry)
+var theRegistry = sync.OnceValues(all.Full)
 
 func registry(t *testing.T) *rows.Registry {
 	t.Helper()
@@ -31,7 +31,8 @@ type material struct {
 	public, private T // the template of a secret key is private
 	values          []pkcs11.AttributeType
 	publicValues    []pkcs11.AttributeType
-	sizes           []T // other sizes or curves that the generator makes: the public part, or all of a secret key's
+	imported        uint // bytes of a secret key that no mechanism generates
+	sizes           []T  // other sizes or curves that the generator makes: the public part, or all of a secret key's
 }
 
 var (
@@ -64,6 +65,28 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 	switch kt {
 	case pkcs11.CKK_AES:
 		return material{generator: pkcs11.CKM_AES_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
+	case pkcs11.CKK_AES_XTS:
+		return material{generator: pkcs11.CKM_AES_XTS_KEY_GEN, private: byLength, values: secret, sizes: lengths(32, 64)}, true
+	case pkcs11.CKK_CHACHA20:
+		return material{generator: pkcs11.CKM_CHACHA20_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_SALSA20:
+		return material{generator: pkcs11.CKM_SALSA20_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_POLY1305:
+		return material{generator: pkcs11.CKM_POLY1305_KEY_GEN, values: secret, sizes: []T{{}, byLength}}, true
+	case pkcs11.CKK_DES:
+		return material{generator: pkcs11.CKM_DES_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_DES2:
+		return material{generator: pkcs11.CKM_DES2_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_DES3:
+		return material{generator: pkcs11.CKM_DES3_KEY_GEN, values: secret, sizes: []T{{}}}, true
+	case pkcs11.CKK_BLOWFISH:
+		return material{generator: pkcs11.CKM_BLOWFISH_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 16, 56)}, true
+	case pkcs11.CKK_TWOFISH:
+		return material{generator: pkcs11.CKM_TWOFISH_KEY_GEN, private: byLength, values: secret, sizes: lengths(16, 24, 32)}, true
+	case pkcs11.CKK_CAST128:
+		return material{generator: pkcs11.CKM_CAST128_KEY_GEN, private: lengths(16)[0], values: secret, sizes: lengths(16)}, true
+	case pkcs11.CKK_RC4:
+		return material{generator: pkcs11.CKM_RC4_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 16, 256)}, true
 	case pkcs11.CKK_GENERIC_SECRET:
 		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
 	case pkcs11.CKK_RSA:
@@ -81,7 +104,13 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 	case pkcs11.CKK_EC_MONTGOMERY:
 		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519), true
 	}
+	if kt == pkcs11.CKK_SHA512_T_HMAC {
+		return material{generator: pkcs11.CKM_SHA512_T_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
+	}
 	for _, h := range hashes.All {
+		if h.KeyType == kt && h.KeyGen == 0 {
+			return material{imported: 32, values: secret}, true
+		}
 		if h.KeyType == kt {
 			return material{generator: h.KeyGen, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
 		}
@@ -94,19 +123,21 @@ type recipe struct {
 	params  []any            // valid parameters; nil where it takes none
 	lens    []int            // lengths of data that it takes
 	refused []int            // some that it does not: CKR_DATA_LEN_RANGE
+	whole   bool             // it works on its whole data, or its library gives no state out: it cannot be saved
 	sealed  bool             // a changed ciphertext is refused
 	random  bool             // two encryptions or signatures of the same data differ
 	short   bool             // shorter signatures may be valid: only longer ones have a wrong length
 	zeros   bool             // decryption gives zeros in front back: raw RSA
 	targets []pkcs11.KeyType // keys that it can wrap
 	secrets []uint           // lengths of what it encapsulates, 0 for its own; 16 and 32 if not said
+	wraps   []uint           // lengths of generic secrets that it can wrap
 }
 
 var someLens = []int{0, 1, 15, 16, 17, 33, 64, 100}
 
 // recipeOf is the table of mechanisms. Those that need nothing but a key, or no key, are not in it.
 func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
-	r := recipe{params: []any{nil}, lens: someLens, targets: []pkcs11.KeyType{pkcs11.CKK_AES, pkcs11.CKK_EC}}
+	r := recipe{params: []any{nil}, lens: someLens, wraps: []uint{1, 16, 20}, targets: []pkcs11.KeyType{pkcs11.CKK_AES, pkcs11.CKK_EC}}
 	hash := func() *hashes.Hash {
 		if h := hashes.ByID(m.Hash); h != nil {
 			return h
@@ -120,10 +151,35 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	switch m.Type.ParamKind() {
 	case pkcs11.ParamUlong:
 		r.params = []any{pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(1)}
+		if slices.Contains([]pkcs11.MechanismType{pkcs11.CKM_SHA512_T, pkcs11.CKM_SHA512_T_HMAC, pkcs11.CKM_SHA512_T_KEY_DERIVATION}, m.Type) {
+			r.params = []any{pkcs11.MACGeneralParams(256), pkcs11.MACGeneralParams(500)}
+		}
 	case pkcs11.ParamGCM:
 		r.sealed, r.params = true, []any{
 			&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, AAD: []byte("header"), TagBits: 128},
 			&pkcs11.GCMParams{IV: []byte("an IV of another length"), TagBits: 96},
+		}
+	case pkcs11.ParamCCM:
+		// Keys of 32 bytes are wrapped, and as much data is encrypted.
+		r.sealed, r.lens, r.refused, r.targets, r.wraps = true, []int{32}, []int{0, 31, 33}, r.targets[:1], []uint{32}
+		r.params = []any{
+			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("thirteen byte"), AAD: []byte("header"), MACLen: 16},
+			&pkcs11.CCMParams{DataLen: 32, Nonce: []byte("7 bytes"), MACLen: 8},
+		}
+	case pkcs11.ParamChaCha20:
+		r.params = []any{
+			&pkcs11.ChaCha20Params{BlockCounter: make([]byte, 4), Nonce: []byte("twelve bytes")},
+			&pkcs11.ChaCha20Params{BlockCounter: []byte{0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0}, Nonce: []byte("8 bytes!")},
+		}
+	case pkcs11.ParamSalsa20:
+		r.params = []any{
+			&pkcs11.Salsa20Params{BlockCounter: make([]byte, 8), Nonce: []byte("8 bytes!")},
+			&pkcs11.Salsa20Params{BlockCounter: iv[:8], Nonce: []byte("a nonce of XSalsa20's 24")},
+		}
+	case pkcs11.ParamPoly1305:
+		r.sealed, r.params = true, []any{
+			&pkcs11.Poly1305Params{Nonce: []byte("twelve bytes"), AAD: []byte("header")},
+			&pkcs11.Poly1305Params{Nonce: []byte("a nonce of XChaCha20's 24")[:24]},
 		}
 	case pkcs11.ParamCTR:
 		r.params = []any{&pkcs11.CTRParams{CounterBits: 128, CB: [16]byte{15: 1}}, &pkcs11.CTRParams{CounterBits: 32, CB: [16]byte(iv)}}
@@ -146,13 +202,25 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{&pkcs11.KeyDerivationString{Data: make([]byte, 64)}}
 	case pkcs11.ParamAESCBCEncryptData:
 		r.params = []any{&pkcs11.AESCBCEncryptDataParams{IV: [16]byte(iv), Data: make([]byte, 64)}}
+	case pkcs11.ParamDESCBCEncryptData:
+		r.params = []any{&pkcs11.DESCBCEncryptDataParams{IV: [8]byte(iv), Data: make([]byte, 64)}}
 	case pkcs11.ParamIV:
 		r.params = []any{iv}
+		if n := m.Type.IVLen(); n > 0 {
+			r.params = []any{iv[:n]}
+		}
 	}
 	blocks := []int{0, 16, 32, 160}
 	switch m.Type {
-	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC:
+	case pkcs11.CKM_DES_ECB, pkcs11.CKM_DES_CBC, pkcs11.CKM_DES3_ECB, pkcs11.CKM_DES3_CBC, pkcs11.CKM_CAST128_ECB,
+		pkcs11.CKM_CAST128_CBC, pkcs11.CKM_BLOWFISH_CBC:
+		r.lens, r.refused = []int{0, 8, 16, 24, 160}, []int{1, 7, 9}
+	case pkcs11.CKM_AES_ECB, pkcs11.CKM_AES_CBC, pkcs11.CKM_TWOFISH_CBC:
 		r.lens, r.refused = blocks, []int{1, 15, 17}
+	case pkcs11.CKM_AES_CTS, pkcs11.CKM_AES_XTS:
+		r.lens, r.refused = []int{16, 17, 31, 32, 100}, []int{0, 1, 15}
+	case pkcs11.CKM_AES_GMAC:
+		r.params = []any{&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, TagBits: 128}, &pkcs11.GCMParams{IV: []byte("an IV of another length"), TagBits: 96}}
 	case pkcs11.CKM_AES_KEY_WRAP:
 		r.sealed, r.params = true, []any{nil, pkcs11.IV("8 bytes!")}
 		r.lens, r.refused = []int{16, 24, 160}, []int{0, 8, 17}
@@ -169,6 +237,16 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	case pkcs11.CKM_ECDSA:
 		r.lens, r.refused = []int{20, 32, 64}, []int{0}
 	}
+	switch m.Type {
+	case pkcs11.CKM_EDDSA, pkcs11.CKM_AES_GMAC, pkcs11.CKM_AES_CTS, pkcs11.CKM_AES_XTS, pkcs11.CKM_POLY1305, pkcs11.CKM_RC4,
+		pkcs11.CKM_RIPEMD160, pkcs11.CKM_RIPEMD160_HMAC, pkcs11.CKM_RIPEMD160_HMAC_GENERAL, pkcs11.CKM_RIPEMD160_RSA_PKCS:
+		r.whole = true
+	}
+	for _, h := range hashes.All {
+		if h.Keyed != nil && (m.Type == h.HMAC || m.Type == h.HMACGeneral) {
+			r.whole = true
+		}
+	}
 	if m.SecretOnly {
 		r.targets = r.targets[:1]
 	}
@@ -180,9 +258,10 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 
 // keySet is a key of each type, for the life of one battery.
 type keySet struct {
-	e    *env
-	h    session
-	made map[pkcs11.KeyType]*madeKey
+	e     *env
+	h     session
+	made  map[pkcs11.KeyType]*madeKey
+	short map[uint]*madeKey // AES keys of other lengths
 }
 
 // madeKey is a key and what it is made of. A secret key is both its halves.
@@ -197,7 +276,21 @@ type madeKey struct {
 }
 
 func newKeySet(e *env, h session) *keySet {
-	return &keySet{e, h, map[pkcs11.KeyType]*madeKey{}}
+	return &keySet{e, h, map[pkcs11.KeyType]*madeKey{}, map[uint]*madeKey{}}
+}
+
+// fit is of, for a mechanism that takes shorter AES keys only.
+func (k *keySet) fit(t *testing.T, kt pkcs11.KeyType, m *rows.Mechanism) *madeKey {
+	t.Helper()
+	if kt != pkcs11.CKK_AES || m.Max >= 32 {
+		return k.of(t, kt)
+	}
+	if k.short[m.Max] == nil {
+		from, _ := materialOf(kt)
+		from.private = num(pkcs11.CKA_VALUE_LEN, m.Max)
+		k.short[m.Max] = k.make(t, kt, from)
+	}
+	return k.short[m.Max]
 }
 
 // of returns the key of a type.
@@ -208,12 +301,24 @@ func (k *keySet) of(t *testing.T, kt pkcs11.KeyType) *madeKey {
 	}
 	from, known := materialOf(kt)
 	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	k.made[kt] = k.make(t, kt, from)
+	return k.made[kt]
+}
+
+func (k *keySet) make(t *testing.T, kt pkcs11.KeyType, from material) *madeKey {
+	t.Helper()
 	m := &madeKey{secret: from.publicValues == nil}
 	if m.secret {
 		m.everything, m.privKind = everySecret, kind(pkcs11.CKO_SECRET_KEY, kt)
 		template := with(from.private, readable, everySecret)
-		o, err := k.e.GenerateKey(k.h, &mech{Type: from.generator}, template)
-		require.NoError(t, err)
+		var o handle
+		if from.imported > 0 {
+			o = k.e.create(t, k.h, secretKey(kt, message(int(from.imported)), readable, everySecret))
+		} else {
+			var err error
+			o, err = k.e.GenerateKey(k.h, &mech{Type: from.generator}, template)
+			require.NoError(t, err)
+		}
 		m.pub, m.priv = o, o
 	} else {
 		m.everything, m.privKind, m.pubKind = everyPrivate, kind(pkcs11.CKO_PRIVATE_KEY, kt), kind(pkcs11.CKO_PUBLIC_KEY, kt)
@@ -221,7 +326,6 @@ func (k *keySet) of(t *testing.T, kt pkcs11.KeyType) *madeKey {
 		m.pubValues = k.read(t, m.pub, from.publicValues)
 	}
 	m.values = k.read(t, m.priv, from.values)
-	k.made[kt] = m
 	return m
 }
 

@@ -17,6 +17,11 @@ var layouts = [...]layout{
 	pkcs11.ParamEdDSA:               {"EdDSA", func(b []byte) (any, error) { return readEdDSAParams(b) }},
 	pkcs11.ParamKeyDerivationString: {"KeyDerivationString", func(b []byte) (any, error) { return readKeyDerivationString(b) }},
 	pkcs11.ParamAESCBCEncryptData:   {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
+	pkcs11.ParamDESCBCEncryptData:   {"DESCBCEncryptData", func(b []byte) (any, error) { return readDESCBCEncryptDataParams(b) }},
+	pkcs11.ParamCCM:                 {"CCM", func(b []byte) (any, error) { return readCCMParams(b) }},
+	pkcs11.ParamChaCha20:            {"ChaCha20", func(b []byte) (any, error) { return readChaCha20Params(b) }},
+	pkcs11.ParamSalsa20:             {"Salsa20", func(b []byte) (any, error) { return readSalsa20Params(b) }},
+	pkcs11.ParamPoly1305:            {"Poly1305", func(b []byte) (any, error) { return readPoly1305Params(b) }},
 	pkcs11.ParamGCMMessage:          {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
 	pkcs11.ParamCCMMessage:          {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
 	pkcs11.ParamPoly1305Message:     {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
@@ -60,6 +65,26 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.AESCBCEncryptDataParams:
 		if p != nil {
 			return pkcs11.ParamAESCBCEncryptData, putAESCBCEncryptDataParams(nil, p), true
+		}
+	case *pkcs11.DESCBCEncryptDataParams:
+		if p != nil {
+			return pkcs11.ParamDESCBCEncryptData, putDESCBCEncryptDataParams(nil, p), true
+		}
+	case *pkcs11.CCMParams:
+		if p != nil {
+			return pkcs11.ParamCCM, putCCMParams(nil, p), true
+		}
+	case *pkcs11.ChaCha20Params:
+		if p != nil {
+			return pkcs11.ParamChaCha20, putChaCha20Params(nil, p), true
+		}
+	case *pkcs11.Salsa20Params:
+		if p != nil {
+			return pkcs11.ParamSalsa20, putSalsa20Params(nil, p), true
+		}
+	case *pkcs11.Poly1305Params:
+		if p != nil {
+			return pkcs11.ParamPoly1305, putPoly1305Params(nil, p), true
 		}
 	case *pkcs11.GCMMessageParams:
 		if p != nil {
@@ -266,6 +291,108 @@ func readAESCBCEncryptDataParams(b []byte) (*pkcs11.AESCBCEncryptDataParams, err
 		}
 	}
 	f.need(1)
+	return p, f.err
+}
+
+func putDESCBCEncryptDataParams(b []byte, p *pkcs11.DESCBCEncryptDataParams) []byte {
+	b = putBytes(b, 1, p.IV[:])
+	b = putBytes(b, 2, p.Data)
+	return b
+}
+
+func readDESCBCEncryptDataParams(b []byte) (*pkcs11.DESCBCEncryptDataParams, error) {
+	p, f := &pkcs11.DESCBCEncryptDataParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.fixed(p.IV[:])
+		case 2:
+			f.bytes(&p.Data)
+		}
+	}
+	f.need(1)
+	return p, f.err
+}
+
+func putCCMParams(b []byte, p *pkcs11.CCMParams) []byte {
+	b = putNumber(b, 1, p.DataLen)
+	b = putBytes(b, 2, p.Nonce)
+	b = putBytes(b, 3, p.AAD)
+	b = putNumber(b, 4, p.MACLen)
+	return b
+}
+
+func readCCMParams(b []byte) (*pkcs11.CCMParams, error) {
+	p, f := &pkcs11.CCMParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.DataLen)
+		case 2:
+			f.bytes(&p.Nonce)
+		case 3:
+			f.bytes(&p.AAD)
+		case 4:
+			number(&f, &p.MACLen)
+		}
+	}
+	return p, f.err
+}
+
+func putChaCha20Params(b []byte, p *pkcs11.ChaCha20Params) []byte {
+	b = putBytes(b, 1, p.BlockCounter)
+	b = putBytes(b, 2, p.Nonce)
+	return b
+}
+
+func readChaCha20Params(b []byte) (*pkcs11.ChaCha20Params, error) {
+	p, f := &pkcs11.ChaCha20Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.BlockCounter)
+		case 2:
+			f.bytes(&p.Nonce)
+		}
+	}
+	return p, f.err
+}
+
+func putSalsa20Params(b []byte, p *pkcs11.Salsa20Params) []byte {
+	b = putBytes(b, 1, p.BlockCounter)
+	b = putBytes(b, 2, p.Nonce)
+	return b
+}
+
+func readSalsa20Params(b []byte) (*pkcs11.Salsa20Params, error) {
+	p, f := &pkcs11.Salsa20Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.BlockCounter)
+		case 2:
+			f.bytes(&p.Nonce)
+		}
+	}
+	return p, f.err
+}
+
+func putPoly1305Params(b []byte, p *pkcs11.Poly1305Params) []byte {
+	b = putBytes(b, 1, p.Nonce)
+	b = putBytes(b, 2, p.AAD)
+	return b
+}
+
+func readPoly1305Params(b []byte) (*pkcs11.Poly1305Params, error) {
+	p, f := &pkcs11.Poly1305Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.Nonce)
+		case 2:
+			f.bytes(&p.AAD)
+		}
+	}
 	return p, f.err
 }
 

@@ -27,6 +27,14 @@ func testKey(size int) mech.Key {
 	return mechtest.Secret(pkcs11.CKK_AES, value)
 }
 
+// keyFor returns a key of size bytes that the row takes, or the double one of XTS.
+func keyFor(row *mech.Mechanism, size int) mech.Key {
+	if row.KeyTypes[0] == pkcs11.CKK_AES_XTS {
+		return mechtest.Secret(pkcs11.CKK_AES_XTS, testKey(2*size).Bytes(pkcs11.CKA_VALUE))
+	}
+	return testKey(min(size, int(row.Max)))
+}
+
 // cases says what every row takes; TestFamily fails for a row that is missing here.
 var cases = map[pkcs11.MechanismType]mechtest.Case{
 	pkcs11.CKM_AES_KEY_GEN: {
@@ -60,6 +68,28 @@ var cases = map[pkcs11.MechanismType]mechtest.Case{
 	pkcs11.CKM_AES_CMAC:           {FixedSize: true},
 	// Tags shorter than four bytes are allowed, but a changed bit may well pass.
 	pkcs11.CKM_AES_CMAC_GENERAL: {FixedSize: true, Params: []any{pkcs11.MACGeneralParams(16), pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(4)}},
+	pkcs11.CKM_AES_MAC:          {FixedSize: true},
+	pkcs11.CKM_AES_MAC_GENERAL:  {FixedSize: true, Params: []any{pkcs11.MACGeneralParams(16), pkcs11.MACGeneralParams(4)}},
+	pkcs11.CKM_AES_XCBC_MAC:     {FixedSize: true},
+	pkcs11.CKM_AES_XCBC_MAC_96:  {FixedSize: true},
+	pkcs11.CKM_AES_GMAC: {FixedSize: true, Params: []any{
+		&pkcs11.GCMParams{IV: []byte("twelve bytes"), IVBits: 96, TagBits: 128},
+		&pkcs11.GCMParams{IV: []byte("1"), TagBits: 96},
+	}},
+	pkcs11.CKM_AES_OFB:    {Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_CFB1:   {Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_CFB8:   {Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_CFB64:  {Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_CFB128: {Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_CTS:    {Takes: atLeast(16), Params: []any{pkcs11.IV("initialisation16")}},
+	pkcs11.CKM_AES_XTS:    {Takes: atLeast(16), Params: []any{pkcs11.IV("a data unit's no."[:16])}},
+	pkcs11.CKM_AES_XTS_KEY_GEN: {
+		Templates: []pkcs11.Template{{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32)}, {pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 64)}},
+	},
+	pkcs11.CKM_AES_CCM: {Authentic: true, Takes: exactly(50), WrapTakes: exactly(50), Params: []any{
+		&pkcs11.CCMParams{DataLen: 50, Nonce: []byte("thirteen byte"), AAD: []byte("header"), MACLen: 16},
+		&pkcs11.CCMParams{DataLen: 50, Nonce: []byte("7 bytes"), MACLen: 10},
+	}},
 	pkcs11.CKM_AES_ECB_ENCRYPT_DATA: {Params: []any{
 		&pkcs11.KeyDerivationString{Data: make([]byte, 64)},
 	}},
@@ -71,6 +101,8 @@ var cases = map[pkcs11.MechanismType]mechtest.Case{
 func multiple(unit, least int) func(int) bool {
 	return func(n int) bool { return n >= least && n%unit == 0 }
 }
+
+func exactly(n int) func(int) bool { return func(m int) bool { return m == n } }
 
 func atLeast(least int) func(int) bool { return func(n int) bool { return n >= least } }
 
@@ -84,7 +116,7 @@ func TestFamily(t *testing.T) {
 		}
 		c.Row = row
 		if row.Generate == nil {
-			c.Key = testKey(32)
+			c.Key = keyFor(row, 32)
 		}
 		mechtest.Run(t, c)
 	}

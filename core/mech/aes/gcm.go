@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -16,34 +17,41 @@ const (
 
 // gcm is one operation of Galois/counter mode, SP 800-38D. The tag follows the ciphertext.
 type gcm struct {
-	gather
+	modes.Gather
 	aead    cipher.AEAD // with tags of 16 bytes
 	iv, aad []byte
 	tag     int
 	decrypt bool
 }
 
-// newGCM checks CK_GCM_PARAMS. The IV may have any length but 0; IVBits says nothing that the IV does not. Tags are those
+// checkGCM checks CK_GCM_PARAMS. The IV may have any length but 0; IVBits says nothing that the IV does not. Tags are those
 // of SP 800-38D, 5.2.1.2.
 //
 // Deviation: the standard also allows tags of other lengths down to 0 bits. They protect nothing and are refused.
-func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) {
+func checkGCM(p *pkcs11.GCMParams) error {
 	switch p.TagBits {
 	case 32, 64, 96, 104, 112, 120, 128:
 	default:
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a tag of %d bits; 32, 64, 96, 104, 112, 120 and 128 are possible", p.TagBits)
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a tag of %d bits; 32, 64, 96, 104, 112, 120 and 128 are possible", p.TagBits)
 	}
 	if len(p.IV) == 0 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "an empty IV")
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "an empty IV")
+	}
+	return nil
+}
+
+func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) {
+	if err := checkGCM(p); err != nil {
+		return nil, err
 	}
 	aead, err := keyAEAD(k, len(p.IV))
 	if err != nil {
 		return nil, err
 	}
 	g := &gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
-	g.excess = pkcs11.CKR_DATA_LEN_RANGE
+	g.Excess = pkcs11.CKR_DATA_LEN_RANGE
 	if decrypt {
-		g.excess = pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE
+		g.Excess = pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE
 	}
 	return g, nil
 }
@@ -51,14 +59,14 @@ func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) 
 // keyAEAD returns the key's GCM form, kept with the key for the usual length of IV.
 func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 	if ivLen != gcmNonce {
-		b, err := keyBlock(k)
+		b, err := base.Block(k)
 		if err != nil {
 			return nil, err
 		}
 		return cipher.NewGCMWithNonceSize(b, ivLen)
 	}
 	v, err := k.Expanded(mech.SlotAEAD, func() (any, error) {
-		b, err := newBlock(k) // not keyBlock: a key need not allow Expanded inside Expanded
+		b, err := newBlock(k) // not base.Block: a key need not allow Expanded inside Expanded
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +79,7 @@ func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 }
 
 func (g *gcm) FinishLen(n int) (int, bool) {
-	total := len(g.buf) + n
+	total := g.Len() + n
 	if g.decrypt {
 		return max(total-g.tag, 0), true
 	}
@@ -80,23 +88,26 @@ func (g *gcm) FinishLen(n int) (int, bool) {
 
 // Shape gives all at the end, longer or shorter by the tag.
 func (g *gcm) Shape() mech.Shape {
-	return mech.Shape{Align: 1, Post: pick(g.decrypt, -g.tag, g.tag), Exact: true}
+	if g.decrypt {
+		return mech.Shape{Align: 1, Post: -g.tag, Exact: true}
+	}
+	return mech.Shape{Align: 1, Post: g.tag, Exact: true}
 }
 
 func (g *gcm) Finish(dst, src []byte) ([]byte, error) {
-	in, err := g.all(src)
+	in, err := g.All(src)
 	if err != nil {
 		return nil, err
 	}
 	if uint64(len(in)) > gcmMax {
-		return nil, pkcs11.Errorf(g.excess, "%d bytes, at most %d are safe with one IV", len(in), uint64(gcmMax))
+		return nil, pkcs11.Errorf(g.Excess, "%d bytes, at most %d are safe with one IV", len(in), uint64(gcmMax))
 	}
 	if !g.decrypt {
 		out := g.aead.Seal(dst, g.iv, in, g.aad)
 		return out[:len(out)-gcmTag+g.tag], nil
 	}
 	if len(in) < g.tag {
-		return nil, pkcs11.Errorf(g.excess, "%d bytes, shorter than the tag of %d", len(in), g.tag)
+		return nil, pkcs11.Errorf(g.Excess, "%d bytes, shorter than the tag of %d", len(in), g.tag)
 	}
 	if g.tag == gcmTag {
 		dst, err = g.aead.Open(dst, g.iv, in, g.aad)

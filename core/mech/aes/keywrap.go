@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 )
 
 // Errors of WrapKWP and UnwrapKWP; crypto/aes.KeySizeError for a wrong key is the third. They say nothing about which
@@ -46,7 +48,7 @@ func wrapKW(b cipher.Block, iv [8]byte, dst, plain []byte) ([]byte, error) {
 	if len(plain) < 2*semiblock || len(plain)%semiblock != 0 {
 		return nil, ErrLength
 	}
-	dst, out := extend(dst, semiblock+len(plain))
+	dst, out := modes.Extend(dst, semiblock+len(plain))
 	copy(out, iv[:])
 	copy(out[semiblock:], plain)
 	shuffle(b, out)
@@ -59,7 +61,7 @@ func unwrapKW(b cipher.Block, iv [8]byte, dst, wrapped []byte) ([]byte, error) {
 		return nil, ErrLength
 	}
 	start := len(dst)
-	dst, out := extend(dst, len(wrapped)-semiblock)
+	dst, out := modes.Extend(dst, len(wrapped)-semiblock)
 	a := unshuffle(b, out, wrapped)
 	if subtle.ConstantTimeCompare(a[:], iv[:]) != 1 {
 		clear(out)
@@ -73,7 +75,7 @@ func wrapKWP(b cipher.Block, aiv [4]byte, dst, plain []byte) ([]byte, error) {
 	if len(plain) == 0 || uint64(len(plain)) > math.MaxUint32 {
 		return nil, ErrLength
 	}
-	dst, out := extend(dst, semiblock+roundUp(len(plain), semiblock))
+	dst, out := modes.Extend(dst, semiblock+modes.RoundUp(len(plain), semiblock))
 	copy(out, aiv[:])
 	binary.BigEndian.PutUint32(out[4:], uint32(len(plain)))
 	clear(out[semiblock+copy(out[semiblock:], plain):])
@@ -92,7 +94,7 @@ func unwrapKWP(b cipher.Block, aiv [4]byte, dst, wrapped []byte) ([]byte, error)
 		return nil, ErrLength
 	}
 	start := len(dst)
-	dst, out := extend(dst, len(wrapped)-semiblock)
+	dst, out := modes.Extend(dst, len(wrapped)-semiblock)
 	var a [semiblock]byte
 	if len(wrapped) == aes.BlockSize {
 		both := make([]byte, aes.BlockSize)
@@ -157,6 +159,3 @@ func unshuffle(b cipher.Block, out, wrapped []byte) (first [semiblock]byte) {
 	clear(x)
 	return first
 }
-
-// roundUp returns the next multiple of unit that is not less than n.
-func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -76,7 +77,7 @@ func TestOutputNeedsNoMoreRoomThanAnnounced(t *testing.T) {
 		{pkcs11.CKM_AES_GCM, &pkcs11.GCMParams{IV: make([]byte, 12), TagBits: 128}},
 	} {
 		in := make([]byte, 64)
-		for _, create := range []constructor{rowOf(t, c.typ).Encrypt, rowOf(t, c.typ).Decrypt} {
+		for _, create := range []modes.Constructor{rowOf(t, c.typ).Encrypt, rowOf(t, c.typ).Decrypt} {
 			op, err := create(k, c.param)
 			if err != nil {
 				t.Fatal(err)

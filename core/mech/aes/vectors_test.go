@@ -8,10 +8,11 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/mechtest"
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-func run(t testing.TB, create constructor, k mech.Key, param any, in []byte) ([]byte, error) {
+func run(t testing.TB, create modes.Constructor, k mech.Key, param any, in []byte) ([]byte, error) {
 	t.Helper()
 	op, err := create(k, param)
 	if err != nil {
@@ -46,7 +47,14 @@ func TestModeVectors(t *testing.T) {
 				bothWays(t, pkcs11.CKM_AES_CTR, key, &pkcs11.CTRParams{CounterBits: 128, CB: [16]byte(param)}, plain[:n], sealed[:n])
 			}
 		default:
-			t.Errorf("mode %s", v[0])
+			typ, ok := map[string]pkcs11.MechanismType{"OFB": pkcs11.CKM_AES_OFB, "CFB1": pkcs11.CKM_AES_CFB1,
+				"CFB8": pkcs11.CKM_AES_CFB8, "CFB128": pkcs11.CKM_AES_CFB128}[v[0]]
+			if !ok {
+				t.Fatalf("mode %s", v[0])
+			}
+			for n := range len(plain) + 1 {
+				bothWays(t, typ, key, pkcs11.IV(param), plain[:n], sealed[:n])
+			}
 		}
 	}
 }
@@ -198,7 +206,7 @@ func TestCounterOverflow(t *testing.T) {
 		{72, [16]byte{8: 0xff, 9: 0xff, 10: 0xff, 11: 0xff, 12: 0xff, 13: 0xff, 14: 0xff, 15: 0xfe, 7: 0xfe}, -1},
 	} {
 		p := &pkcs11.CTRParams{CounterBits: c.bits, CB: c.cb}
-		for _, create := range []constructor{rowOf(t, pkcs11.CKM_AES_CTR).Encrypt, rowOf(t, pkcs11.CKM_AES_CTR).Decrypt} {
+		for _, create := range []modes.Constructor{rowOf(t, pkcs11.CKM_AES_CTR).Encrypt, rowOf(t, pkcs11.CKM_AES_CTR).Decrypt} {
 			if c.blocks < 0 {
 				if _, err := run(t, create, testKey(16), p, make([]byte, 1<<16)); err != nil {
 					t.Errorf("%d bits from %x: %v", c.bits, c.cb, err)
@@ -236,7 +244,7 @@ func TestGCMLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer op.Close()
-	part := make([]byte, MaxGathered/4)
+	part := make([]byte, modes.MaxGathered/4)
 	for range 4 {
 		if _, err := op.Update(nil, part); err != nil {
 			t.Fatal(err)
@@ -245,7 +253,7 @@ func TestGCMLimit(t *testing.T) {
 	if _, err := op.Update(nil, part[:1]); pkcs11.RVOf(err) != pkcs11.CKR_DATA_LEN_RANGE {
 		t.Errorf("one byte too many: error %v, want CKR_DATA_LEN_RANGE", err)
 	}
-	if _, err := run(t, rowOf(t, pkcs11.CKM_AES_GCM).Encrypt, testKey(16), p, make([]byte, MaxGathered+1)); err != nil {
+	if _, err := run(t, rowOf(t, pkcs11.CKM_AES_GCM).Encrypt, testKey(16), p, make([]byte, modes.MaxGathered+1)); err != nil {
 		t.Errorf("one part: %v", err)
 	}
 }

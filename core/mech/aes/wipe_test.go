@@ -7,45 +7,6 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// TestCloseWipes looks into what operations keep between parts.
-func TestCloseWipes(t *testing.T) {
-	secret := []byte("thirty-one bytes of a plaintext")
-	zero := func(what string, b []byte) {
-		t.Helper()
-		if len(bytes.Trim(b, "\x00")) != 0 {
-			t.Errorf("%s still holds %q", what, b)
-		}
-	}
-
-	op, err := rowOf(t, pkcs11.CKM_AES_CBC).Encrypt(testKey(16), pkcs11.IV(make([]byte, 16)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := op.Update(nil, secret); err != nil {
-		t.Fatal(err)
-	}
-	op.Close()
-	zero("CBC", op.(*blocks).rest[:])
-
-	g := &gather{}
-	g.Update(nil, secret)
-	small := g.buf
-	g.Update(nil, make([]byte, 1000))
-	zero("the smaller buffer", small)
-	large := g.buf
-	g.Close()
-	zero("the larger buffer", large[:cap(large)])
-
-	mac, err := rowOf(t, pkcs11.CKM_AES_CMAC).Sign(testKey(16), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mac.Update(secret)
-	mac.Close()
-	zero("CMAC's block", mac.(*cmac).rest[:])
-	zero("CMAC's chain", mac.(*cmac).chain[:])
-}
-
 // TestFailedDecryptionLeavesNothing offers the buffer's spare room, where the plaintext was before the check failed.
 func TestFailedDecryptionLeavesNothing(t *testing.T) {
 	secret := []byte("a plaintext of exactly thirty-two")[:32]
@@ -56,6 +17,7 @@ func TestFailedDecryptionLeavesNothing(t *testing.T) {
 	}{
 		{pkcs11.CKM_AES_GCM, gcm(128)},
 		{pkcs11.CKM_AES_GCM, gcm(64)},
+		{pkcs11.CKM_AES_CCM, &pkcs11.CCMParams{DataLen: 32, Nonce: make([]byte, 13), MACLen: 8}},
 		{pkcs11.CKM_AES_KEY_WRAP, nil},
 		{pkcs11.CKM_AES_KEY_WRAP_KWP, nil},
 		{pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.IV("8 bytes!")},

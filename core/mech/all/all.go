@@ -4,21 +4,33 @@ package all
 import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/aes"
+	"github.com/coffer-hsm/coffer/core/mech/chacha"
+	"github.com/coffer-hsm/coffer/core/mech/des"
 	"github.com/coffer-hsm/coffer/core/mech/digest"
 	"github.com/coffer-hsm/coffer/core/mech/ec"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
+	"github.com/coffer-hsm/coffer/core/mech/hashkdf"
 	"github.com/coffer-hsm/coffer/core/mech/hmac"
+	"github.com/coffer-hsm/coffer/core/mech/old"
 	"github.com/coffer-hsm/coffer/core/mech/rsa"
 )
 
-// Registry returns all families in one registry.
-func Registry() (*mech.Registry, error) {
-	return mech.NewRegistry(
-		aes.Family,
-		digest.Family,
-		ec.Family,
-		generic.Family,
-		hmac.Family,
-		rsa.Family,
-	)
+// Registry returns what is offered where nobody asks for more: all families, without their legacy rows and the types of keys
+// that only those use.
+func Registry() (*mech.Registry, error) { return mech.NewRegistry(mech.Current(families)...) }
+
+// Full returns all families whole, with what is broken or dead (mech.Mechanism, Legacy).
+func Full() (*mech.Registry, error) { return mech.NewRegistry(families...) }
+
+var families = []mech.Family{
+	aes.Family,
+	chacha.Family,
+	des.Family,
+	digest.Family,
+	ec.Family,
+	generic.Family,
+	hashkdf.Family,
+	hmac.Family,
+	old.Family,
+	rsa.Family,
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -13,10 +14,44 @@ const keyFlags = pkcs11.CKF_ENCRYPT | pkcs11.CKF_DECRYPT | pkcs11.CKF_SIGN | pkc
 	pkcs11.CKF_DERIVE | pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 
 func TestRegistryIsWhole(t *testing.T) {
+	for _, make := range []func() (*mech.Registry, error){Registry, Full} {
+		r, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		isWhole(t, r)
+	}
+}
+
+// TestLegacyIsNotOffered by default, and is all that Full has more.
+func TestLegacyIsNotOffered(t *testing.T) {
 	r, err := Registry()
 	if err != nil {
 		t.Fatal(err)
 	}
+	full, err := Full()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range full.Types() {
+		if offered := r.Mechanism(typ) != nil; offered == full.Mechanism(typ).Legacy {
+			t.Errorf("%v: legacy %v, offered %v", typ, full.Mechanism(typ).Legacy, offered)
+		}
+	}
+	for _, typ := range r.Types() {
+		if full.Mechanism(typ) == nil {
+			t.Errorf("%v is not in the full registry", typ)
+		}
+	}
+	for _, k := range []pkcs11.KeyType{pkcs11.CKK_DES3, pkcs11.CKK_MD5_HMAC} {
+		if r.KeyType(k) != nil || full.KeyType(k) == nil {
+			t.Errorf("%v: offered %v, known %v", k, r.KeyType(k) != nil, full.KeyType(k) != nil)
+		}
+	}
+}
+
+func isWhole(t *testing.T, r *mech.Registry) {
+	t.Helper()
 	for _, typ := range r.Types() {
 		m := r.Mechanism(typ)
 		info := m.Info()
@@ -45,7 +80,7 @@ func TestRegistryIsWhole(t *testing.T) {
 
 // TestPairs: what can be encrypted can be decrypted, and so on. A public key that only verifies has no other half.
 func TestPairs(t *testing.T) {
-	r, err := Registry()
+	r, err := Full()
 	if err != nil {
 		t.Fatal(err)
 	}

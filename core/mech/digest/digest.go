@@ -19,8 +19,9 @@ func rows() []mech.Mechanism {
 			continue
 		}
 		out = append(out, mech.Mechanism{
-			Type: h.Mechanism,
-			Hash: h.ID,
+			Type:   h.Mechanism,
+			Hash:   h.ID,
+			Legacy: h.Legacy,
 			Digest: func(param any) (hash.Hash, error) {
 				if param != nil {
 					return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; the mechanism takes none", param)
@@ -29,5 +30,15 @@ func rows() []mech.Mechanism {
 			},
 		})
 	}
-	return out
+	return append(out, mech.Mechanism{Type: pkcs11.CKM_SHA512_T, Digest: func(param any) (hash.Hash, error) {
+		t, ok := param.(pkcs11.MACGeneralParams)
+		if !ok {
+			return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; want the digest's length in bits", param)
+		}
+		h, err := hashes.SHA512T(uint(t))
+		if err != nil {
+			return nil, err
+		}
+		return h.New(), nil
+	}})
 }

@@ -5,6 +5,7 @@ package generic
 import (
 	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // the standard's check value
+	"strconv"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
@@ -19,10 +20,16 @@ type Lengths struct {
 	Valid     func(bytes uint) bool // when a key is made or comes in
 	Generated uint                  // the longest that is made here
 	Text      string                // the same for people: "16, 24 or 32"
+	Fixed     uint                  // the only length there is; 0 if there are several
+}
+
+// FixedLength is the rule of keys of one length, in bytes. Templates need not name it.
+func FixedLength(bytes uint) Lengths {
+	return Lengths{func(n uint) bool { return n == bytes }, bytes, strconv.FormatUint(uint64(bytes), 10), bytes}
 }
 
 // Any is the rule of generic secrets and HMAC keys: anything but nothing.
-var Any = Lengths{func(n uint) bool { return n > 0 }, MaxBytes, "1 or more"}
+var Any = Lengths{Valid: func(n uint) bool { return n > 0 }, Generated: MaxBytes, Text: "1 or more"}
 
 // Check is a mech.KeyType's Check: it wants CKA_VALUE and adds CKA_VALUE_LEN.
 func (l Lengths) Check(class pkcs11.ObjectClass, t pkcs11.Template) (pkcs11.Template, error) {
@@ -44,12 +51,15 @@ func (l Lengths) Check(class pkcs11.ObjectClass, t pkcs11.Template) (pkcs11.Temp
 	return pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, size)}, nil
 }
 
-// Generate is a mech.Mechanism's Generate: CKA_VALUE_LEN random bytes.
+// Generate is a mech.Mechanism's Generate: CKA_VALUE_LEN random bytes, or as many as there must be.
 func (l Lengths) Generate(param any, t pkcs11.Template) (pkcs11.Template, error) {
 	if param != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; the mechanism takes none", param)
 	}
 	n, ok := t.Uint(pkcs11.CKA_VALUE_LEN)
+	if !ok && l.Fixed > 0 {
+		n, ok = l.Fixed, true
+	}
 	if !ok {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_VALUE_LEN is missing")
 	}
@@ -85,7 +95,10 @@ var Family = mech.Family{
 
 // keyTypes makes a row for generic secrets and for the keys of each HMAC.
 func keyTypes() []mech.KeyType {
-	rows := []mech.KeyType{{Type: pkcs11.CKK_GENERIC_SECRET, Check: Any.Check, CheckValue: CheckValue}}
+	rows := []mech.KeyType{
+		{Type: pkcs11.CKK_GENERIC_SECRET, Check: Any.Check, CheckValue: CheckValue},
+		{Type: pkcs11.CKK_SHA512_T_HMAC, Check: Any.Check, CheckValue: CheckValue},
+	}
 	for _, h := range hashes.All {
 		if h.KeyType != 0 {
 			rows = append(rows, mech.KeyType{Type: h.KeyType, Check: Any.Check, CheckValue: CheckValue})

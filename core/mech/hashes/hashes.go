@@ -6,11 +6,14 @@ package hashes
 
 import (
 	"crypto"
+	"crypto/md5"  //nolint:gosec // the standard's mechanisms name it; policy decides what may be used
 	"crypto/sha1" //nolint:gosec // the standard's mechanisms name it; policy decides what may be used
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
 	"hash"
+
+	"golang.org/x/crypto/ripemd160" //nolint:gosec,staticcheck // as MD5
 
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -18,7 +21,9 @@ import (
 // Hash is one hash function. A number is 0 where the standard has none; no entry of the standard that is used here has
 // that number.
 type Hash struct {
-	ID crypto.Hash
+	ID     crypto.Hash // 0 where Go has no number for it; then it has a name
+	Name   string
+	Legacy bool // broken or dead; see mech.Mechanism
 
 	Mechanism     pkcs11.MechanismType // the digest: CKM_SHA256
 	HMAC          pkcs11.MechanismType // full length
@@ -35,14 +40,24 @@ type Hash struct {
 	KDF      pkcs11.KDFType // ANSI X9.63 derivation over this hash
 	KDFSP800 pkcs11.KDFType // SP 800-56A one-step derivation over this hash
 
-	new func() hash.Hash
+	// Keyed makes the hash's own MAC, for which the standard uses the numbers of an HMAC; nil where those are of HMACs.
+	// CKR_KEY_SIZE_RANGE for a key that it cannot take.
+	Keyed func(key []byte) (hash.Hash, error)
+
+	new  func() hash.Hash
+	size int // where ID does not tell
 }
 
 // New returns a fresh state.
 func (h *Hash) New() hash.Hash { return h.new() }
 
 // Size is the digest's length in bytes.
-func (h *Hash) Size() int { return h.ID.Size() }
+func (h *Hash) Size() int {
+	if h.size > 0 {
+		return h.size
+	}
+	return h.ID.Size()
+}
 
 // Sum returns the digest of the concatenated parts.
 func (h *Hash) Sum(parts ...[]byte) []byte {
@@ -53,7 +68,12 @@ func (h *Hash) Sum(parts ...[]byte) []byte {
 	return state.Sum(nil)
 }
 
-func (h *Hash) String() string { return h.ID.String() }
+func (h *Hash) String() string {
+	if h.Name != "" {
+		return h.Name
+	}
+	return h.ID.String()
+}
 
 // All is the table.
 var All = []*Hash{
@@ -142,6 +162,48 @@ var All = []*Hash{
 		MGF: pkcs11.CKG_MGF1_SHA3_512, KDF: pkcs11.CKD_SHA3_512_KDF, KDFSP800: pkcs11.CKD_SHA3_512_KDF_SP800,
 		new: func() hash.Hash { return sha3.New512() },
 	},
+	{
+		Name:      "BLAKE2b-160",
+		Mechanism: pkcs11.CKM_BLAKE2B_160, HMAC: pkcs11.CKM_BLAKE2B_160_HMAC, HMACGeneral: pkcs11.CKM_BLAKE2B_160_HMAC_GENERAL,
+		KeyGen: pkcs11.CKM_BLAKE2B_160_KEY_GEN, KeyDerivation: pkcs11.CKM_BLAKE2B_160_KEY_DERIVE, KeyType: pkcs11.CKK_BLAKE2B_160_HMAC,
+		KDF: pkcs11.CKD_BLAKE2B_160_KDF,
+		new: blake2bOf(20), Keyed: blake2bKeyed(20), size: 20,
+	},
+	{
+		ID:        crypto.BLAKE2b_256,
+		Mechanism: pkcs11.CKM_BLAKE2B_256, HMAC: pkcs11.CKM_BLAKE2B_256_HMAC, HMACGeneral: pkcs11.CKM_BLAKE2B_256_HMAC_GENERAL,
+		KeyGen: pkcs11.CKM_BLAKE2B_256_KEY_GEN, KeyDerivation: pkcs11.CKM_BLAKE2B_256_KEY_DERIVE, KeyType: pkcs11.CKK_BLAKE2B_256_HMAC,
+		KDF: pkcs11.CKD_BLAKE2B_256_KDF,
+		new: blake2bOf(32), Keyed: blake2bKeyed(32),
+	},
+	{
+		ID:        crypto.BLAKE2b_384,
+		Mechanism: pkcs11.CKM_BLAKE2B_384, HMAC: pkcs11.CKM_BLAKE2B_384_HMAC, HMACGeneral: pkcs11.CKM_BLAKE2B_384_HMAC_GENERAL,
+		KeyGen: pkcs11.CKM_BLAKE2B_384_KEY_GEN, KeyDerivation: pkcs11.CKM_BLAKE2B_384_KEY_DERIVE, KeyType: pkcs11.CKK_BLAKE2B_384_HMAC,
+		KDF: pkcs11.CKD_BLAKE2B_384_KDF,
+		new: blake2bOf(48), Keyed: blake2bKeyed(48),
+	},
+	{
+		ID:        crypto.BLAKE2b_512,
+		Mechanism: pkcs11.CKM_BLAKE2B_512, HMAC: pkcs11.CKM_BLAKE2B_512_HMAC, HMACGeneral: pkcs11.CKM_BLAKE2B_512_HMAC_GENERAL,
+		KeyGen: pkcs11.CKM_BLAKE2B_512_KEY_GEN, KeyDerivation: pkcs11.CKM_BLAKE2B_512_KEY_DERIVE, KeyType: pkcs11.CKK_BLAKE2B_512_HMAC,
+		KDF: pkcs11.CKD_BLAKE2B_512_KDF,
+		new: blake2bOf(64), Keyed: blake2bKeyed(64),
+	},
+	{
+		ID: crypto.MD5, Legacy: true,
+		Mechanism: pkcs11.CKM_MD5, HMAC: pkcs11.CKM_MD5_HMAC, HMACGeneral: pkcs11.CKM_MD5_HMAC_GENERAL,
+		KeyDerivation: pkcs11.CKM_MD5_KEY_DERIVATION, KeyType: pkcs11.CKK_MD5_HMAC,
+		RSAPKCS: pkcs11.CKM_MD5_RSA_PKCS,
+		new:     md5.New,
+	},
+	{
+		ID: crypto.RIPEMD160, Legacy: true,
+		Mechanism: pkcs11.CKM_RIPEMD160, HMAC: pkcs11.CKM_RIPEMD160_HMAC, HMACGeneral: pkcs11.CKM_RIPEMD160_HMAC_GENERAL,
+		KeyType: pkcs11.CKK_RIPEMD160_HMAC,
+		RSAPKCS: pkcs11.CKM_RIPEMD160_RSA_PKCS,
+		new:     ripemd160.New,
+	},
 }
 
 // find returns the row for which get answers v. 0 means "none" in the table and finds nothing.
@@ -157,9 +219,34 @@ func find[N ~uint](v N, get func(*Hash) N) *Hash {
 	return nil
 }
 
-// ByMechanism returns the hash whose digest mechanism is m, or nil.
+// ByMechanism returns the hash whose digest mechanism is m, or nil. It finds no legacy hash: those are mechanisms, and not what
+// a parameter of another mechanism may ask for.
 func ByMechanism(m pkcs11.MechanismType) *Hash {
-	return find(m, func(h *Hash) pkcs11.MechanismType { return h.Mechanism })
+	h := find(m, func(h *Hash) pkcs11.MechanismType { return h.Mechanism })
+	if h != nil && h.Legacy {
+		return nil
+	}
+	return h
+}
+
+// ByHMAC returns the hash whose HMAC of full length is m, or nil. Like ByMechanism it finds no legacy hash; and none whose MAC
+// is not an HMAC.
+func ByHMAC(m pkcs11.MechanismType) *Hash {
+	h := find(m, func(h *Hash) pkcs11.MechanismType { return h.HMAC })
+	if h != nil && (h.Legacy || h.Keyed != nil) {
+		return nil
+	}
+	return h
+}
+
+// KeyTypes lists the types of the keys that belong to the hashes' MACs, without those of legacy hashes.
+func KeyTypes() (list []pkcs11.KeyType) {
+	for _, h := range All {
+		if h.KeyType != 0 && !h.Legacy {
+			list = append(list, h.KeyType)
+		}
+	}
+	return list
 }
 
 // ByMGF returns the hash of an MGF1, or nil.

@@ -9,18 +9,23 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// A hash's state between two parts is what its encoding.BinaryAppender gives, at most 207 bytes:
+// A hash's state between two parts is what its encoding.BinaryAppender gives, at most 213 bytes:
 //
-//	SHA-1, SHA-2: 4 bytes of magic, the chaining value, the block begun (zeros after it), 8 bytes: the bytes hashed
+//	MD5, SHA-1, SHA-2: 4 bytes of magic, the chaining value, the block begun (zeros after it), 8 bytes: the bytes hashed
 //	SHA-3:        4 bytes of magic, 1 byte: the rate, 200 bytes of sponge, 1 byte: the bytes begun, 1 byte: 0, absorbing
+//	BLAKE2b:      3 bytes of magic, 64 bytes of chaining value, 16 bytes: the bytes compressed, 1 byte: the digest's length, the
+//	              block begun (older bytes after it), 1 byte: the bytes begun, none only at the beginning
 //
-// The magic and the rate tell all hashes of the table apart.
+// RIPEMD-160 has no state that could be given out.
+//
+// The magic, the rate and the length tell all hashes of the table apart.
 const (
 	magicLen = 4
 	countLen = 8
 	// countMost is what SHA-1 and SHA-256 can count: 2^64 bits (FIPS 180-4, 5.1.1). Nobody hashes as much with the others.
 	countMost = 1<<61 - 1
 	magicSHA3 = "sha\x08"
+	magicB2b  = "b2b"
 	absorbing = 0
 )
 
@@ -53,15 +58,34 @@ func Resume(h hash.Hash, state []byte) error {
 	return nil
 }
 
-// Hashed returns how many bytes a state has taken in; -1 for SHA-3, which does not count. state is one that Resume takes.
+// Hashed returns how many bytes a state has taken in; -1 for SHA-3, which does not count, and BLAKE2b. state is one that Resume takes.
 func Hashed(state []byte) int64 {
-	if isSHA3(state) {
+	if isSHA3(state) || isBLAKE2b(state) {
 		return -1
 	}
 	return int64(binary.BigEndian.Uint64(state[len(state)-countLen:])) //nolint:gosec // at most countMost
 }
 
 func isSHA3(state []byte) bool { return bytes.HasPrefix(state, []byte(magicSHA3)) }
+
+func isBLAKE2b(state []byte) bool { return bytes.HasPrefix(state, []byte(magicB2b)) }
+
+// HasState reports whether AppendState can give out the state of h.
+func HasState(h hash.Hash) bool {
+	_, ok := h.(encoding.BinaryAppender)
+	return ok
+}
+
+// checkBLAKE2b looks at what UnmarshalBinary takes as it comes.
+func checkBLAKE2b(state []byte, size, block int) error {
+	counts := state[len(magicB2b)+64:]
+	low, high := binary.BigEndian.Uint64(counts), binary.BigEndian.Uint64(counts[8:])
+	begun := int(state[len(state)-1])
+	if high != 0 || low > countMost || low%uint64(block) != 0 || int(counts[16]) != size || begun > block || begun == 0 && low > 0 {
+		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a BLAKE2b of %d bytes with %d compressed and %d begun; want %d", counts[16], low, begun, size)
+	}
+	return nil
+}
 
 func checkState(h hash.Hash, state []byte) error {
 	own, err := AppendState(nil, h)
@@ -73,6 +97,8 @@ func checkState(h hash.Hash, state []byte) error {
 	switch {
 	case len(state) != len(own):
 		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a hash's state of %d bytes, want %d", len(state), len(own))
+	case isBLAKE2b(own) && isBLAKE2b(state):
+		return checkBLAKE2b(state, h.Size(), block)
 	case !bytes.Equal(state[:magicLen], own[:magicLen]):
 		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "the state of another hash")
 	case isSHA3(state):

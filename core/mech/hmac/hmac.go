@@ -1,4 +1,5 @@
-// Package hmac has the HMACs (FIPS 198-1) over all hashes, of full and of chosen length, and the generators of their keys.
+// Package hmac has the HMACs (FIPS 198-1) over all hashes, of full and of chosen length, the keyed BLAKE2b that the standard
+// counts among them, and the generators of their keys.
 package hmac
 
 import (
@@ -27,22 +28,59 @@ func rows() []mech.Mechanism {
 		}
 		if h.KeyGen != 0 && h.KeyType != 0 {
 			out = append(out, mech.Mechanism{
-				Type: h.KeyGen, KeyTypes: []pkcs11.KeyType{h.KeyType}, Min: 1, Max: generic.MaxBytes,
+				Type: h.KeyGen, KeyTypes: []pkcs11.KeyType{h.KeyType}, Min: 1, Max: generic.MaxBytes, Legacy: h.Legacy,
 				Generate: generic.Any.Generate,
 			})
 		}
 	}
-	return out
+	return append(out, truncated...)
+}
+
+// truncated are the rows of SHA-512/t. CKM_SHA512_T_HMAC_GENERAL is not among them: it would need two lengths, and the
+// standard gives it one parameter without saying for which.
+var truncated = []mech.Mechanism{
+	{
+		Type: pkcs11.CKM_SHA512_T_KEY_GEN, KeyTypes: []pkcs11.KeyType{pkcs11.CKK_SHA512_T_HMAC}, Min: 1, Max: generic.MaxBytes,
+		Generate: generic.Any.Generate,
+	},
+	macRow(pkcs11.CKM_SHA512_T_HMAC, pkcs11.CKK_SHA512_T_HMAC, func(k mech.Key, param any) (operation, error) {
+		t, ok := param.(pkcs11.MACGeneralParams)
+		if !ok {
+			return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; want the hash's length in bits", param)
+		}
+		h, err := hashes.SHA512T(uint(t))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := statesOf(k); err != nil {
+			return nil, err
+		}
+		return &movable{mac{state: newKeyed(h, k.Bytes(pkcs11.CKA_VALUE)), size: h.Size()}}, nil
+	}),
+}
+
+// operation signs or verifies.
+type operation interface {
+	mech.Signer
+	mech.Verifier
 }
 
 // row makes a row of HMAC; size reads the tag's length from the parameter. Keys may have any length, also beyond Max,
 // which is what can be generated.
 func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) (int, error)) mech.Mechanism {
 	place := slices.Index(hashes.All, h)
-	create := func(k mech.Key, param any) (*mac, error) {
+	moves := hashes.HasState(h.New())
+	m := macRow(t, h.KeyType, func(k mech.Key, param any) (operation, error) {
 		n, err := size(param, h.Size())
 		if err != nil {
 			return nil, err
+		}
+		if h.Keyed != nil {
+			state, err := h.Keyed(k.Bytes(pkcs11.CKA_VALUE))
+			if err != nil {
+				return nil, err
+			}
+			return &mac{state: &keyed{Hash: state}, size: n}, nil
 		}
 		s, err := statesOf(k)
 		if err != nil {
@@ -53,11 +91,23 @@ func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) 
 		if state == nil {
 			state = newKeyed(h, k.Bytes(pkcs11.CKA_VALUE))
 		}
-		return &mac{state: state, from: from, size: n}, nil
+		if !moves {
+			return &mac{state: state, from: from, size: n}, nil
+		}
+		return &movable{mac{state: state, from: from, size: n}}, nil
+	})
+	m.Legacy = h.Legacy
+	if h.Keyed != nil {
+		m.Max = maxTag // the longest key of BLAKE2b
 	}
+	return m
+}
+
+// macRow makes a row for generic secrets and for keys of a type of their own.
+func macRow(t pkcs11.MechanismType, own pkcs11.KeyType, create func(k mech.Key, param any) (operation, error)) mech.Mechanism {
 	keyTypes := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET}
-	if h.KeyType != 0 {
-		keyTypes = append(keyTypes, h.KeyType)
+	if own != 0 {
+		keyTypes = append(keyTypes, own)
 	}
 	return mech.Mechanism{
 		Type: t, KeyTypes: keyTypes, Min: 1, Max: generic.MaxBytes,
@@ -131,10 +181,13 @@ func statesOf(k mech.Key) (*states, error) {
 // maxTag is the length of the longest hash.
 const maxTag = 64
 
+// movable is a mac that is Resumable.
+type movable struct{ mac }
+
 // mac is one operation, Signer and Verifier.
 type mac struct {
-	state *keyed // nil once the operation has ended
-	from  *spare.Set[keyed]
+	state *keyed            // nil once the operation has ended
+	from  *spare.Set[keyed] // where the state goes afterwards; nil for one that is not kept
 	size  int
 	begun bool         // it has taken data or a state
 	tag   [maxTag]byte // for Verify
@@ -173,7 +226,9 @@ func (m *mac) Close() {
 	clear(m.tag[:])
 	if m.state != nil {
 		m.state.Reset()
-		m.from.Put(m.state)
+		if m.from != nil {
+			m.from.Put(m.state)
+		}
 	}
 	m.state = nil
 }

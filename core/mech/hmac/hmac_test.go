@@ -22,13 +22,34 @@ func rowOf(t testing.TB, typ pkcs11.MechanismType) *mech.Mechanism {
 	return nil
 }
 
+// hmacs are the hashes whose rows are HMACs, and movable those of them whose operations can be moved.
+var hmacs, movables = func() (hmacs, movables []*hashes.Hash) {
+	for _, h := range hashes.All {
+		if h.Keyed != nil {
+			continue
+		}
+		hmacs = append(hmacs, h)
+		if hashes.HasState(h.New()) {
+			movables = append(movables, h)
+		}
+	}
+	return hmacs, movables
+}()
+
 func TestFamily(t *testing.T) {
 	k := mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, []byte("a key of some length"))
+	mechtest.Run(t, mechtest.Case{Row: rowOf(t, pkcs11.CKM_SHA512_T_HMAC), Key: k, FixedSize: true, Params: []any{
+		pkcs11.MACGeneralParams(256), pkcs11.MACGeneralParams(500), pkcs11.MACGeneralParams(40),
+	}})
+	mechtest.Run(t, mechtest.Case{Row: rowOf(t, pkcs11.CKM_SHA512_T_KEY_GEN), Templates: []pkcs11.Template{{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 64)}}})
 	for _, h := range hashes.All {
 		mechtest.Run(t, mechtest.Case{Row: rowOf(t, h.HMAC), Key: k, FixedSize: true})
 		mechtest.Run(t, mechtest.Case{Row: rowOf(t, h.HMACGeneral), Key: k, FixedSize: true, Params: []any{
 			pkcs11.MACGeneralParams(h.Size()), pkcs11.MACGeneralParams(10), pkcs11.MACGeneralParams(4),
 		}})
+		if h.KeyGen == 0 {
+			continue
+		}
 		mechtest.Run(t, mechtest.Case{Row: rowOf(t, h.KeyGen), Templates: []pkcs11.Template{
 			{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 1)},
 			{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, h.Size())},
@@ -66,6 +87,50 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// TestTruncated: SHA-512/224 and /256 are SHA-512/t for their t.
+func TestTruncated(t *testing.T) {
+	k := mechtest.Secret(pkcs11.CKK_SHA512_T_HMAC, []byte("a key"))
+	for bits, typ := range map[pkcs11.MACGeneralParams]pkcs11.MechanismType{224: pkcs11.CKM_SHA512_224_HMAC, 256: pkcs11.CKM_SHA512_256_HMAC} {
+		one, err := rowOf(t, pkcs11.CKM_SHA512_T_HMAC).Sign(k, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := rowOf(t, typ).Sign(k, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := one.Finish(nil, []byte("message"))
+		if b, _ := two.Finish(nil, []byte("message")); !bytes.Equal(a, b) || len(a) != int(bits)/8 {
+			t.Errorf("%d bits: %x and %x", bits, a, b)
+		}
+	}
+}
+
+// TestKeyedBLAKE2b is the hash's own MAC, not an HMAC over it.
+func TestKeyedBLAKE2b(t *testing.T) {
+	for _, h := range hashes.All {
+		if h.Keyed == nil {
+			continue
+		}
+		key, message := []byte("a key"), []byte("message")
+		state, err := h.Keyed(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Write(message)
+		s, err := rowOf(t, h.HMAC).Sign(mechtest.Secret(h.KeyType, key), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Finish(nil, message); err != nil || !bytes.Equal(got, state.Sum(nil)) {
+			t.Errorf("%v: %x, error %v", h, got, err)
+		}
+		if _, err := rowOf(t, h.HMAC).Sign(mechtest.Secret(h.KeyType, make([]byte, 65)), nil); pkcs11.RVOf(err) != pkcs11.CKR_KEY_SIZE_RANGE {
+			t.Errorf("%v: a key of 65 bytes: %v", h, err)
+		}
+	}
+}
+
 // TestKeysOfAnyLength: shorter than the hash, longer than its block, longer than what is generated.
 func TestKeysOfAnyLength(t *testing.T) {
 	row := rowOf(t, pkcs11.CKM_SHA256_HMAC)
@@ -80,6 +145,7 @@ func TestKeysOfAnyLength(t *testing.T) {
 }
 
 func TestRowsAreComplete(t *testing.T) {
+	const messages = pkcs11.CKF_MESSAGE_SIGN | pkcs11.CKF_MESSAGE_VERIFY | pkcs11.CKF_MULTI_MESSAGE
 	for i := range Family.Mechanisms {
 		m := &Family.Mechanisms[i]
 		info := m.Info()
@@ -88,7 +154,7 @@ func TestRowsAreComplete(t *testing.T) {
 			if info.Flags != pkcs11.CKF_GENERATE || len(m.KeyTypes) != 1 {
 				t.Errorf("%v: flags %v, key types %v", m.Type, info.Flags, m.KeyTypes)
 			}
-		case info.Flags != pkcs11.CKF_SIGN|pkcs11.CKF_VERIFY || len(m.KeyTypes) != 2:
+		case info.Flags&^messages != pkcs11.CKF_SIGN|pkcs11.CKF_VERIFY || len(m.KeyTypes) != 2:
 			t.Errorf("%v: flags %v, key types %v", m.Type, info.Flags, m.KeyTypes)
 		}
 	}

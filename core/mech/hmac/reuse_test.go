@@ -6,7 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/core/mech/mechtest"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -21,7 +20,7 @@ func TestStatesBeginAnew(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for i := range 60 {
-				h := hashes.All[i%len(hashes.All)]
+				h := hmacs[i%len(hmacs)]
 				reference := hmac.New(h.New, value)
 				reference.Write(message[:i*4])
 				want := reference.Sum(nil)

@@ -11,7 +11,7 @@ const stateVersion = 1
 
 // State implements mech.Resumable. Before the first block of data it is the hash of the padded key, which FIPS 198-1, 6,
 // wants protected like the key.
-func (m *mac) State() ([]byte, error) {
+func (m *movable) State() ([]byte, error) {
 	if m.state == nil {
 		return nil, errEnded
 	}
@@ -19,7 +19,7 @@ func (m *mac) State() ([]byte, error) {
 }
 
 // Resume implements mech.Resumable.
-func (m *mac) Resume(state []byte) error {
+func (m *movable) Resume(state []byte) error {
 	switch {
 	case m.state == nil:
 		return errEnded

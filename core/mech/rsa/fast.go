@@ -74,6 +74,23 @@ var nistHashes = map[crypto.Hash]byte{
 	crypto.SHA3_224: 7, crypto.SHA3_256: 8, crypto.SHA3_384: 9, crypto.SHA3_512: 10,
 }
 
+// otherNames are the names of hashes that are not NIST's: 1.3.14.3.2.26, 1.2.840.113549.2.5, 1.3.36.3.2.1.
+var otherNames = map[crypto.Hash][]byte{
+	crypto.SHA1:      {0x2b, 0x0e, 0x03, 0x02, 0x1a},
+	crypto.MD5:       {0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x05},
+	crypto.RIPEMD160: {0x2b, 0x24, 0x03, 0x02, 0x01},
+}
+
+// named puts the DigestInfo before a digest of RIPEMD-160, for which crypto/rsa has another name than the rest of the world,
+// and takes the hash away; crypto/rsa then pads what it gets.
+func named(h crypto.Hash, digest []byte) (crypto.Hash, []byte) {
+	if h != crypto.RIPEMD160 {
+		return h, digest
+	}
+	info, _ := digestInfo(h)
+	return 0, append(info, digest...)
+}
+
 // digestInfo returns the DER of a DigestInfo up to the digest (RFC 8017, 9.2, note 1); without a hash there is none.
 func digestInfo(h crypto.Hash) (der []byte, ok bool) {
 	arc, nist := nistHashes[h]
@@ -81,8 +98,8 @@ func digestInfo(h crypto.Hash) (der []byte, ok bool) {
 	switch {
 	case h == 0:
 		return nil, true
-	case h == crypto.SHA1:
-		name = []byte{0x2b, 0x0e, 0x03, 0x02, 0x1a}
+	case otherNames[h] != nil:
+		name = otherNames[h]
 	case nist:
 		name = []byte{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc}
 	default:

@@ -18,7 +18,7 @@ func newOAEP(param any) (scheme, error) {
 	if !ok || p == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "OAEP needs CK_RSA_PKCS_OAEP_PARAMS, got %T", param)
 	}
-	h, mgf := hashes.ByMechanism(p.HashAlg), hashes.ByMGF(p.MGF)
+	h, mgf := hashOf(p.HashAlg), hashes.ByMGF(p.MGF)
 	if h == nil || mgf == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "OAEP with hash %v and MGF %#x", p.HashAlg, uint(p.MGF))
 	}
@@ -27,6 +27,15 @@ func newOAEP(param any) (scheme, error) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "OAEP with source %#x", uint(p.Source))
 	}
 	return oaepScheme{rsa.OAEPOptions{Hash: h.ID, MGFHash: mgf.ID, Label: p.SourceData}}, nil
+}
+
+// hashOf finds the hash that a parameter names. BLAKE2b is not for RSA: nothing gives it a name there.
+func hashOf(m pkcs11.MechanismType) *hashes.Hash {
+	h := hashes.ByMechanism(m)
+	if h != nil && h.Keyed != nil {
+		return nil
+	}
+	return h
 }
 
 func (s oaepScheme) plainLen(k *publicKey) int { return k.size - 2*s.options.Hash.Size() - 2 }

@@ -64,6 +64,7 @@ func (k *privateKey) signPKCS1(h crypto.Hash, data []byte) ([]byte, error) {
 			return k.signRaw(em)
 		}
 	}
+	h, data = named(h, data)
 	out, err := rsa.SignPKCS1v15(nil, k.std, h, data)
 	return out, failed(err)
 }
@@ -76,6 +77,7 @@ func (k *publicKey) verifyPKCS1(h crypto.Hash, data, signature []byte) error {
 	if err := k.pkcs1Fits(h, data); err != nil {
 		return err
 	}
+	h, data = named(h, data)
 	if rsa.VerifyPKCS1v15(k.std, h, data, signature) != nil {
 		return pkcs11.CKR_SIGNATURE_INVALID
 	}

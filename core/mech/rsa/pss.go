@@ -23,7 +23,7 @@ func newPSS(h *hashes.Hash, param any, k *publicKey) (*pss, error) {
 	if !ok || p == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "PSS needs CK_RSA_PKCS_PSS_PARAMS, got %T", param)
 	}
-	s := &pss{hash: hashes.ByMechanism(p.HashAlg), mgf: hashes.ByMGF(p.MGF), bits: k.std.N.BitLen() - 1}
+	s := &pss{hash: hashOf(p.HashAlg), mgf: hashes.ByMGF(p.MGF), bits: k.std.N.BitLen() - 1}
 	if s.hash == nil || s.mgf == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "PSS with hash %v and MGF %#x", p.HashAlg, uint(p.MGF))
 	}

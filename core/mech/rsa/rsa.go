@@ -79,7 +79,7 @@ func rows() []mech.Mechanism {
 	for _, h := range hashes.All {
 		if h.RSAPKCS != 0 {
 			all = append(all, mech.Mechanism{
-				Type: h.RSAPKCS, Min: minBits, Max: maxBits, Hash: h.ID,
+				Type: h.RSAPKCS, Min: minBits, Max: maxBits, Hash: h.ID, Legacy: h.Legacy,
 				Sign: pkcs1Sign(h), Verify: pkcs1Verify(h),
 			})
 		}

@@ -116,7 +116,7 @@ func goType(s *spec.Spec, f spec.Field) string {
 		return f.Role
 	case "fixed":
 		return f.Array + "byte"
-	case "bytes", "bits", "inout", "inoutbits", "inoutnonce":
+	case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
 		return "[]byte"
 	case "ref", "struct":
 		st, _ := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))

@@ -75,7 +75,7 @@ func wirePut(s *spec.Spec, b *bytes.Buffer, name string, members []spec.Field) {
 		switch f.Role {
 		case "bool":
 			fmt.Fprintf(b, "b = putBool(b, %d, p.%s)\n", n, f.Go)
-		case "bytes", "bits", "inout", "inoutbits", "inoutnonce":
+		case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
 			fmt.Fprintf(b, "b = putBytes(b, %d, p.%s)\n", n, f.Go)
 		case "fixed":
 			fmt.Fprintf(b, "b = putBytes(b, %d, p.%s[:])\n", n, f.Go)
@@ -98,7 +98,7 @@ func wireRead(s *spec.Spec, b *bytes.Buffer, name string, members []spec.Field) 
 		switch f.Role {
 		case "bool":
 			fmt.Fprintf(b, "f.bool(&p.%s)\n", f.Go)
-		case "bytes", "bits", "inout", "inoutbits", "inoutnonce":
+		case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
 			fmt.Fprintf(b, "f.bytes(&p.%s)\n", f.Go)
 		case "fixed":
 			fmt.Fprintf(b, "f.fixed(p.%s[:])\n", f.Go)
@@ -134,7 +134,7 @@ func wireTable(s *spec.Spec, b *bytes.Buffer) {
 			switch f.Role {
 			case "bool":
 				is = "truth value"
-			case "bytes", "bits", "inout", "inoutbits", "inoutnonce":
+			case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
 				is = "byte string"
 			case "fixed":
 				is = strings.Trim(f.Array, "[]") + " bytes"

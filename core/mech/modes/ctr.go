@@ -1,4 +1,4 @@
-package aes
+package modes
 
 import (
 	"crypto/cipher"
@@ -9,6 +9,23 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
+
+// Counter is a row of counter mode over blocks of 16 bytes: CK_AES_CTR_PARAMS. It does not wrap keys: whoever flips a bit
+// of the wrapped key flips it in the key.
+func (c *Cipher) Counter(t pkcs11.MechanismType) mech.Mechanism {
+	create := func(k mech.Key, param any) (mech.Cipher, error) {
+		p, err := StructParam[pkcs11.CTRParams](param)
+		if err != nil {
+			return nil, err
+		}
+		b, err := c.Block(k)
+		if err != nil {
+			return nil, err
+		}
+		return newCounter(b, p)
+	}
+	return c.Row(mech.Mechanism{Type: t, Encrypt: create, Decrypt: create})
+}
 
 // counter is counter mode. Because data beyond the last value of the counter bits is refused, the counter never carries
 // into the nonce and the 128-bit counter of the standard library does.
@@ -56,8 +73,7 @@ func (c *counter) UpdateLen(n int) int { return n }
 
 func (c *counter) FinishLen(n int) (int, bool) { return n, true }
 
-// Shape is a stream: as much comes out as goes in.
-func (c *counter) Shape() mech.Shape { return mech.Shape{Block: 1, Align: 1, Exact: true} }
+func (c *counter) Shape() mech.Shape { return Stream }
 
 func (c *counter) Update(dst, src []byte) ([]byte, error) {
 	if uint64(len(src)) > c.left {
@@ -67,7 +83,7 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 		c.left -= uint64(len(src))
 	}
 	c.done += uint64(len(src))
-	dst, out := extend(dst, len(src))
+	dst, out := Extend(dst, len(src))
 	c.stream.XORKeyStream(out, src)
 	return dst, nil
 }
@@ -75,3 +91,36 @@ func (c *counter) Update(dst, src []byte) ([]byte, error) {
 func (c *counter) Finish(dst, src []byte) ([]byte, error) { return c.Update(dst, src) }
 
 func (c *counter) Close() { c.block = nil }
+
+// State implements mech.Resumable.
+func (c *counter) State() ([]byte, error) {
+	if c.block == nil {
+		return nil, ErrEnded
+	}
+	return AppendCount(stateCTR, c.done), nil
+}
+
+// Resume implements mech.Resumable.
+func (c *counter) Resume(state []byte) error {
+	if err := CheckFresh(c.block == nil, c.done > 0); err != nil {
+		return err
+	}
+	done, err := CutCount(state, stateCTR, c.left)
+	if err != nil {
+		return err
+	}
+	start := c.param.CB
+	low, carry := bits.Add64(binary.BigEndian.Uint64(start[8:]), done/MaxBlock, 0)
+	high, _ := bits.Add64(binary.BigEndian.Uint64(start[:8]), 0, carry)
+	binary.BigEndian.PutUint64(start[8:], low)
+	binary.BigEndian.PutUint64(start[:8], high)
+	c.stream = cipher.NewCTR(c.block, start[:])
+	var used [MaxBlock]byte // of the block of key stream that was begun
+	c.stream.XORKeyStream(used[:done%MaxBlock], used[:done%MaxBlock])
+	clear(used[:])
+	c.done = done
+	if c.left != math.MaxUint64 {
+		c.left -= done
+	}
+	return nil
+}
