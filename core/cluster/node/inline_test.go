@@ -68,3 +68,26 @@ func TestRepliesAreHeldWhileMoreWait(t *testing.T) {
 	_, last := b.take(nil)
 	require.True(t, last)
 }
+
+// TestTheReaderKeepsFromWhatIsSlow: when he has served a slow request, the next ones are for workers, for a while.
+func TestTheReaderKeepsFromWhatIsSlow(t *testing.T) {
+	quickly, slowly := &call{}, &call{}
+	var b baton
+	held := func(c *call, since time.Time) {
+		b.hold(c, since)
+		b.timer.Stop()
+	}
+	held(quickly, time.Now().Add(time.Hour))
+	require.True(t, b.back(quickly))
+	require.Zero(t, b.leave)
+	held(slowly, time.Now().Add(-2*slow))
+	require.True(t, b.back(slowly))
+	require.Equal(t, caution, b.leave)
+
+	pass := make(chan struct{})
+	b = baton{pass: func() { close(pass) }}
+	b.hold(slowly, time.Now())
+	<-pass
+	require.False(t, b.back(slowly))
+	require.Equal(t, caution, b.leave)
+}

@@ -86,6 +86,7 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
 	t.done.init()
+	t.baton.pass = t.readOn
 	t.ctx, t.cancel = context.WithCancel(rpc.Context())
 	var writer sync.WaitGroup
 	writer.Go(t.write)
