@@ -18,7 +18,7 @@ import (
 // call is one request from its arrival until its reply is sent.
 type call struct {
 	ctx     context.Context
-	cancel  context.CancelFunc
+	limit   deadline // what ctx comes from
 	stream  *stream
 	request *wire.Request
 	row     *row
@@ -34,12 +34,14 @@ type call struct {
 func (c *call) hsm() hsm.Portable { return c.stream.opts.HSM }
 
 // serve runs the call in a lane.
-func (c *call) serve() {
-	if c.stream.ctx.Err() != nil { // nobody waits
-		c.finish(nil)
-		return
+func (c *call) serve() { c.reply(c.settle(), false) }
+
+// settle makes the reply; nil if nobody waits for it.
+func (c *call) settle() *wire.Reply {
+	if c.stream.ctx.Err() != nil {
+		return nil
 	}
-	c.finish(c.answer())
+	return c.answer()
 }
 
 // answer runs the request. What a handler does wrong is its own request's failure and no other's.
@@ -130,20 +132,26 @@ func (c *call) note(err error) {
 	}
 }
 
-// finish sends the reply, if there is one, and lets another request have the same number.
-func (c *call) finish(r *wire.Reply) {
+// reply sends the reply, if there is one, and lets another request have the same number. Only the reader sends by
+// himself: he may wait for a slow client.
+func (c *call) reply(r *wire.Reply, reader bool) {
 	t := c.stream
-	c.cancel()
+	c.limit.end()
 	wipeRequest(c.request)
 	t.mu.Lock()
 	delete(t.running, c.request.Id)
 	t.mu.Unlock()
-	if r != nil {
-		t.done.put(outgoing{r, c}, t.queues[c.lane].waiting())
-	} else {
+	defer t.calls.Done()
+	switch {
+	case r == nil:
 		c.giveBack(nil)
+	case reader && t.sending.TryLock():
+		_ = t.rpc.Send(r) // the reader sees it too
+		t.sending.Unlock()
+		c.giveBack(r)
+	default:
+		t.done.put(outgoing{r, c}, t.queues[c.lane].waiting())
 	}
-	t.calls.Done()
 }
 
 // giveBack is called when the reply has been sent, or will not be.
@@ -209,11 +217,12 @@ func (c *call) current() (err error) {
 		return nil
 	}
 	look := func() {
-		ctx, cancel := c.ctx, context.CancelFunc(func() {})
-		if c.row.who != members { // a node that asks just for this has its own time
-			ctx, cancel = context.WithTimeout(ctx, s.limits.CatchUp)
+		if c.row.who == members { // a node that asks just for this has its own time
+			err = c.catchUp(c.ctx, behind)
+			return
 		}
-		defer cancel()
+		ctx := &deadline{parent: c.ctx, at: time.Now().Add(s.limits.CatchUp)}
+		defer ctx.end()
 		err = c.catchUp(ctx, behind)
 	}
 	if behind || s.lagging.Load() {

@@ -120,6 +120,28 @@ func (l *lane) next() *call {
 	return c
 }
 
+// enter lets who is no worker do what a worker does, until leave; false if there is no room, or others come first.
+func (l *lane) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.turns) > 0 || l.workers-l.idle >= l.limit {
+		return false
+	}
+	l.limit--
+	l.ended.Add(1)
+	return true
+}
+
+func (l *lane) leave() {
+	l.mu.Lock()
+	l.limit++
+	if len(l.turns) > 0 {
+		l.rouse()
+	}
+	l.mu.Unlock()
+	l.ended.Done()
+}
+
 // aside runs f, which waits and computes nothing: another worker takes this one's place meanwhile.
 func (l *lane) aside(f func()) {
 	l.mu.Lock()

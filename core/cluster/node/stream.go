@@ -38,6 +38,10 @@ type stream struct {
 	done  outbox
 	now   chan outgoing
 	calls sync.WaitGroup
+	// Held by who sends: the writer, or the reader when he has served a request.
+	sending sync.Mutex
+	baton   baton
+	over    chan error // takes why reading has ended
 
 	mu      sync.Mutex
 	ended   bool // no request is admitted any more
@@ -78,10 +82,11 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 	}
 	t := &stream{
 		Server: s, rpc: rpc, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
-		now:     make(chan outgoing, 16),
+		now: make(chan outgoing, 16), over: make(chan error, 1),
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
 	t.done.init()
+	t.baton.pass = t.readOn
 	t.ctx, t.cancel = context.WithCancel(rpc.Context())
 	var writer sync.WaitGroup
 	writer.Go(t.write)
@@ -92,10 +97,9 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 		writer.Wait()
 		t.clear()
 	}()
-	read := make(chan error, 1)
-	go func() { read <- t.read() }() // it ends with the stream
+	go t.greetAndRead() // it ends with the stream
 	select {
-	case err = <-read:
+	case err = <-t.over:
 	case <-s.stopping:
 		return status.Error(codes.Unavailable, "the node is stopping")
 	}
@@ -123,49 +127,85 @@ func (t *stream) clear() {
 	}
 }
 
-func (t *stream) read() error {
-	for greeted := false; ; greeted = true {
-		q, err := t.rpc.Recv()
+// greetAndRead takes the stream's first request, which is Hello, and the others.
+func (t *stream) greetAndRead() {
+	q, err := t.receive()
+	if err == nil {
+		if _, hello := q.Body.(*wire.Request_Hello); !hello {
+			err = status.Error(codes.FailedPrecondition, "the first request of a stream is Hello")
+		} else {
+			_, err = t.take(q, false)
+		}
+	}
+	if err != nil {
+		t.over <- err
+		return
+	}
+	t.readOn()
+}
+
+// readOn takes requests until the stream ends, or another goroutine has taken over.
+func (t *stream) readOn() {
+	for {
+		began := time.Now()
+		q, err := t.receive()
+		still := true
+		if err == nil {
+			still, err = t.take(q, time.Since(began) >= lull)
+		}
 		if err != nil {
-			return err
+			t.over <- err
+			return
 		}
-		if _, err := t.welcome(t.who); err != nil {
-			t.log("%s is not welcome any more: %w", t.who.Holder, err)
-			return errUnwelcome
-		}
-		if _, hello := q.Body.(*wire.Request_Hello); !hello && !greeted {
-			return status.Error(codes.FailedPrecondition, "the first request of a stream is Hello")
-		}
-		if err := t.take(q); err != nil {
-			return err
+		if !still {
+			return
 		}
 	}
 }
 
-// take answers a request or hands it to a lane. An error ends the stream.
-func (t *stream) take(q *wire.Request) error {
+// receive waits for a request from who is welcome.
+func (t *stream) receive() (*wire.Request, error) {
+	q, err := t.rpc.Recv()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.welcome(t.who); err != nil {
+		t.log("%s is not welcome any more: %w", t.who.Holder, err)
+		return nil, errUnwelcome
+	}
+	return q, nil
+}
+
+// take answers a request or hands it to a lane. still says whether this goroutine goes on reading. An error ends the
+// stream.
+func (t *stream) take(q *wire.Request, alone bool) (still bool, err error) {
 	switch body := q.Body.(type) {
 	case *wire.Request_Hello:
-		return t.greet(q.Id, body.Hello)
+		return true, t.greet(q.Id, body.Hello)
 	case *wire.Request_Ping:
-		return t.answerNow(t.reply(q.Id))
+		return true, t.answerNow(t.reply(q.Id))
 	case *wire.Request_Cancel:
 		t.giveUp(body.Cancel.GetId())
-		return nil
+		return true, nil
 	}
 	row, known := rows[reflect.TypeOf(q.Body)]
 	if !known {
-		return t.answerNow(t.failed(q.Id, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request")))
+		return true, t.answerNow(t.failed(q.Id, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request")))
 	}
 	c := &call{stream: t, request: q, row: row, lane: row.laneOf(q.Body)}
 	if err := t.admit(c); err != nil {
 		wipeRequest(q)
-		return t.answerNow(t.failed(q.Id, err))
+		return true, t.answerNow(t.failed(q.Id, err))
+	}
+	if alone {
+		if here, still := t.serveHere(c); here {
+			return still, nil
+		}
 	}
 	if !t.lanes[c.lane].put(&t.queues[c.lane], c) {
-		c.finish(c.failure(errClosing))
+		c.reply(c.failure(errClosing), false)
 	}
-	return nil
+	return true, nil
 }
 
 var (
@@ -201,12 +241,13 @@ func (t *stream) admit(c *call) error {
 	if q.TimeoutMs > 0 {
 		limit = min(time.Duration(q.TimeoutMs)*time.Millisecond, t.limits.Time)
 	}
-	c.ctx, c.cancel = context.WithTimeout(t.ctx, limit)
+	c.limit = deadline{parent: t.ctx, at: time.Now().Add(limit)}
+	c.ctx = &c.limit
 	t.Server.running.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
-		c.cancel()
+		c.limit.end()
 		c.giveBack(nil)
 		return errClosing
 	}
@@ -220,7 +261,7 @@ func (t *stream) giveUp(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.running[id]; c != nil {
-		c.cancel()
+		c.limit.end()
 	}
 }
 
@@ -272,6 +313,8 @@ func (t *stream) write() {
 
 // sendAll sends replies; false if the stream has broken.
 func (t *stream) sendAll(list []outgoing) bool {
+	t.sending.Lock()
+	defer t.sending.Unlock()
 	var err error
 	for i, o := range list {
 		if err == nil {
