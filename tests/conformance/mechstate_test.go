@@ -14,7 +14,7 @@ func (b *battery) hop(t *testing.T, from, to session, encryption, authentication
 	t.Helper()
 	o := &out{Capacity: 1 << 20}
 	err := b.GetOperationState(from, o)
-	if pkcs11.RVOf(err) == pkcs11.CKR_STATE_UNSAVEABLE && (b.r.sealed || b.row.Type == pkcs11.CKM_EDDSA) {
+	if pkcs11.RVOf(err) == pkcs11.CKR_STATE_UNSAVEABLE && (b.r.sealed || b.r.whole || b.row.Type == pkcs11.CKM_EDDSA) {
 		return false
 	}
 	require.NoError(t, err)

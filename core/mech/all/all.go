@@ -8,6 +8,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech/ec"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hmac"
+	"github.com/coffer-hsm/coffer/core/mech/kdf"
 	"github.com/coffer-hsm/coffer/core/mech/rsa"
 )
 
@@ -19,6 +20,7 @@ func Registry() (*mech.Registry, error) {
 		ec.Family,
 		generic.Family,
 		hmac.Family,
+		kdf.Family,
 		rsa.Family,
 	)
 }
