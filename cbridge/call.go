@@ -19,7 +19,8 @@ type call struct {
 
 	m      pkcs11.Mechanism
 	fields fields
-	places []place // of the parameter, where the machine may change it
+	places []place        // of the parameter, where the machine may change it
+	later  []func() error // fill the places of the parameter
 
 	output        pkcs11.Out
 	buffer, count uintptr // where output goes
@@ -84,6 +85,9 @@ func (c *call) leave(rv *uintptr) {
 		c.copies[i] = nil
 	}
 	c.wipeOutput()
+	for _, b := range pkcs11.PlacesOf(c.m.Params).Secrets {
+		clear(b)
+	}
 	c.attrs.clear()
 	c.types.clear()
 	c.pairs.clear()
@@ -91,6 +95,8 @@ func (c *call) leave(rv *uintptr) {
 	c.m, c.fields = pkcs11.Mechanism{}, fields{}
 	clear(c.places)
 	c.places = c.places[:0]
+	clear(c.later)
+	c.later = c.later[:0]
 	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
 	c.copies, c.used, c.large = c.copies[:0], 0, c.large[:0]
 	calls.Put(c)
@@ -248,10 +254,10 @@ func (c *call) target(p uintptr) {
 	}
 }
 
-// targetOf is target for a key that some mechanisms give back inside their parameter: those whose parameter Go does not
-// decode yet.
+// targetOf is target for a key that some mechanisms give back inside their parameter; of a mechanism that Go does not know
+// nobody can say.
 func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
-	if m == nil || m.Type.ParamKind() != pkcs11.ParamUnknown {
+	if m == nil || m.Type.ParamKind() != pkcs11.ParamUnknown && !pkcs11.PlacesOf(m.Params).Instead {
 		c.target(p)
 	}
 }
@@ -297,6 +303,7 @@ func (c *call) finish(err error) {
 	if err == nil && !c.output.Query {
 		c.giveBack()
 	}
+	c.fillPlaces()
 	if !c.hasOutput {
 		return
 	}

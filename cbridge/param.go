@@ -49,7 +49,7 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 	switch {
 	case isStruct:
 		want, short = d.size, d.short
-	case kind == pkcs11.ParamUlong:
+	case kind == pkcs11.ParamUlong, kind == pkcs11.ParamHandle:
 		want = ulongSize
 	case kind == pkcs11.ParamNone && n == 0:
 		return nil, nil // a pointer to nothing
@@ -66,11 +66,13 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 	switch {
 	case isStruct:
 		f := &c.fields
-		*f = fields{call: c, b: b}
-		v := d.read(f, short != 0 && n == uintptr(short))
+		*f = fields{call: c, b: b, at: p, short: short != 0 && n == uintptr(short)}
+		v := d.read(f, f.short)
 		return v, f.err
 	case kind == pkcs11.ParamUlong:
 		return pkcs11.MACGeneralParams(ulongAt(b)), nil
+	case kind == pkcs11.ParamHandle:
+		return pkcs11.Handle(ulongAt(b)), nil
 	}
 	return pkcs11.IV(bytes.Clone(b)), nil
 }
@@ -79,8 +81,11 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 type fields struct {
 	call *call
 	b    []byte
+	at   uintptr // where b was read
 	off  int
 	err  error
+
+	short bool // the parameter is in its second layout
 }
 
 func (f *fields) align(n int) { f.off = (f.off + n - 1) / n * n }
@@ -128,7 +133,7 @@ func (f *fields) follow(p uint, n int) *fields {
 	if err != nil {
 		return nil
 	}
-	return &fields{call: f.call, b: b}
+	return &fields{call: f.call, b: b, at: uintptr(p), short: f.short}
 }
 
 func (f *fields) fail(err error) {

@@ -6,27 +6,159 @@ import "github.com/coffer-hsm/coffer/pkcs11"
 
 // decoders has one row for each parameter struct.
 var decoders = [...]decoder{
-	pkcs11.ParamGCM:                 {48, 40, func(f *fields, short bool) any { return readGCMParams(f, short) }},
-	pkcs11.ParamCTR:                 {24, 0, func(f *fields, short bool) any { return readCTRParams(f, short) }},
-	pkcs11.ParamOAEP:                {40, 0, func(f *fields, short bool) any { return readOAEPParams(f, short) }},
-	pkcs11.ParamPSS:                 {24, 0, func(f *fields, short bool) any { return readPSSParams(f, short) }},
-	pkcs11.ParamECDH1Derive:         {40, 0, func(f *fields, short bool) any { return readECDH1DeriveParams(f, short) }},
-	pkcs11.ParamRSAAESKeyWrap:       {16, 0, func(f *fields, short bool) any { return readRSAAESKeyWrapParams(f, short) }},
-	pkcs11.ParamEdDSA:               {24, 0, func(f *fields, short bool) any { return readEdDSAParams(f, short) }},
-	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any { return readKeyDerivationString(f, short) }},
-	pkcs11.ParamAESCBCEncryptData:   {32, 0, func(f *fields, short bool) any { return readAESCBCEncryptDataParams(f, short) }},
-	pkcs11.ParamDESCBCEncryptData:   {24, 0, func(f *fields, short bool) any { return readDESCBCEncryptDataParams(f, short) }},
-	pkcs11.ParamCCM:                 {48, 0, func(f *fields, short bool) any { return readCCMParams(f, short) }},
-	pkcs11.ParamChaCha20:            {32, 0, func(f *fields, short bool) any { return readChaCha20Params(f, short) }},
-	pkcs11.ParamSalsa20:             {24, 0, func(f *fields, short bool) any { return readSalsa20Params(f, short) }},
-	pkcs11.ParamPoly1305:            {32, 0, func(f *fields, short bool) any { return readPoly1305Params(f, short) }},
-	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
-	pkcs11.ParamCCMMessage:          {56, 0, func(f *fields, short bool) any { return readCCMMessageParams(f, short) }},
-	pkcs11.ParamPoly1305Message:     {24, 0, func(f *fields, short bool) any { return readPoly1305MessageParams(f, short) }},
+	pkcs11.ParamGCM: {48, 40, func(f *fields, short bool) any {
+		p := new(pkcs11.GCMParams)
+		readGCMParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamCTR: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.CTRParams)
+		readCTRParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamOAEP: {40, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.OAEPParams)
+		readOAEPParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamPSS: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.PSSParams)
+		readPSSParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamECDH1Derive: {40, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.ECDH1DeriveParams)
+		readECDH1DeriveParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamRSAAESKeyWrap: {16, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.RSAAESKeyWrapParams)
+		readRSAAESKeyWrapParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamEdDSA: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.EdDSAParams)
+		readEdDSAParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamKeyDerivationString: {16, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.KeyDerivationString)
+		readKeyDerivationString(f, p, short)
+		return p
+	}},
+	pkcs11.ParamAESCBCEncryptData: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.AESCBCEncryptDataParams)
+		readAESCBCEncryptDataParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamDESCBCEncryptData: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.DESCBCEncryptDataParams)
+		readDESCBCEncryptDataParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamCCM: {48, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.CCMParams)
+		readCCMParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamChaCha20: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.ChaCha20Params)
+		readChaCha20Params(f, p, short)
+		return p
+	}},
+	pkcs11.ParamSalsa20: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.Salsa20Params)
+		readSalsa20Params(f, p, short)
+		return p
+	}},
+	pkcs11.ParamPoly1305: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.Poly1305Params)
+		readPoly1305Params(f, p, short)
+		return p
+	}},
+	pkcs11.ParamGCMMessage: {48, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.GCMMessageParams)
+		readGCMMessageParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamCCMMessage: {56, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.CCMMessageParams)
+		readCCMMessageParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamPoly1305Message: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.Poly1305MessageParams)
+		readPoly1305MessageParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamHKDF: {64, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.HKDFParams)
+		readHKDFParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamSP800108KDF: {40, 24, func(f *fields, short bool) any {
+		p := new(pkcs11.SP800108KDFParams)
+		readSP800108KDFParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamSP800108Feedback: {56, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.SP800108FeedbackParams)
+		readSP800108FeedbackParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamPBKD2: {72, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.PBKD2Params)
+		readPBKD2Params(f, p, short)
+		return p
+	}},
+	pkcs11.ParamTLS12MasterKeyDerive: {48, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.TLS12MasterKeyDeriveParams)
+		readTLS12MasterKeyDeriveParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamTLS12ExtendedMasterKeyDerive: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.TLS12ExtendedMasterKeyDeriveParams)
+		readTLS12ExtendedMasterKeyDeriveParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamTLS12KeyMat: {80, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.TLS12KeyMatParams)
+		readTLS12KeyMatParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamTLSKDF: {72, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.TLSKDFParams)
+		readTLSKDFParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamTLSMAC: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.TLSMACParams)
+		readTLSMACParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamIKE2PRFPlus: {40, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.IKE2PRFPlusParams)
+		readIKE2PRFPlusParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamIKEPRF: {56, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.IKEPRFParams)
+		readIKEPRFParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamIKE1PRF: {72, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.IKE1PRFParams)
+		readIKE1PRFParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamIKE1Extended: {40, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.IKE1ExtendedParams)
+		readIKE1ExtendedParams(f, p, short)
+		return p
+	}},
 }
 
-func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
-	p := &pkcs11.GCMParams{}
+func readGCMParams(f *fields, p *pkcs11.GCMParams, short bool) {
 	pIv := f.ulong()
 	ulIvLen := f.ulong()
 	if !short {
@@ -37,37 +169,29 @@ func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
 	set(&p.TagBits, f.ulong())
 	p.IV = f.bytes(pIv, ulIvLen)
 	p.AAD = f.bytes(pAAD, ulAADLen)
-	return p
 }
 
-func readCTRParams(f *fields, short bool) *pkcs11.CTRParams {
-	p := &pkcs11.CTRParams{}
+func readCTRParams(f *fields, p *pkcs11.CTRParams, short bool) {
 	set(&p.CounterBits, f.ulong())
 	f.fixed(p.CB[:])
-	return p
 }
 
-func readOAEPParams(f *fields, short bool) *pkcs11.OAEPParams {
-	p := &pkcs11.OAEPParams{}
+func readOAEPParams(f *fields, p *pkcs11.OAEPParams, short bool) {
 	set(&p.HashAlg, f.ulong())
 	set(&p.MGF, f.ulong())
 	set(&p.Source, f.ulong())
 	pSourceData := f.ulong()
 	ulSourceDataLen := f.ulong()
 	p.SourceData = f.bytes(pSourceData, ulSourceDataLen)
-	return p
 }
 
-func readPSSParams(f *fields, short bool) *pkcs11.PSSParams {
-	p := &pkcs11.PSSParams{}
+func readPSSParams(f *fields, p *pkcs11.PSSParams, short bool) {
 	set(&p.HashAlg, f.ulong())
 	set(&p.MGF, f.ulong())
 	set(&p.SaltLen, f.ulong())
-	return p
 }
 
-func readECDH1DeriveParams(f *fields, short bool) *pkcs11.ECDH1DeriveParams {
-	p := &pkcs11.ECDH1DeriveParams{}
+func readECDH1DeriveParams(f *fields, p *pkcs11.ECDH1DeriveParams, short bool) {
 	set(&p.KDF, f.ulong())
 	ulSharedDataLen := f.ulong()
 	pSharedData := f.ulong()
@@ -75,57 +199,46 @@ func readECDH1DeriveParams(f *fields, short bool) *pkcs11.ECDH1DeriveParams {
 	pPublicData := f.ulong()
 	p.SharedData = f.bytes(pSharedData, ulSharedDataLen)
 	p.PublicData = f.bytes(pPublicData, ulPublicDataLen)
-	return p
 }
 
-func readRSAAESKeyWrapParams(f *fields, short bool) *pkcs11.RSAAESKeyWrapParams {
-	p := &pkcs11.RSAAESKeyWrapParams{}
+func readRSAAESKeyWrapParams(f *fields, p *pkcs11.RSAAESKeyWrapParams, short bool) {
 	set(&p.AESKeyBits, f.ulong())
 	pOAEPParams := f.ulong()
 	if in := f.follow(pOAEPParams, 40); in != nil {
-		p.OAEP = readOAEPParams(in, false)
+		p.OAEP = new(pkcs11.OAEPParams)
+		readOAEPParams(in, p.OAEP, false)
 		f.fail(in.err)
 	}
-	return p
 }
 
-func readEdDSAParams(f *fields, short bool) *pkcs11.EdDSAParams {
-	p := &pkcs11.EdDSAParams{}
+func readEdDSAParams(f *fields, p *pkcs11.EdDSAParams, short bool) {
 	p.PhFlag = f.byte() != 0
 	ulContextDataLen := f.ulong()
 	pContextData := f.ulong()
 	p.ContextData = f.bytes(pContextData, ulContextDataLen)
-	return p
 }
 
-func readKeyDerivationString(f *fields, short bool) *pkcs11.KeyDerivationString {
-	p := &pkcs11.KeyDerivationString{}
+func readKeyDerivationString(f *fields, p *pkcs11.KeyDerivationString, short bool) {
 	pData := f.ulong()
 	ulLen := f.ulong()
 	p.Data = f.bytes(pData, ulLen)
-	return p
 }
 
-func readAESCBCEncryptDataParams(f *fields, short bool) *pkcs11.AESCBCEncryptDataParams {
-	p := &pkcs11.AESCBCEncryptDataParams{}
+func readAESCBCEncryptDataParams(f *fields, p *pkcs11.AESCBCEncryptDataParams, short bool) {
 	f.fixed(p.IV[:])
 	pData := f.ulong()
 	length := f.ulong()
 	p.Data = f.bytes(pData, length)
-	return p
 }
 
-func readDESCBCEncryptDataParams(f *fields, short bool) *pkcs11.DESCBCEncryptDataParams {
-	p := &pkcs11.DESCBCEncryptDataParams{}
+func readDESCBCEncryptDataParams(f *fields, p *pkcs11.DESCBCEncryptDataParams, short bool) {
 	f.fixed(p.IV[:])
 	pData := f.ulong()
 	length := f.ulong()
 	p.Data = f.bytes(pData, length)
-	return p
 }
 
-func readCCMParams(f *fields, short bool) *pkcs11.CCMParams {
-	p := &pkcs11.CCMParams{}
+func readCCMParams(f *fields, p *pkcs11.CCMParams, short bool) {
 	set(&p.DataLen, f.ulong())
 	pNonce := f.ulong()
 	ulNonceLen := f.ulong()
@@ -134,43 +247,35 @@ func readCCMParams(f *fields, short bool) *pkcs11.CCMParams {
 	set(&p.MACLen, f.ulong())
 	p.Nonce = f.bytes(pNonce, ulNonceLen)
 	p.AAD = f.bytes(pAAD, ulAADLen)
-	return p
 }
 
-func readChaCha20Params(f *fields, short bool) *pkcs11.ChaCha20Params {
-	p := &pkcs11.ChaCha20Params{}
+func readChaCha20Params(f *fields, p *pkcs11.ChaCha20Params, short bool) {
 	pBlockCounter := f.ulong()
 	blockCounterBits := f.ulong()
 	pNonce := f.ulong()
 	ulNonceBits := f.ulong()
 	p.BlockCounter = f.bytes(pBlockCounter, blockCounterBits/8+min(blockCounterBits%8, 1))
 	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
-	return p
 }
 
-func readSalsa20Params(f *fields, short bool) *pkcs11.Salsa20Params {
-	p := &pkcs11.Salsa20Params{}
+func readSalsa20Params(f *fields, p *pkcs11.Salsa20Params, short bool) {
 	pBlockCounter := f.ulong()
 	pNonce := f.ulong()
 	ulNonceBits := f.ulong()
 	p.BlockCounter = f.bytes(pBlockCounter, 8)
 	p.Nonce = f.bytes(pNonce, ulNonceBits/8+min(ulNonceBits%8, 1))
-	return p
 }
 
-func readPoly1305Params(f *fields, short bool) *pkcs11.Poly1305Params {
-	p := &pkcs11.Poly1305Params{}
+func readPoly1305Params(f *fields, p *pkcs11.Poly1305Params, short bool) {
 	pNonce := f.ulong()
 	ulNonceLen := f.ulong()
 	pAAD := f.ulong()
 	ulAADLen := f.ulong()
 	p.Nonce = f.nonce(pNonce, ulNonceLen)
 	p.AAD = f.bytes(pAAD, ulAADLen)
-	return p
 }
 
-func readGCMMessageParams(f *fields, short bool) *pkcs11.GCMMessageParams {
-	p := &pkcs11.GCMMessageParams{}
+func readGCMMessageParams(f *fields, p *pkcs11.GCMMessageParams, short bool) {
 	pIv := f.ulong()
 	ulIvLen := f.ulong()
 	set(&p.IVFixedBits, f.ulong())
@@ -179,11 +284,9 @@ func readGCMMessageParams(f *fields, short bool) *pkcs11.GCMMessageParams {
 	set(&p.TagBits, f.ulong())
 	p.IV = f.inout(pIv, ulIvLen)
 	p.Tag = f.inout(pTag, p.TagBits/8+min(p.TagBits%8, 1))
-	return p
 }
 
-func readCCMMessageParams(f *fields, short bool) *pkcs11.CCMMessageParams {
-	p := &pkcs11.CCMMessageParams{}
+func readCCMMessageParams(f *fields, p *pkcs11.CCMMessageParams, short bool) {
 	set(&p.DataLen, f.ulong())
 	pNonce := f.ulong()
 	ulNonceLen := f.ulong()
@@ -193,15 +296,256 @@ func readCCMMessageParams(f *fields, short bool) *pkcs11.CCMMessageParams {
 	set(&p.MACLen, f.ulong())
 	p.Nonce = f.inout(pNonce, ulNonceLen)
 	p.MAC = f.inout(pMAC, p.MACLen)
-	return p
 }
 
-func readPoly1305MessageParams(f *fields, short bool) *pkcs11.Poly1305MessageParams {
-	p := &pkcs11.Poly1305MessageParams{}
+func readPoly1305MessageParams(f *fields, p *pkcs11.Poly1305MessageParams, short bool) {
 	pNonce := f.ulong()
 	ulNonceLen := f.ulong()
 	pTag := f.ulong()
 	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
 	p.Tag = f.inout(pTag, 16)
-	return p
+}
+
+func readHKDFParams(f *fields, p *pkcs11.HKDFParams, short bool) {
+	p.Extract = f.byte() != 0
+	p.Expand = f.byte() != 0
+	set(&p.Hash, f.ulong())
+	set(&p.SaltType, f.ulong())
+	pSalt := f.ulong()
+	ulSaltLen := f.ulong()
+	set(&p.SaltKey, f.ulong())
+	pInfo := f.ulong()
+	ulInfoLen := f.ulong()
+	p.Salt = f.bytes(pSalt, ulSaltLen)
+	if uint(p.SaltType) != uint(pkcs11.CKF_HKDF_SALT_KEY) {
+		p.SaltKey = 0
+	}
+	p.Info = f.bytes(pInfo, ulInfoLen)
+}
+
+func readSP800108Counter(f *fields, p *pkcs11.SP800108Counter, short bool) {
+	p.LittleEndian = f.byte() != 0
+	set(&p.Bits, f.ulong())
+}
+
+func readSP800108Length(f *fields, p *pkcs11.SP800108Length, short bool) {
+	set(&p.Method, f.ulong())
+	p.LittleEndian = f.byte() != 0
+	set(&p.Bits, f.ulong())
+}
+
+func readPRFData(f *fields, p *pkcs11.PRFData, short bool) {
+	set(&p.Type, f.ulong())
+	pValue := f.ulong()
+	ulValueLen := f.ulong()
+	p.Value = f.bytes(pValue, ulValueLen)
+	viewPRFData(f, p)
+}
+
+func readDerivedKey(f *fields, p *pkcs11.DerivedKey, short bool) {
+	pTemplate := f.ulong()
+	ulAttributeCount := f.ulong()
+	phKey := f.ulong()
+	p.Template = f.template(pTemplate, ulAttributeCount)
+	f.made(uintptr(phKey), &p.Key)
+}
+
+func readSP800108KDFParams(f *fields, p *pkcs11.SP800108KDFParams, short bool) {
+	set(&p.PRF, f.ulong())
+	ulNumberOfDataParams := f.ulong()
+	pDataParams := f.ulong()
+	ulAdditionalDerivedKeys := uint(0)
+	if !short {
+		ulAdditionalDerivedKeys = f.ulong()
+	}
+	pAdditionalDerivedKeys := uint(0)
+	if !short {
+		pAdditionalDerivedKeys = f.ulong()
+	}
+	p.Data = make([]pkcs11.PRFData, f.count(pDataParams, ulNumberOfDataParams))
+	for i := range p.Data {
+		if in := f.follow(pDataParams+uint(i)*24, 24); in != nil {
+			readPRFData(in, &p.Data[i], false)
+			f.fail(in.err)
+		}
+	}
+	p.More = make([]pkcs11.DerivedKey, f.count(pAdditionalDerivedKeys, ulAdditionalDerivedKeys))
+	for i := range p.More {
+		if in := f.follow(pAdditionalDerivedKeys+uint(i)*24, 24); in != nil {
+			readDerivedKey(in, &p.More[i], false)
+			f.fail(in.err)
+		}
+	}
+}
+
+func readSP800108FeedbackParams(f *fields, p *pkcs11.SP800108FeedbackParams, short bool) {
+	set(&p.PRF, f.ulong())
+	ulNumberOfDataParams := f.ulong()
+	pDataParams := f.ulong()
+	ulIVLen := f.ulong()
+	pIV := f.ulong()
+	ulAdditionalDerivedKeys := f.ulong()
+	pAdditionalDerivedKeys := f.ulong()
+	p.Data = make([]pkcs11.PRFData, f.count(pDataParams, ulNumberOfDataParams))
+	for i := range p.Data {
+		if in := f.follow(pDataParams+uint(i)*24, 24); in != nil {
+			readPRFData(in, &p.Data[i], false)
+			f.fail(in.err)
+		}
+	}
+	p.IV = f.bytes(pIV, ulIVLen)
+	p.More = make([]pkcs11.DerivedKey, f.count(pAdditionalDerivedKeys, ulAdditionalDerivedKeys))
+	for i := range p.More {
+		if in := f.follow(pAdditionalDerivedKeys+uint(i)*24, 24); in != nil {
+			readDerivedKey(in, &p.More[i], false)
+			f.fail(in.err)
+		}
+	}
+}
+
+func readPBKD2Params(f *fields, p *pkcs11.PBKD2Params, short bool) {
+	set(&p.SaltSource, f.ulong())
+	pSaltSourceData := f.ulong()
+	ulSaltSourceDataLen := f.ulong()
+	set(&p.Iterations, f.ulong())
+	set(&p.PRF, f.ulong())
+	pPrfData := f.ulong()
+	ulPrfDataLen := f.ulong()
+	pPassword := f.ulong()
+	ulPasswordLen := f.ulong()
+	ulPasswordLen = f.length(ulPasswordLen)
+	p.Salt = f.bytes(pSaltSourceData, ulSaltSourceDataLen)
+	p.PRFData = f.bytes(pPrfData, ulPrfDataLen)
+	p.Password = f.bytes(pPassword, ulPasswordLen)
+}
+
+func readSSL3RandomData(f *fields, p *pkcs11.SSL3RandomData, short bool) {
+	pClientRandom := f.ulong()
+	ulClientRandomLen := f.ulong()
+	pServerRandom := f.ulong()
+	ulServerRandomLen := f.ulong()
+	p.Client = f.bytes(pClientRandom, ulClientRandomLen)
+	p.Server = f.bytes(pServerRandom, ulServerRandomLen)
+}
+
+func readSSL3KeyMatOut(f *fields, p *pkcs11.SSL3KeyMatOut, short bool) {
+	f.made(f.here(), &p.ClientMAC)
+	f.made(f.here(), &p.ServerMAC)
+	f.made(f.here(), &p.ClientKey)
+	f.made(f.here(), &p.ServerKey)
+	pIVClient := f.ulong()
+	pIVServer := f.ulong()
+	f.output(pIVClient, &p.ClientIV)
+	f.output(pIVServer, &p.ServerIV)
+}
+
+func readTLS12MasterKeyDeriveParams(f *fields, p *pkcs11.TLS12MasterKeyDeriveParams, short bool) {
+	f.align(8)
+	readSSL3RandomData(f, &p.Random, false)
+	f.align(8)
+	pVersion := f.ulong()
+	set(&p.Hash, f.ulong())
+	f.output(pVersion, &p.Version)
+}
+
+func readTLS12ExtendedMasterKeyDeriveParams(f *fields, p *pkcs11.TLS12ExtendedMasterKeyDeriveParams, short bool) {
+	set(&p.Hash, f.ulong())
+	pSessionHash := f.ulong()
+	ulSessionHashLen := f.ulong()
+	pVersion := f.ulong()
+	p.SessionHash = f.bytes(pSessionHash, ulSessionHashLen)
+	f.output(pVersion, &p.Version)
+}
+
+func readTLS12KeyMatParams(f *fields, p *pkcs11.TLS12KeyMatParams, short bool) {
+	set(&p.MACBits, f.ulong())
+	set(&p.KeyBits, f.ulong())
+	set(&p.IVBits, f.ulong())
+	p.Export = f.byte() != 0
+	f.align(8)
+	readSSL3RandomData(f, &p.Random, false)
+	f.align(8)
+	pReturnedKeyMaterial := f.ulong()
+	set(&p.Hash, f.ulong())
+	if in := f.follow(pReturnedKeyMaterial, 48); in != nil {
+		p.Made = new(pkcs11.SSL3KeyMatOut)
+		readSSL3KeyMatOut(in, p.Made, false)
+		f.fail(in.err)
+	}
+}
+
+func readTLSKDFParams(f *fields, p *pkcs11.TLSKDFParams, short bool) {
+	set(&p.Hash, f.ulong())
+	pLabel := f.ulong()
+	ulLabelLength := f.ulong()
+	f.align(8)
+	readSSL3RandomData(f, &p.Random, false)
+	f.align(8)
+	pContextData := f.ulong()
+	ulContextDataLength := f.ulong()
+	p.Label = f.bytes(pLabel, ulLabelLength)
+	p.Context = f.bytes(pContextData, ulContextDataLength)
+}
+
+func readTLSMACParams(f *fields, p *pkcs11.TLSMACParams, short bool) {
+	set(&p.Hash, f.ulong())
+	set(&p.Length, f.ulong())
+	set(&p.Side, f.ulong())
+}
+
+func readIKE2PRFPlusParams(f *fields, p *pkcs11.IKE2PRFPlusParams, short bool) {
+	set(&p.PRF, f.ulong())
+	p.HasSeedKey = f.byte() != 0
+	set(&p.SeedKey, f.ulong())
+	pSeedData := f.ulong()
+	ulSeedDataLen := f.ulong()
+	if !p.HasSeedKey {
+		p.SeedKey = 0
+	}
+	p.SeedData = f.bytes(pSeedData, ulSeedDataLen)
+}
+
+func readIKEPRFParams(f *fields, p *pkcs11.IKEPRFParams, short bool) {
+	set(&p.PRF, f.ulong())
+	p.DataAsKey = f.byte() != 0
+	p.Rekey = f.byte() != 0
+	pNi := f.ulong()
+	ulNiLen := f.ulong()
+	pNr := f.ulong()
+	ulNrLen := f.ulong()
+	set(&p.NewKey, f.ulong())
+	p.Ni = f.bytes(pNi, ulNiLen)
+	p.Nr = f.bytes(pNr, ulNrLen)
+	if !p.Rekey {
+		p.NewKey = 0
+	}
+}
+
+func readIKE1PRFParams(f *fields, p *pkcs11.IKE1PRFParams, short bool) {
+	set(&p.PRF, f.ulong())
+	p.HasPrevKey = f.byte() != 0
+	set(&p.KeyGXY, f.ulong())
+	set(&p.PrevKey, f.ulong())
+	pCKYi := f.ulong()
+	ulCKYiLen := f.ulong()
+	pCKYr := f.ulong()
+	ulCKYrLen := f.ulong()
+	p.KeyNumber = f.byte()
+	if !p.HasPrevKey {
+		p.PrevKey = 0
+	}
+	p.CKYi = f.bytes(pCKYi, ulCKYiLen)
+	p.CKYr = f.bytes(pCKYr, ulCKYrLen)
+}
+
+func readIKE1ExtendedParams(f *fields, p *pkcs11.IKE1ExtendedParams, short bool) {
+	set(&p.PRF, f.ulong())
+	p.HasKeyGXY = f.byte() != 0
+	set(&p.KeyGXY, f.ulong())
+	pExtraData := f.ulong()
+	ulExtraDataLen := f.ulong()
+	if !p.HasKeyGXY {
+		p.KeyGXY = 0
+	}
+	p.ExtraData = f.bytes(pExtraData, ulExtraDataLen)
 }

@@ -33,6 +33,10 @@ func UnmarshalParams(m MechanismType, b []byte) (params any, err error) {
 		var n MACGeneralParams
 		err = json.Unmarshal(b, &n)
 		params = n
+	case ParamHandle:
+		var h Handle
+		err = json.Unmarshal(b, &h)
+		params = h
 	default:
 		if params = kind.newStruct(); params == nil {
 			return nil, fmt.Errorf("%v takes no parameter", m)

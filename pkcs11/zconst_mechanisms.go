@@ -611,3 +611,8 @@ const (
 	CKM_PUB_KEY_FROM_PRIV_KEY          MechanismType = 0x403a
 	CKM_VENDOR_DEFINED                 MechanismType = 0x80000000
 )
+
+// Mechanisms of other makers, which include/coffer.h names.
+const (
+	CKM_CLOUDHSM_SP800_108_COUNTER_KDF MechanismType = 0x80000001
+)

@@ -894,6 +894,7 @@ var namesMechanismType = names{"CKM_", []name{
 	{0x4039, "CKM_ECDH_COF_AES_KEY_WRAP"},
 	{0x403a, "CKM_PUB_KEY_FROM_PRIV_KEY"},
 	{0x80000000, "CKM_VENDOR_DEFINED"},
+	{0x80000001, "CKM_CLOUDHSM_SP800_108_COUNTER_KDF"},
 }}
 
 // String returns the standard's name, or CKM_ and the number for a value that has none.

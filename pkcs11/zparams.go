@@ -8,27 +8,41 @@ type ParamKind uint8
 // The kinds of parameters. ParamUnknown is for mechanisms that the standard does not know and for those
 // whose parameters Go does not decode yet.
 const (
-	ParamUnknown             ParamKind = iota
-	ParamNone                          // no parameter: nil
-	ParamIV                            // IV, a byte string as it is
-	ParamUlong                         // MACGeneralParams, one number
-	ParamGCM                           // *GCMParams
-	ParamCTR                           // *CTRParams
-	ParamOAEP                          // *OAEPParams
-	ParamPSS                           // *PSSParams
-	ParamECDH1Derive                   // *ECDH1DeriveParams
-	ParamRSAAESKeyWrap                 // *RSAAESKeyWrapParams
-	ParamEdDSA                         // *EdDSAParams
-	ParamKeyDerivationString           // *KeyDerivationString
-	ParamAESCBCEncryptData             // *AESCBCEncryptDataParams
-	ParamDESCBCEncryptData             // *DESCBCEncryptDataParams
-	ParamCCM                           // *CCMParams
-	ParamChaCha20                      // *ChaCha20Params
-	ParamSalsa20                       // *Salsa20Params
-	ParamPoly1305                      // *Poly1305Params
-	ParamGCMMessage                    // *GCMMessageParams
-	ParamCCMMessage                    // *CCMMessageParams
-	ParamPoly1305Message               // *Poly1305MessageParams
+	ParamUnknown                      ParamKind = iota
+	ParamNone                                   // no parameter: nil
+	ParamIV                                     // IV, a byte string as it is
+	ParamUlong                                  // MACGeneralParams, one number
+	ParamHandle                                 // Handle, another key
+	ParamGCM                                    // *GCMParams
+	ParamCTR                                    // *CTRParams
+	ParamOAEP                                   // *OAEPParams
+	ParamPSS                                    // *PSSParams
+	ParamECDH1Derive                            // *ECDH1DeriveParams
+	ParamRSAAESKeyWrap                          // *RSAAESKeyWrapParams
+	ParamEdDSA                                  // *EdDSAParams
+	ParamKeyDerivationString                    // *KeyDerivationString
+	ParamAESCBCEncryptData                      // *AESCBCEncryptDataParams
+	ParamDESCBCEncryptData                      // *DESCBCEncryptDataParams
+	ParamCCM                                    // *CCMParams
+	ParamChaCha20                               // *ChaCha20Params
+	ParamSalsa20                                // *Salsa20Params
+	ParamPoly1305                               // *Poly1305Params
+	ParamGCMMessage                             // *GCMMessageParams
+	ParamCCMMessage                             // *CCMMessageParams
+	ParamPoly1305Message                        // *Poly1305MessageParams
+	ParamHKDF                                   // *HKDFParams
+	ParamSP800108KDF                            // *SP800108KDFParams
+	ParamSP800108Feedback                       // *SP800108FeedbackParams
+	ParamPBKD2                                  // *PBKD2Params
+	ParamTLS12MasterKeyDerive                   // *TLS12MasterKeyDeriveParams
+	ParamTLS12ExtendedMasterKeyDerive           // *TLS12ExtendedMasterKeyDeriveParams
+	ParamTLS12KeyMat                            // *TLS12KeyMatParams
+	ParamTLSKDF                                 // *TLSKDFParams
+	ParamTLSMAC                                 // *TLSMACParams
+	ParamIKE2PRFPlus                            // *IKE2PRFPlusParams
+	ParamIKEPRF                                 // *IKEPRFParams
+	ParamIKE1PRF                                // *IKE1PRFParams
+	ParamIKE1Extended                           // *IKE1ExtendedParams
 )
 
 // GCMParams is CK_GCM_PARAMS.
@@ -147,6 +161,278 @@ type Poly1305MessageParams struct {
 	Tag   []byte
 }
 
+// HKDFParams is CK_HKDF_PARAMS.
+type HKDFParams struct {
+	Extract  bool
+	Expand   bool
+	Hash     MechanismType
+	SaltType uint
+	Salt     []byte
+	SaltKey  Handle
+	Info     []byte
+}
+
+func (p *HKDFParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.SaltKey)
+}
+
+// SP800108Counter is CK_SP800_108_COUNTER_FORMAT.
+type SP800108Counter struct {
+	LittleEndian bool
+	Bits         uint
+}
+
+// SP800108Length is CK_SP800_108_DKM_LENGTH_FORMAT.
+type SP800108Length struct {
+	Method       uint
+	LittleEndian bool
+	Bits         uint
+}
+
+// PRFData is CK_PRF_DATA_PARAM.
+type PRFData struct {
+	Type    uint
+	Value   []byte
+	Counter *SP800108Counter
+	Length  *SP800108Length
+	Key     Handle
+}
+
+func (p *PRFData) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.Key)
+}
+
+// DerivedKey is CK_DERIVED_KEY.
+type DerivedKey struct {
+	Template Template
+	Key      NewHandle
+}
+
+func (p *DerivedKey) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.Templates = append(at.Templates, &p.Template)
+	at.Made = append(at.Made, &p.Key)
+}
+
+// SP800108KDFParams is CK_SP800_108_KDF_PARAMS.
+type SP800108KDFParams struct {
+	PRF  MechanismType
+	Data []PRFData
+	More []DerivedKey
+}
+
+func (p *SP800108KDFParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	for i := range p.Data {
+		p.Data[i].places(at)
+	}
+	for i := range p.More {
+		p.More[i].places(at)
+	}
+}
+
+// SP800108FeedbackParams is CK_SP800_108_FEEDBACK_KDF_PARAMS.
+type SP800108FeedbackParams struct {
+	PRF  MechanismType
+	Data []PRFData
+	IV   []byte
+	More []DerivedKey
+}
+
+func (p *SP800108FeedbackParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	for i := range p.Data {
+		p.Data[i].places(at)
+	}
+	for i := range p.More {
+		p.More[i].places(at)
+	}
+}
+
+// PBKD2Params is CK_PKCS5_PBKD2_PARAMS2.
+type PBKD2Params struct {
+	SaltSource uint
+	Salt       []byte
+	Iterations uint
+	PRF        uint
+	PRFData    []byte
+	Password   []byte
+}
+
+func (p *PBKD2Params) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.Secrets = append(at.Secrets, p.Password)
+}
+
+// SSL3RandomData is CK_SSL3_RANDOM_DATA.
+type SSL3RandomData struct {
+	Client []byte
+	Server []byte
+}
+
+// SSL3KeyMatOut is CK_SSL3_KEY_MAT_OUT.
+type SSL3KeyMatOut struct {
+	ClientMAC NewHandle
+	ServerMAC NewHandle
+	ClientKey NewHandle
+	ServerKey NewHandle
+	ClientIV  Output
+	ServerIV  Output
+}
+
+func (p *SSL3KeyMatOut) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.Made, at.Instead = append(at.Made, &p.ClientMAC), true
+	at.Made, at.Instead = append(at.Made, &p.ServerMAC), true
+	at.Made, at.Instead = append(at.Made, &p.ClientKey), true
+	at.Made, at.Instead = append(at.Made, &p.ServerKey), true
+	at.Outputs = append(at.Outputs, &p.ClientIV)
+	at.Outputs = append(at.Outputs, &p.ServerIV)
+}
+
+// TLS12MasterKeyDeriveParams is CK_TLS12_MASTER_KEY_DERIVE_PARAMS.
+type TLS12MasterKeyDeriveParams struct {
+	Random  SSL3RandomData
+	Version Output
+	Hash    MechanismType
+}
+
+func (p *TLS12MasterKeyDeriveParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.Outputs = append(at.Outputs, &p.Version)
+}
+
+// TLS12ExtendedMasterKeyDeriveParams is CK_TLS12_EXTENDED_MASTER_KEY_DERIVE_PARAMS.
+type TLS12ExtendedMasterKeyDeriveParams struct {
+	Hash        MechanismType
+	SessionHash []byte
+	Version     Output
+}
+
+func (p *TLS12ExtendedMasterKeyDeriveParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.Outputs = append(at.Outputs, &p.Version)
+}
+
+// TLS12KeyMatParams is CK_TLS12_KEY_MAT_PARAMS.
+type TLS12KeyMatParams struct {
+	MACBits uint
+	KeyBits uint
+	IVBits  uint
+	Export  bool
+	Random  SSL3RandomData
+	Made    *SSL3KeyMatOut
+	Hash    MechanismType
+}
+
+func (p *TLS12KeyMatParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	p.Made.places(at)
+}
+
+// TLSKDFParams is CK_TLS_KDF_PARAMS.
+type TLSKDFParams struct {
+	Hash    MechanismType
+	Label   []byte
+	Random  SSL3RandomData
+	Context []byte
+}
+
+// TLSMACParams is CK_TLS_MAC_PARAMS.
+type TLSMACParams struct {
+	Hash   MechanismType
+	Length uint
+	Side   uint
+}
+
+// IKE2PRFPlusParams is CK_IKE2_PRF_PLUS_DERIVE_PARAMS.
+type IKE2PRFPlusParams struct {
+	PRF        MechanismType
+	HasSeedKey bool
+	SeedKey    Handle
+	SeedData   []byte
+}
+
+func (p *IKE2PRFPlusParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.SeedKey)
+}
+
+// IKEPRFParams is CK_IKE_PRF_DERIVE_PARAMS.
+type IKEPRFParams struct {
+	PRF       MechanismType
+	DataAsKey bool
+	Rekey     bool
+	Ni        []byte
+	Nr        []byte
+	NewKey    Handle
+}
+
+func (p *IKEPRFParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.NewKey)
+}
+
+// IKE1PRFParams is CK_IKE1_PRF_DERIVE_PARAMS.
+type IKE1PRFParams struct {
+	PRF        MechanismType
+	HasPrevKey bool
+	KeyGXY     Handle
+	PrevKey    Handle
+	CKYi       []byte
+	CKYr       []byte
+	KeyNumber  byte
+}
+
+func (p *IKE1PRFParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.KeyGXY)
+	at.name(p.PrevKey)
+}
+
+// IKE1ExtendedParams is CK_IKE1_EXTENDED_DERIVE_PARAMS.
+type IKE1ExtendedParams struct {
+	PRF       MechanismType
+	HasKeyGXY bool
+	KeyGXY    Handle
+	ExtraData []byte
+}
+
+func (p *IKE1ExtendedParams) places(at *Places) {
+	if p == nil {
+		return
+	}
+	at.name(p.KeyGXY)
+}
+
 // newStruct returns an empty parameter struct; nil for kinds that are none.
 func (k ParamKind) newStruct() any {
 	switch k {
@@ -184,6 +470,32 @@ func (k ParamKind) newStruct() any {
 		return new(CCMMessageParams)
 	case ParamPoly1305Message:
 		return new(Poly1305MessageParams)
+	case ParamHKDF:
+		return new(HKDFParams)
+	case ParamSP800108KDF:
+		return new(SP800108KDFParams)
+	case ParamSP800108Feedback:
+		return new(SP800108FeedbackParams)
+	case ParamPBKD2:
+		return new(PBKD2Params)
+	case ParamTLS12MasterKeyDerive:
+		return new(TLS12MasterKeyDeriveParams)
+	case ParamTLS12ExtendedMasterKeyDerive:
+		return new(TLS12ExtendedMasterKeyDeriveParams)
+	case ParamTLS12KeyMat:
+		return new(TLS12KeyMatParams)
+	case ParamTLSKDF:
+		return new(TLSKDFParams)
+	case ParamTLSMAC:
+		return new(TLSMACParams)
+	case ParamIKE2PRFPlus:
+		return new(IKE2PRFPlusParams)
+	case ParamIKEPRF:
+		return new(IKEPRFParams)
+	case ParamIKE1PRF:
+		return new(IKE1PRFParams)
+	case ParamIKE1Extended:
+		return new(IKE1ExtendedParams)
 	}
 	return nil
 }
@@ -210,6 +522,19 @@ func (m MechanismType) ParamKind() ParamKind {
 	case CKM_AES_GCM,
 		CKM_AES_GMAC:
 		return ParamGCM
+	case CKM_HKDF_DERIVE,
+		CKM_HKDF_DATA:
+		return ParamHKDF
+	case CKM_CONCATENATE_BASE_AND_KEY:
+		return ParamHandle
+	case CKM_IKE1_EXTENDED_DERIVE:
+		return ParamIKE1Extended
+	case CKM_IKE1_PRF_DERIVE:
+		return ParamIKE1PRF
+	case CKM_IKE2_PRF_PLUS_DERIVE:
+		return ParamIKE2PRFPlus
+	case CKM_IKE_PRF_DERIVE:
+		return ParamIKEPRF
 	case CKM_DH_PKCS_DERIVE,
 		CKM_DES_CBC,
 		CKM_DES_CBC_PAD,
@@ -498,6 +823,8 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamNone
 	case CKM_RSA_PKCS_OAEP:
 		return ParamOAEP
+	case CKM_PKCS5_PBKD2:
+		return ParamPBKD2
 	case CKM_RSA_PKCS_PSS,
 		CKM_SHA1_RSA_PKCS_PSS,
 		CKM_SHA256_RSA_PKCS_PSS,
@@ -514,8 +841,29 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamPoly1305
 	case CKM_RSA_AES_KEY_WRAP:
 		return ParamRSAAESKeyWrap
+	case CKM_SP800_108_FEEDBACK_KDF:
+		return ParamSP800108Feedback
+	case CKM_SP800_108_COUNTER_KDF,
+		CKM_SP800_108_DOUBLE_PIPELINE_KDF,
+		CKM_CLOUDHSM_SP800_108_COUNTER_KDF:
+		return ParamSP800108KDF
 	case CKM_SALSA20:
 		return ParamSalsa20
+	case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE,
+		CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH:
+		return ParamTLS12ExtendedMasterKeyDerive
+	case CKM_TLS12_KEY_AND_MAC_DERIVE,
+		CKM_TLS12_KEY_SAFE_DERIVE:
+		return ParamTLS12KeyMat
+	case CKM_TLS12_MASTER_KEY_DERIVE,
+		CKM_TLS12_MASTER_KEY_DERIVE_DH:
+		return ParamTLS12MasterKeyDerive
+	case CKM_TLS12_KDF,
+		CKM_TLS_KDF:
+		return ParamTLSKDF
+	case CKM_TLS12_MAC,
+		CKM_TLS_MAC:
+		return ParamTLSMAC
 	case CKM_SHA512_224_HMAC_GENERAL,
 		CKM_SHA512_256_HMAC_GENERAL,
 		CKM_SHA512_T,

@@ -48,7 +48,7 @@ func exports(b *bytes.Buffer, s *spec.Spec) error {
 	}
 	b.WriteString("/* mem.go and zparams.go read these structs field by field. */\n")
 	for _, st := range s.Structs {
-		if size, _, err := layout(s, st, ""); err == nil {
+		if size, _, err := layout(s, st, false); err == nil {
 			fmt.Fprintf(b, "_Static_assert(sizeof(%s) == %d, \"layout\");\n", st.C, size)
 		}
 	}

@@ -8,12 +8,13 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11/spec"
 )
 
-// layout returns size and alignment of a struct as the 64-bit systems of Unix lay it out, leaving out the field without.
+// layout returns size and alignment of a struct as the 64-bit systems of Unix lay it out, in the second known layout if
+// short is set.
 // It knows no structs whose fields are structs of another library.
-func layout(s *spec.Spec, st spec.Struct, without string) (size, align int, err error) {
+func layout(s *spec.Spec, st spec.Struct, short bool) (size, align int, err error) {
 	align = 1
 	for _, f := range st.Fields {
-		if f.CName == without {
+		if short && st.Lacks(f.CName) || f.Role == "view" {
 			continue
 		}
 		n, a, err := width(s, f)
@@ -38,7 +39,7 @@ func width(s *spec.Spec, f spec.Field) (size, align int, err error) {
 		return size * n, align, err
 	}
 	if st, ok := s.Struct(f.CType); ok {
-		return layout(s, st, "")
+		return layout(s, st, false)
 	}
 	switch base(s, f.CType) {
 	case "CK_BYTE":

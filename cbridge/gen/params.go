@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coffer-hsm/coffer/pkcs11/spec"
@@ -14,22 +15,19 @@ func params(b *bytes.Buffer, s *spec.Spec) error {
 		"import \"github.com/coffer-hsm/coffer/pkcs11\"\n\n" +
 		"// decoders has one row for each parameter struct.\n" +
 		"var decoders = [...]decoder{\n")
-	for _, st := range s.Structs {
-		if st.Go == "" {
-			continue
-		}
-		size, _, err := layout(s, st, "")
+	for _, st := range s.Parameters() {
+		size, _, err := layout(s, st, false)
 		if err != nil {
 			return err
 		}
 		short := 0
 		if st.Without != "" {
-			if short, _, err = layout(s, st, st.Without); err != nil {
+			if short, _, err = layout(s, st, true); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(b, "pkcs11.Param%s: {%d, %d, func(f *fields, short bool) any { return read%s(f, short) }},\n",
-			strings.TrimSuffix(st.Go, "Params"), size, short, st.Go)
+		fmt.Fprintf(b, "pkcs11.Param%s: {%d, %d, func(f *fields, short bool) any {\np := new(pkcs11.%s)\nread%s(f, p, short)\nreturn p\n}},\n",
+			strings.TrimSuffix(st.Go, "Params"), size, short, st.Go, st.Go)
 	}
 	b.WriteString("}\n\n")
 	for _, st := range s.Structs {
@@ -46,23 +44,21 @@ func params(b *bytes.Buffer, s *spec.Spec) error {
 // afterwards, for a length may stand on either side of its pointer.
 func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 	var followed []string
-	fmt.Fprintf(b, "func read%s(f *fields, short bool) *pkcs11.%s {\np := &pkcs11.%s{}\n", st.Go, st.Go, st.Go)
+	fmt.Fprintf(b, "func read%s(f *fields, p *pkcs11.%s, short bool) {\n", st.Go, st.Go)
+	later := func(format string, args ...any) { followed = append(followed, fmt.Sprintf(format, args...)) }
+	views := false
 	for _, f := range st.Fields {
 		switch f.Role {
+		case "len", "anylen", "bytes", "bits", "nonce", "secret", "ref", "array", "template", "out", "outhandle", "inout", "inoutbits", "inoutnonce":
+			if st.Lacks(f.CName) {
+				fmt.Fprintf(b, "%s := uint(0)\nif !short {\n%s = f.ulong()\n}\n", f.CName, f.CName)
+			} else {
+				fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
+			}
+		}
+		switch f.Role {
 		case "len":
-			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
-		case "bytes", "bits", "nonce":
-			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
-			follow := fmt.Sprintf("p.%s = f.bytes(%s, %s)\n", f.Go, f.CName, f.Refs[0])
-			if f.Role == "bits" {
-				follow = fmt.Sprintf("p.%s = f.bytes(%s, %s/8+min(%s%%8, 1))\n", f.Go, f.CName, f.Refs[0], f.Refs[0])
-			}
-			if f.Role == "nonce" {
-				follow = fmt.Sprintf("p.%s = f.nonce(%s, %s)\n", f.Go, f.CName, f.Refs[0])
-			}
-			followed = append(followed, follow)
 		case "inout", "inoutbits", "inoutnonce":
-			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
 			n := f.Refs[0]
 			for _, other := range st.Fields {
 				if other.CName == n && other.Role == "value" {
@@ -75,29 +71,45 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 			if f.Role == "inoutnonce" {
 				n = "nonceBytes(" + n + ")"
 			}
-			followed = append(followed, fmt.Sprintf("p.%s = f.inout(%s, %s)\n", f.Go, f.CName, n))
-		case "ref":
-			inner, ok := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
-			if !ok || inner.Go == "" {
+			later("p.%s = f.inout(%s, %s)\n", f.Go, f.CName, n)
+		case "anylen":
+			later("%s = f.length(%s)\n", f.CName, f.CName)
+		case "bytes", "secret":
+			later("p.%s = f.bytes(%s, %s)\n", f.Go, f.CName, f.Refs[0])
+		case "nonce":
+			later("p.%s = f.nonce(%s, %s)\n", f.Go, f.CName, f.Refs[0])
+		case "bits":
+			later("p.%s = f.bytes(%s, %s/8+min(%s%%8, 1))\n", f.Go, f.CName, f.Refs[0], f.Refs[0])
+		case "template":
+			later("p.%s = f.template(%s, %s)\n", f.Go, f.CName, f.Refs[0])
+		case "out":
+			later("f.output(%s, &p.%s)\n", f.CName, f.Go)
+		case "outhandle":
+			later("f.made(uintptr(%s), &p.%s)\n", f.CName, f.Go)
+		case "sethandle":
+			fmt.Fprintf(b, "f.made(f.here(), &p.%s)\n", f.Go)
+		case "view":
+			views = true
+		case "ref", "array", "struct":
+			in, ok := s.Inner(f)
+			if !ok {
 				return fmt.Errorf("%s.%s: Go does not know %s", st.C, f.CName, f.CType)
 			}
-			size, _, err := layout(s, inner, "")
+			size, align, err := layout(s, in, false)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(b, "%s := f.ulong()\n", f.CName)
-			followed = append(followed, fmt.Sprintf("if in := f.follow(%s, %d); in != nil {\np.%s = read%s(in, false)\nf.fail(in.err)\n}\n",
-				f.CName, size, f.Go, inner.Go))
-		case "struct":
-			inner, ok := s.Struct(f.CType)
-			if !ok || inner.Go == "" {
-				return fmt.Errorf("%s.%s: Go does not know %s", st.C, f.CName, f.CType)
+			switch f.Role {
+			case "ref":
+				later("if in := f.follow(%s, %d); in != nil {\np.%s = new(pkcs11.%s)\nread%s(in, p.%s, false)\nf.fail(in.err)\n}\n",
+					f.CName, size, f.Go, in.Go, in.Go, f.Go)
+			case "array":
+				later("p.%s = make([]pkcs11.%s, f.count(%s, %s))\nfor i := range p.%s {\n"+
+					"if in := f.follow(%s+uint(i)*%d, %d); in != nil {\nread%s(in, &p.%s[i], false)\nf.fail(in.err)\n}\n}\n",
+					f.Go, in.Go, f.CName, f.Refs[0], f.Go, f.CName, size, size, in.Go, f.Go)
+			default:
+				fmt.Fprintf(b, "f.align(%d)\nread%s(f, &p.%s, false)\nf.align(%d)\n", align, in.Go, f.Go, align)
 			}
-			_, align, err := layout(s, inner, "")
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(b, "f.align(%d)\np.%s = *read%s(f, false)\nf.align(%d)\n", align, f.Go, inner.Go, align)
 		case "bool":
 			fmt.Fprintf(b, "p.%s = f.byte() != 0\n", f.Go)
 		case "byte":
@@ -109,15 +121,42 @@ func reader(b *bytes.Buffer, s *spec.Spec, st spec.Struct) error {
 			if base(s, f.CType) == "CK_BYTE" {
 				read = fmt.Sprintf("set(&p.%s, uint(f.byte()))\n", f.Go)
 			}
-			if f.CName == st.Without {
+			if st.Lacks(f.CName) {
 				read = "if !short {\n" + read + "}\n"
 			}
 			b.WriteString(read)
+			if f.Role == "handle" && len(f.Refs) > 0 {
+				unless, err := unless(st, f)
+				if err != nil {
+					return err
+				}
+				later("if %s {\np.%s = 0\n}\n", unless, f.Go)
+			}
 		default:
 			return fmt.Errorf("%s.%s: no reader for the role %q", st.C, f.CName, f.Role)
 		}
 	}
+	slices.SortStableFunc(followed, func(x, y string) int { // lengths before what has them
+		return strings.Count(y, "f.length(") - strings.Count(x, "f.length(")
+	})
 	b.WriteString(strings.Join(followed, ""))
-	b.WriteString("return p\n}\n\n")
+	if views {
+		fmt.Fprintf(b, "view%s(f, p)\n", st.Go)
+	}
+	b.WriteString("}\n\n")
 	return nil
+}
+
+// unless is the Go condition under which a handle that depends on another field is not there.
+func unless(st spec.Struct, f spec.Field) (string, error) {
+	for _, o := range st.Fields {
+		switch {
+		case o.CName != f.Refs[0]:
+		case len(f.Refs) > 1:
+			return fmt.Sprintf("uint(p.%s) != uint(pkcs11.%s)", o.Go, f.Refs[1]), nil
+		case o.Role == "bool":
+			return "!p." + o.Go, nil
+		}
+	}
+	return "", fmt.Errorf("%s.%s: no condition", st.C, f.CName)
 }

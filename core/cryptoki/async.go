@@ -214,12 +214,17 @@ func (l *Library) asynchronous(h SessionHandle) bool {
 	return ok && x.async
 }
 
-// owned copies a mechanism; its parameter is ours already.
+// owned copies a mechanism; its parameter is ours already, but for a password, which is wiped when the call returns.
 func owned(m *pkcs11.Mechanism) *pkcs11.Mechanism {
 	if m == nil {
 		return nil
 	}
 	c := *m
+	if p, ok := m.Params.(*pkcs11.PBKD2Params); ok && p != nil {
+		params := *p
+		params.Password = bytes.Clone(p.Password)
+		c.Params = &params
+	}
 	return &c
 }
 

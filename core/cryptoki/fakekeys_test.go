@@ -38,11 +38,12 @@ func (f *fake) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mech
 	return f.add(cred, template)
 }
 
-func (f *fake) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
+func (f *fake) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, _ []hsm.Named, template pkcs11.Template) (hsm.Derived, error) {
 	if err := f.wait(ctx); err != nil {
-		return nil, err
+		return hsm.Derived{}, err
 	}
-	return f.add(cred, template)
+	o, err := f.add(cred, template)
+	return hsm.Derived{Key: o}, err
 }
 
 // fakeCiphertext is what the fake encapsulates, whatever the key.

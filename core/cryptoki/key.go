@@ -103,21 +103,3 @@ func (l *Library) UnwrapKey(h SessionHandle, m *pkcs11.Mechanism, unwrapping Obj
 		return o, x.missing(u, err, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID)
 	})
 }
-
-// DeriveKey makes a key from another. PKCS#11 v3.2, C_DeriveKey.
-func (l *Library) DeriveKey(h SessionHandle, m *pkcs11.Mechanism, base ObjectHandle, template pkcs11.Template) (ObjectHandle, error) {
-	if l.asynchronous(h) {
-		m, template = owned(m), template.Clone()
-	}
-	return l.create("DeriveKey", h, template, func(x *session) (hsm.Object, error) {
-		if m == nil {
-			return nil, errNoMechanism
-		}
-		b, err := x.object(base, pkcs11.CKR_KEY_HANDLE_INVALID)
-		if err != nil {
-			return nil, err
-		}
-		o, err := x.hsm.DeriveKey(x.ctx, x.cred(), *m, b.far(), x.sessionOnly(template))
-		return o, x.missing(b, err, pkcs11.CKR_KEY_HANDLE_INVALID)
-	})
-}

@@ -365,7 +365,7 @@ func TestKeysThatAskForThePinEachTime(t *testing.T) {
 	point, err := e.Attributes(ctx, cred, pub, []pkcs11.AttributeType{pkcs11.CKA_EC_POINT})
 	require.NoError(t, err)
 	_, err = e.DeriveKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{
-		KDF: pkcs11.CKD_NULL, PublicData: point[0].Value.([]byte)}}, priv,
+		KDF: pkcs11.CKD_NULL, PublicData: point[0].Value.([]byte)}}, priv, nil,
 		pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET)})
 	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
 }

@@ -86,7 +86,7 @@ func (e *Engine) DecapsulateKey(ctx context.Context, cred hsm.Credential, m pkcs
 
 // fromKEM builds the object that an encapsulation or its inverse is to make, with the length that is wanted of its value.
 func (e *Engine) fromKEM(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, int, error) {
-	draft, err := e.from(cred, op, base, false, t)
+	draft, err := e.from(cred, op, base, t)
 	if err != nil {
 		return nil, 0, err
 	}

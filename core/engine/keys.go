@@ -255,7 +255,7 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err := withoutPIN(u); err != nil {
 		return nil, err
 	}
-	draft, err := e.from(cred, object.OpUnwrap, u, false, template)
+	draft, err := e.from(cred, object.OpUnwrap, u, template)
 	if err != nil {
 		return nil, err
 	}
@@ -274,9 +274,13 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	return e.finishOne(ctx, c, draft, material, checkMaterial)
 }
 
-// from builds the object that an unwrapping or a derivation is to make.
-func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, oneWay bool, t pkcs11.Template) (*object.Draft, error) {
-	r, err := e.caller(cred, object.Request{Op: op, Base: base.head, OneWay: oneWay})
+// from builds the object that an unwrapping, an encapsulation or a decapsulation is to make.
+func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, error) {
+	return e.build(cred, object.Request{Op: op, Base: base.head}, t)
+}
+
+func (e *Engine) build(cred hsm.Credential, r object.Request, t pkcs11.Template) (*object.Draft, error) {
+	r, err := e.caller(cred, r)
 	if err != nil {
 		return nil, err
 	}
@@ -325,40 +329,6 @@ func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
 	return plain[:n], nil
 }
 
-// DeriveKey makes a secret key from another key. PKCS#11 v3.2, C_DeriveKey.
-func (e *Engine) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (o hsm.Object, err error) {
-	defer answer(&err)
-	c, err := e.call(ctx, "DeriveKey")
-	if err != nil {
-		return nil, err
-	}
-	row, err := e.row(m.Type, "derive", func(r *mech.Mechanism) bool { return r.Derive != nil })
-	if err != nil {
-		return nil, err
-	}
-	b, err := e.key(cred, base, keyUse{row, pkcs11.CKA_DERIVE, pkcs11.CKR_KEY_HANDLE_INVALID})
-	if err != nil {
-		return nil, err
-	}
-	defer b.release()
-	if err := withoutPIN(b); err != nil {
-		return nil, err
-	}
-	draft, err := e.from(cred, object.OpDerive, b, row.OneWay, template)
-	if err != nil {
-		return nil, err
-	}
-	size, err := e.derivedLen(draft)
-	if err != nil {
-		return nil, err
-	}
-	value, err := row.Derive(b, m.Params, size)
-	if err != nil {
-		return nil, err
-	}
-	return e.finishOne(ctx, c, draft, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)}, checkMaterial)
-}
-
 // withoutPIN refuses a key that asks for the PIN at each use where there is no operation in which it could be given.
 //
 // Deviation: the standard speaks of signing and decrypting only; but unwrapping and deriving are as good as decrypting.
@@ -368,6 +338,3 @@ func withoutPIN(v *version) error {
 	}
 	return nil
 }
-
-// maxDerived bounds a derived key, in bytes.
-const maxDerived = 1 << 16

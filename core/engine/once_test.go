@@ -83,8 +83,9 @@ var changing = []struct {
 		if e.opts.Mechanisms.Mechanism(m.Type) == nil {
 			m = pkcs11.Mechanism{Type: pkcs11.CKM_SHA256_KEY_DERIVATION}
 		}
-		return idOf(e.DeriveKey(ctx, cred, m, e.TokenObject(p.key, true), pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
-			pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET), pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken}))
+		d, err := e.DeriveKey(ctx, cred, m, e.TokenObject(p.key, true), nil, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
+			pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET), pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken})
+		return idOf(d.Key, err)
 	}, pkcs11.CKU_USER},
 	{"EncapsulateKey", func(p *pair, ctx context.Context, e *Engine, cred hsm.Credential) (any, error) {
 		template := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken}
@@ -108,6 +109,19 @@ var changing = []struct {
 			err = errors.New("the ciphertext of another key")
 		}
 		return made.Key.ID(), err
+	}, pkcs11.CKU_USER},
+	{"DeriveKey of several", func(p *pair, ctx context.Context, e *Engine, cred hsm.Credential) (any, error) {
+		long := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32), onToken}
+		m := pkcs11.Mechanism{Type: pkcs11.CKM_SP800_108_COUNTER_KDF, Params: &pkcs11.SP800108KDFParams{PRF: pkcs11.CKM_AES_CMAC,
+			Data: []pkcs11.PRFData{{Type: pkcs11.CK_SP800_108_ITERATION_VARIABLE, Counter: &pkcs11.SP800108Counter{Bits: 16}},
+				{Type: pkcs11.CK_SP800_108_KEY_HANDLE, Key: 7}},
+			More: []pkcs11.DerivedKey{{Template: long}, {Template: long[:1]}}}}
+		key := e.TokenObject(p.key, true)
+		d, err := e.DeriveKey(ctx, cred, m, key, []hsm.Named{{Handle: 7, Key: key}}, long)
+		if err != nil {
+			return nil, err
+		}
+		return d.Key.ID() + d.More[0].ID() + d.More[1].ID(), nil
 	}, pkcs11.CKU_USER},
 	{"Destroy", func(p *pair, ctx context.Context, e *Engine, cred hsm.Credential) (any, error) {
 		return nil, e.Destroy(ctx, cred, e.TokenObject(p.key, true))

@@ -109,13 +109,28 @@ type Keys interface {
 	GenerateKeyPair(ctx context.Context, cred Credential, m pkcs11.Mechanism, public, private pkcs11.Template) (pub, priv Object, err error)
 	WrapKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, wrapping, key Object) ([]byte, error)
 	UnwrapKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, unwrapping Object, wrapped []byte, template pkcs11.Template) (Object, error)
-	DeriveKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, base Object, template pkcs11.Template) (Object, error)
+	// DeriveKey makes one or several keys: all or none. named are the keys that the parameter names by handle
+	// (pkcs11.Places); it is not changed.
+	DeriveKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, base Object, named []Named, template pkcs11.Template) (Derived, error)
 
 	// EncapsulateKey makes a secret key with a public one. room is how many bytes the caller has place for: where the
 	// ciphertext is longer, nothing is made and only its length is said. PKCS#11 v3.2, C_EncapsulateKey.
 	EncapsulateKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, public Object, template pkcs11.Template, room int) (Encapsulated, error)
 	// DecapsulateKey makes the same key with the private one. PKCS#11 v3.2, C_DecapsulateKey.
 	DecapsulateKey(ctx context.Context, cred Credential, m pkcs11.Mechanism, private Object, ciphertext []byte, template pkcs11.Template) (Object, error)
+}
+
+// Named is a key that a mechanism's parameter names.
+type Named struct {
+	Handle pkcs11.Handle
+	Key    Object
+}
+
+// Derived is what a derivation has made.
+type Derived struct {
+	Key     Object   // nil where the parameter has a place for every key (pkcs11.Places.Instead)
+	More    []Object // for the parameter's places, in their order; nil for a key that is not made
+	Outputs [][]byte // in the order of the parameter's outputs
 }
 
 // Encapsulated is a new key and the ciphertext that carries it to whoever has the private key.

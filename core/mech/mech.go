@@ -55,8 +55,15 @@ type Mechanism struct {
 	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
 	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.
 	Derive func(k Key, param any, size int) ([]byte, error)
+	// DeriveKeys is Derive for a mechanism that works with several keys, or makes several or other than secret ones. A row
+	// has one of the two, at most. Plan says which keys it is to make; without it that is one secret key by the template
+	// of the call and one by each template inside the parameter.
+	DeriveKeys func(d *Derivation) (*Derived, error)
+	Plan       func(param any, template pkcs11.Template) ([]Planned, error)
 	// OneWay says that nobody learns the keys from what is derived, so that its CKA_EXTRACTABLE need not follow theirs.
 	OneWay bool
+	// ByName says that a sensitive key must name the mechanism in its CKA_ALLOWED_MECHANISMS: what is derived is not secret.
+	ByName bool
 
 	// Encapsulate makes a secret for whoever holds the private key of k, size bytes of it (as in Derive), and the
 	// ciphertext that carries it there. Decapsulate gets the secret back; of a ciphertext of the right length that was
@@ -179,7 +186,7 @@ func (m *Mechanism) Info() pkcs11.MechanismInfo {
 		{m.GeneratePair != nil, pkcs11.CKF_GENERATE_KEY_PAIR},
 		{m.Wrap != nil, pkcs11.CKF_WRAP},
 		{m.Unwrap != nil, pkcs11.CKF_UNWRAP},
-		{m.Derive != nil, pkcs11.CKF_DERIVE},
+		{m.Derives(), pkcs11.CKF_DERIVE},
 		{m.Encapsulate != nil, pkcs11.CKF_ENCAPSULATE},
 		{m.Decapsulate != nil, pkcs11.CKF_DECAPSULATE},
 	} {

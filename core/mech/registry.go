@@ -32,6 +32,8 @@ type KeyType struct {
 	// PublicKeyInfo returns the DER SubjectPublicKeyInfo of a public or private key: CKA_PUBLIC_KEY_INFO. It sees the
 	// material as a template.
 	PublicKeyInfo func(class pkcs11.ObjectClass, t pkcs11.Template) ([]byte, error)
+	// Public returns the public key's material of a private key (CKM_PUB_KEY_FROM_PRIV_KEY); nil where there is none.
+	Public func(k Key) (pkcs11.Template, error)
 }
 
 // Registry is a set of mechanisms and key types. It does not change once it is made.

@@ -19,10 +19,11 @@ type Request struct {
 	Mechanism pkcs11.MechanismType // OpGenerate: becomes CKA_KEY_GEN_MECHANISM
 	Makes     *Kind                // what the mechanism makes; nil where the template says so; OpGenerate must have it
 
-	Base  *Object // the unwrapping key, the base key, the key of the encapsulation; nil for the others
-	Other *Object // OpDerive: a second base key (CKM_CONCATENATE_BASE_AND_KEY), else nil
+	Base   *Object   // the unwrapping key, the base key, the key of the encapsulation; nil for the others
+	Others []*Object // OpDerive: the keys that the mechanism's parameter names
 	// OneWay says that nobody can tell the base key from the derived one (HKDF, SP 800-108, a hash): then
-	// CKA_EXTRACTABLE of a key derived from a secret key is free to choose. Without it, it follows the base key.
+	// CKA_EXTRACTABLE of a key derived from a secret key is free to choose. Without it, it follows the base key, as it
+	// always follows Others.
 	OneWay bool
 }
 
@@ -92,13 +93,10 @@ func (d *Draft) op() *operation { return &operations[d.req.Op] }
 
 // bases are the keys that the new one comes from.
 func (d *Draft) bases() []*Object {
-	var out []*Object
-	for _, o := range []*Object{d.req.Base, d.req.Other} {
-		if o != nil {
-			out = append(out, o)
-		}
+	if d.req.Base == nil {
+		return nil
 	}
-	return out
+	return append([]*Object{d.req.Base}, d.req.Others...)
 }
 
 // obeyBase adds what the templates of the base keys demand.

@@ -28,12 +28,13 @@ type bound struct {
 // floor is what the new key owes to the keys that it comes out of: it may promise more, not less.
 func (d *Draft) floor() []bound {
 	var out []bound
-	for _, base := range d.bases() {
+	for i, base := range d.bases() {
 		fromSecret := d.req.Op == OpDerive && (base.class == pkcs11.CKO_SECRET_KEY || base.class == pkcs11.CKO_OTP_KEY)
 		if (fromSecret || d.req.Op == OpUnwrap) && base.Bool(pkcs11.CKA_SENSITIVE) {
 			out = append(out, bound{pkcs11.CKA_SENSITIVE, true})
 		}
-		if !fromSecret || d.req.OneWay {
+		// What is one-way in the base key need not be so in the others: a CMAC under a known key can be undone.
+		if !fromSecret || d.req.OneWay && i == 0 {
 			continue
 		}
 		if !base.Bool(pkcs11.CKA_EXTRACTABLE) {

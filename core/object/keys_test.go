@@ -138,9 +138,15 @@ func TestDeriveFromSecretKeysNeverLowers(t *testing.T) {
 	lower := tmpl{flag(pkcs11.CKA_SENSITIVE, false), flag(pkcs11.CKA_EXTRACTABLE, true)}
 	_, err := Build(Request{Op: OpDerive, User: true, Base: open}, lower)
 	require.NoError(t, err)
-	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, Request{Op: OpDerive, User: true, Base: open, Other: base}, lower)
-	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: base, Other: open}, nil, value)
+	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, Request{Op: OpDerive, User: true, Base: open, Others: []*Object{base}}, lower)
+	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: base, Others: []*Object{open}}, nil, value)
 	require.False(t, o.Bool(pkcs11.CKA_ALWAYS_SENSITIVE), "both keys count")
+
+	// What is one-way in the base key need not be so in a key that the parameter names.
+	oneWay := Request{Op: OpDerive, User: true, Base: open, Others: []*Object{open, base}, OneWay: true}
+	for _, a := range lower {
+		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, oneWay, tmpl{a})
+	}
 }
 
 // TestAgreedSecretsMayBeRead: TLS and SSH clients read what ECDH gives them.

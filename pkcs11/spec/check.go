@@ -18,9 +18,9 @@ var Roles = []string{
 
 // fieldRoles are the words that the ROLE column of a parameter struct may have; true where Go can have it.
 var fieldRoles = map[string]bool{
-	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "nonce": true, "len": true,
-	"struct": true, "ref": true, "handle": false, "array": false, "out": false, "outhandle": false, "inout": true,
-	"inoutbits": true, "inoutnonce": true,
+	"value": true, "bool": true, "byte": true, "fixed": true, "bytes": true, "bits": true, "nonce": true, "secret": true, "len": true,
+	"anylen": true, "struct": true, "ref": true, "handle": true, "array": true, "template": true, "out": true, "outhandle": true,
+	"sethandle": true, "view": true, "inout": true, "inoutbits": true, "inoutnonce": true,
 }
 
 // check resolves aliases and finds what a reader of single lines cannot: names used twice, references to
@@ -125,7 +125,7 @@ func (st Struct) check() error {
 		if st.Go != "" && f.Role == "inout" && len(f.Refs) == 0 {
 			return fmt.Errorf("mechanisms.txt: %s: %s says no length", st.C, f.CName)
 		}
-		if st.Go != "" && f.Role != "len" && f.Go == "" {
+		if st.Go != "" && f.InGo() && f.Go == "" {
 			return fmt.Errorf("mechanisms.txt: %s: %s has no Go name", st.C, f.CName)
 		}
 		if err := refs(st.Fields, f); err != nil {
@@ -137,7 +137,10 @@ func (st Struct) check() error {
 
 // refs answers an error if f names a field that is not among its neighbours.
 func refs(all []Field, f Field) error {
-	for _, r := range f.Refs {
+	for i, r := range f.Refs {
+		if f.Role == "handle" && i > 0 {
+			break // the value of the field before
+		}
 		if _, err := strconv.ParseUint(r, 10, 8); err == nil {
 			continue // as many bytes
 		}

@@ -24,6 +24,7 @@ var lineReaders = map[string]struct {
 	"constants":  {openConstants, (*parser).constantLine},
 	"attributes": {openPlain, (*parser).attributeLine},
 	"mechanisms": {openPlain, (*parser).mechanismLine},
+	"vendor":     {openPlain, (*parser).mechanismLine},
 	"struct":     {openStruct, (*parser).structLine},
 	"callback":   {openCallback, (*parser).callbackLine},
 	"functions":  {openFunctions, (*parser).functionLine},
@@ -174,7 +175,7 @@ func (p *parser) mechanismLine(w []string) error {
 	if err != nil {
 		return err
 	}
-	m := Mechanism{Constant: c}
+	m := Mechanism{Constant: c, Vendor: p.section == "vendor"}
 	if c.Alias == "" {
 		if len(rest) == 2 {
 			var ok bool

@@ -8,6 +8,8 @@ package spec
 import (
 	"embed"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 //go:embed functions.txt attributes.txt mechanisms.txt
@@ -65,13 +67,14 @@ type Mechanism struct {
 	Len      int    // number of bytes of an iv
 	Optional bool   // the parameter may be absent
 	Message  string // the C struct that each message has as its parameter, or ""
+	Vendor   bool   // another maker's, not the standard's
 }
 
 // Struct is a C struct.
 type Struct struct {
 	C       string
 	Go      string // Go name, or "" if only C has it
-	Without string // the field that a second known layout lacks
+	Without string // the fields that a second known layout lacks, with commas between
 	Comment string
 	Fields  []Field
 }
@@ -131,6 +134,45 @@ func (s *Spec) Struct(c string) (Struct, bool) {
 	return Struct{}, false
 }
 
+// Lacks reports whether the second known layout of a struct lacks a field.
+func (st Struct) Lacks(field string) bool {
+	return slices.Contains(strings.Split(st.Without, ","), field)
+}
+
+// Parameters returns the structs that Go knows and that are the parameter of some mechanism or message, not only a part
+// of one.
+func (s *Spec) Parameters() (out []Struct) {
+	taken := map[string]bool{}
+	for _, m := range s.Mechanisms {
+		taken[m.Param], taken[m.Message] = true, true
+	}
+	for _, st := range s.Structs {
+		if st.Go != "" && taken[st.C] {
+			out = append(out, st)
+		}
+	}
+	return out
+}
+
+// InGo reports whether a field of a parameter struct is a member of the struct in Go.
+func (f Field) InGo() bool { return f.Role != "len" && f.Role != "anylen" }
+
+// Inner returns the struct that a field holds or points to, if Go knows it.
+func (s *Spec) Inner(f Field) (Struct, bool) {
+	st, ok := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
+	return st, ok && st.Go != ""
+}
+
+// Base returns the C type that another is a name for; "" if it is none.
+func (s *Spec) Base(ctype string) string {
+	for _, t := range s.Types {
+		if t.C == ctype {
+			return t.Base
+		}
+	}
+	return ""
+}
+
 // List returns the functions of the function list of that version: 2.40, 3.0 or 3.2.
 func (s *Spec) List(version string) []Function {
 	n := 0
@@ -152,9 +194,22 @@ func (s *Spec) All() []Group {
 	}
 	me := Group{Go: "MechanismType", C: "CK_MECHANISM_TYPE", File: "mechanisms.txt"}
 	for _, m := range s.Mechanisms {
-		me.Names = append(me.Names, m.Constant)
+		if !m.Vendor {
+			me.Names = append(me.Names, m.Constant)
+		}
 	}
 	return append(all, at, me)
+}
+
+// Known is All and the mechanisms of other makers that Go knows.
+func (s *Spec) Known() []Group {
+	g := Group{Go: "MechanismType", C: "CK_MECHANISM_TYPE", File: "mechanisms.txt", Comment: "Mechanisms of other makers, which include/coffer.h names."}
+	for _, m := range s.Mechanisms {
+		if m.Vendor {
+			g.Names = append(g.Names, m.Constant)
+		}
+	}
+	return append(s.All(), g)
 }
 
 // String gives a number as C and Go both write it.

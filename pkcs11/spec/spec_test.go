@@ -153,7 +153,7 @@ func TestParserRefusesWhatItCannotRead(t *testing.T) {
 		"no role":             "[functions 2.40 general]\nC_Initialize\n    CK_VOID_PTR p",
 		"unknown role":        "[functions 2.40 general]\nC_Initialize\n    CK_VOID_PTR p input",
 		"reference to none":   "[functions 2.40 general]\nC_X\n    CK_BYTE_PTR p in:n",
-		"role not for Go":     "[struct CK_X XParams]\nCK_OBJECT_HANDLE h handle Key",
+		"role not for Go":     "[struct CK_X XParams]\nCK_BYTE_PTR h inout Key",
 		"Go field unnamed":    "[struct CK_X XParams]\nCK_ULONG n value",
 		"unknown word at all": "[functions 2.40 general]\nC_Initialize soon",
 	} {

@@ -18,8 +18,30 @@ const ulong = 8 // CK_ULONG and pointers on 64-bit Unix
 
 // cStruct builds a C struct of CK_ULONGs and pointers.
 type cStruct struct {
-	b   []byte
-	pin *runtime.Pinner
+	b    []byte
+	pin  *runtime.Pinner
+	back *[]func() // what is done with memory that the call has filled
+}
+
+// room appends a pointer to n bytes that the call fills.
+func (s *cStruct) room(n int, then func(b []byte)) *cStruct {
+	b := make([]byte, n)
+	*s.back = append(*s.back, func() { then(b) })
+	return s.pointer(b)
+}
+
+// in is a struct in other memory.
+func (s *cStruct) in() *cStruct { return &cStruct{pin: s.pin, back: s.back} }
+
+// flags appends CK_BBOOLs, and what fills them up to a CK_ULONG.
+func (s *cStruct) flags(list ...bool) *cStruct {
+	var b [ulong]byte
+	for i, v := range list {
+		if v {
+			b[i] = 1
+		}
+	}
+	return s.array(b[:])
 }
 
 func (s *cStruct) ulong(n uint) *cStruct {
@@ -46,12 +68,17 @@ type rawParameter func(s *cStruct) *cStruct
 
 // cMechanism encodes a mechanism.
 func cMechanism(m *mech) (list []*pkcs11.Mechanism, free func()) {
-	pin := new(runtime.Pinner)
+	pin, back := new(runtime.Pinner), new([]func())
 	var x any
-	if s := cParameter(m.Params, &cStruct{pin: pin}); s != nil {
+	if s := cParameter(m.Params, &cStruct{pin: pin, back: back}); s != nil {
 		x = s.b
 	}
-	return []*pkcs11.Mechanism{pkcs11.NewMechanism(uint(m.Type), x)}, pin.Unpin
+	return []*pkcs11.Mechanism{pkcs11.NewMechanism(uint(m.Type), x)}, func() {
+		for _, f := range *back {
+			f()
+		}
+		pin.Unpin()
+	}
 }
 
 func cParameter(params any, s *cStruct) *cStruct {
@@ -86,7 +113,7 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.ulong(uint(p.KDF)).ulong(uint(len(p.SharedData))).pointer(p.SharedData).
 			ulong(uint(len(p.PublicData))).pointer(p.PublicData)
 	case *ck.RSAAESKeyWrapParams:
-		return s.ulong(p.AESKeyBits).pointer(cParameter(p.OAEP, &cStruct{pin: s.pin}).b)
+		return s.ulong(p.AESKeyBits).pointer(cParameter(p.OAEP, s.in()).b)
 	case *ck.EdDSAParams:
 		var flag uint
 		if p.PhFlag {
@@ -99,10 +126,92 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
 	case *ck.AESCBCEncryptDataParams:
 		return s.array(p.IV[:]).pointer(p.Data).ulong(uint(len(p.Data)))
+	case ck.Handle:
+		return s.ulong(uint(p))
+	case *ck.HKDFParams:
+		return s.flags(p.Extract, p.Expand).ulong(uint(p.Hash)).ulong(p.SaltType).pointer(p.Salt).ulong(uint(len(p.Salt))).
+			ulong(uint(p.SaltKey)).pointer(p.Info).ulong(uint(len(p.Info)))
+	case *ck.SP800108KDFParams:
+		return s.ulong(uint(p.PRF)).ulong(uint(len(p.Data))).pointer(cPRFData(p.Data, s)).
+			ulong(uint(len(p.More))).pointer(cDerivedKeys(p.More, s))
+	case *ck.SP800108FeedbackParams:
+		return s.ulong(uint(p.PRF)).ulong(uint(len(p.Data))).pointer(cPRFData(p.Data, s)).ulong(uint(len(p.IV))).pointer(p.IV).
+			ulong(uint(len(p.More))).pointer(cDerivedKeys(p.More, s))
+	case *ck.PBKD2Params:
+		return s.ulong(p.SaltSource).pointer(p.Salt).ulong(uint(len(p.Salt))).ulong(p.Iterations).ulong(p.PRF).pointer(p.PRFData).
+			ulong(uint(len(p.PRFData))).pointer(p.Password).ulong(uint(len(p.Password)))
+	case *ck.TLS12MasterKeyDeriveParams:
+		return s.random(p.Random).output(&p.Version, 2).ulong(uint(p.Hash))
+	case *ck.TLS12ExtendedMasterKeyDeriveParams:
+		return s.ulong(uint(p.Hash)).pointer(p.SessionHash).ulong(uint(len(p.SessionHash))).output(&p.Version, 2)
+	case *ck.TLS12KeyMatParams:
+		return s.ulong(p.MACBits).ulong(p.KeyBits).ulong(p.IVBits).flags(p.Export).random(p.Random).
+			pointer(cKeyMatOut(p.Made, int(p.IVBits/8), s)).ulong(uint(p.Hash))
+	case *ck.TLSKDFParams:
+		return s.ulong(uint(p.Hash)).pointer(p.Label).ulong(uint(len(p.Label))).random(p.Random).pointer(p.Context).ulong(uint(len(p.Context)))
+	case *ck.TLSMACParams:
+		return s.ulong(uint(p.Hash)).ulong(p.Length).ulong(p.Side)
+	case *ck.IKE2PRFPlusParams:
+		return s.ulong(uint(p.PRF)).flags(p.HasSeedKey).ulong(uint(p.SeedKey)).pointer(p.SeedData).ulong(uint(len(p.SeedData)))
+	case *ck.IKEPRFParams:
+		return s.ulong(uint(p.PRF)).flags(p.DataAsKey, p.Rekey).pointer(p.Ni).ulong(uint(len(p.Ni))).pointer(p.Nr).ulong(uint(len(p.Nr))).ulong(uint(p.NewKey))
+	case *ck.IKE1PRFParams:
+		return s.ulong(uint(p.PRF)).flags(p.HasPrevKey).ulong(uint(p.KeyGXY)).ulong(uint(p.PrevKey)).pointer(p.CKYi).ulong(uint(len(p.CKYi))).
+			pointer(p.CKYr).ulong(uint(len(p.CKYr))).array([]byte{p.KeyNumber, 0, 0, 0, 0, 0, 0, 0})
+	case *ck.IKE1ExtendedParams:
+		return s.ulong(uint(p.PRF)).flags(p.HasKeyGXY).ulong(uint(p.KeyGXY)).pointer(p.ExtraData).ulong(uint(len(p.ExtraData)))
 	case rawParameter:
 		return p(s)
 	}
 	panic(fmt.Sprintf("no C form for a parameter of type %T", params))
+}
+
+func (s *cStruct) random(r ck.SSL3RandomData) *cStruct {
+	return s.pointer(r.Client).ulong(uint(len(r.Client))).pointer(r.Server).ulong(uint(len(r.Server)))
+}
+
+// output is a pointer to memory for n bytes, if it is wanted.
+func (s *cStruct) output(o *ck.Output, n int) *cStruct {
+	if !o.Wanted {
+		return s.ulong(0)
+	}
+	return s.room(max(n, 1), func(b []byte) { o.Bytes = b[:n] })
+}
+
+func cKeyMatOut(o *ck.SSL3KeyMatOut, iv int, s *cStruct) []byte {
+	all := s.in().array(make([]byte, 4*ulong)).output(&o.ClientIV, iv).output(&o.ServerIV, iv)
+	*s.back = append(*s.back, func() {
+		for i, h := range []*ck.NewHandle{&o.ClientMAC, &o.ServerMAC, &o.ClientKey, &o.ServerKey} {
+			*h = ck.NewHandle(binary.NativeEndian.Uint64(all.b[i*ulong:]))
+		}
+	})
+	return all.b
+}
+
+func cPRFData(data []ck.PRFData, s *cStruct) []byte {
+	all := s.in()
+	for _, d := range data {
+		b := d.Value
+		switch {
+		case d.Counter != nil:
+			b = s.in().flags(d.Counter.LittleEndian).ulong(d.Counter.Bits).b
+		case d.Length != nil:
+			b = s.in().ulong(d.Length.Method).flags(d.Length.LittleEndian).ulong(d.Length.Bits).b
+		case d.Type == ck.CK_SP800_108_KEY_HANDLE:
+			b = s.in().ulong(uint(d.Key)).b
+		}
+		all.ulong(d.Type).pointer(b).ulong(uint(len(b)))
+	}
+	return all.b
+}
+
+func cDerivedKeys(list []ck.DerivedKey, s *cStruct) []byte {
+	all := s.in()
+	for i := range list {
+		all.pointer(cValue(list[i].Template, s.pin)).ulong(uint(len(list[i].Template)))
+		all.room(ulong, func(b []byte) { list[i].Key = ck.NewHandle(binary.NativeEndian.Uint64(b)) })
+	}
+	return all.b
 }
 
 // cTemplate encodes a template.

@@ -18,6 +18,7 @@ type battery struct {
 	r     recipe
 	keys  *keySet
 	key   *madeKey // nil for digests and generators
+	named *madeKey // of a derivation: the key that its parameter may name
 	param any
 }
 
@@ -80,6 +81,10 @@ const after240 = pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
 func (b *battery) withKey(t *testing.T, kt pkcs11.KeyType, first bool) {
 	b.key = b.keys.fit(t, kt, b.row)
 	params := b.r.params
+	if b.r.derivations != nil {
+		b.named = b.keys.of(t, b.row.KeyTypes[0])
+		params = b.r.derivations(kt, pkcs11.Handle(b.named.priv))
+	}
 	if p, ok := params[0].(*pkcs11.ECDH1DeriveParams); ok {
 		params = []any{&pkcs11.ECDH1DeriveParams{KDF: p.KDF, PublicData: b.key.pubValues.Bytes(pkcs11.CKA_EC_POINT)}}
 	}

@@ -16,6 +16,7 @@ func (b *battery) generate(t *testing.T) {
 		return
 	}
 	kt := b.row.KeyTypes[0]
+	b.param = b.r.params[0]
 	from, known := materialOf(kt)
 	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
 	sizes := from.sizes
@@ -31,7 +32,9 @@ func (b *battery) generate(t *testing.T) {
 			b.generated(t, o, protected)
 			b.has(t, b.h, o, with(size, kind(pkcs11.CKO_SECRET_KEY, kt)))
 			one, other := b.fresh(t, size), b.fresh(t, size)
-			if len(one) > 8 {
+			if b.r.same {
+				require.Equal(t, one, other, "the same password")
+			} else if len(one) > 8 {
 				require.NotEqual(t, one, other, "two keys")
 			}
 			continue
@@ -172,11 +175,15 @@ var encryptsLike = map[pkcs11.MechanismType]pkcs11.MechanismType{
 
 // derive compares with what can be had in another way.
 func (b *battery) derive(t *testing.T) {
-	if b.row.Derive == nil {
+	if !b.row.Derives() {
 		return
 	}
 	if _, ok := b.param.(*pkcs11.ECDH1DeriveParams); ok {
 		b.agree(t)
+		return
+	}
+	if b.r.derivations != nil {
+		b.deriveLikeRow(t)
 		return
 	}
 	switch b.param.(type) {

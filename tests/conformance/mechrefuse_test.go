@@ -56,8 +56,8 @@ func (b *battery) uses(t *testing.T) []use {
 			_, err := b.UnwrapKey(h, m, key, make([]byte, 512), target)
 			return err
 		}, nil, pkcs11.CKR_UNWRAPPING_KEY_TYPE_INCONSISTENT, pkcs11.CKR_UNWRAPPING_KEY_HANDLE_INVALID},
-		{"derive", m.Derive != nil, pkcs11.CKA_DERIVE, false, func(m *mech, key handle) error {
-			_, err := b.DeriveKey(h, m, key, with(target, num(pkcs11.CKA_VALUE_LEN, uint(16))))
+		{"derive", m.Derives(), pkcs11.CKA_DERIVE, false, func(m *mech, key handle) error {
+			_, err := b.DeriveKey(h, m, key, b.derivedTemplate(with(target, num(pkcs11.CKA_VALUE_LEN, uint(16)))))
 			return err
 		}, nil, pkcs11.CKR_KEY_TYPE_INCONSISTENT, pkcs11.CKR_KEY_HANDLE_INVALID},
 	}...)

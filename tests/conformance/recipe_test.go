@@ -87,8 +87,10 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return material{generator: pkcs11.CKM_CAST128_KEY_GEN, private: lengths(16)[0], values: secret, sizes: lengths(16)}, true
 	case pkcs11.CKK_RC4:
 		return material{generator: pkcs11.CKM_RC4_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 16, 256)}, true
+	case pkcs11.CKK_HKDF:
+		return material{generator: pkcs11.CKM_HKDF_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 32, 200)}, true
 	case pkcs11.CKK_GENERIC_SECRET:
-		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 20, 200)}, true
+		return material{generator: pkcs11.CKM_GENERIC_SECRET_KEY_GEN, private: num(pkcs11.CKA_VALUE_LEN, uint(48)), values: secret, sizes: lengths(1, 20, 200)}, true
 	case pkcs11.CKK_RSA:
 		return material{
 			generator: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, public: num(pkcs11.CKA_MODULUS_BITS, uint(2048)),
@@ -127,10 +129,14 @@ type recipe struct {
 	sealed  bool             // a changed ciphertext is refused
 	random  bool             // two encryptions or signatures of the same data differ
 	short   bool             // shorter signatures may be valid: only longer ones have a wrong length
+	same    bool             // it generates the same key again: from a password
 	zeros   bool             // decryption gives zeros in front back: raw RSA
 	targets []pkcs11.KeyType // keys that it can wrap
 	secrets []uint           // lengths of what it encapsulates, 0 for its own; 16 and 32 if not said
 	wraps   []uint           // lengths of generic secrets that it can wrap
+
+	// derivations are the parameters for a base key of a type, of mechanisms that derive; named is a key that they name.
+	derivations func(kt pkcs11.KeyType, named pkcs11.Handle) []any
 }
 
 var someLens = []int{0, 1, 15, 16, 17, 33, 64, 100}
@@ -198,6 +204,11 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{&pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: peer(m.KeyTypes[0])}}
 	case pkcs11.ParamEdDSA:
 		r.params = []any{nil, &pkcs11.EdDSAParams{ContextData: []byte("context")}, &pkcs11.EdDSAParams{PhFlag: true}}
+	case pkcs11.ParamPBKD2:
+		r.same, r.params = true, []any{&pkcs11.PBKD2Params{SaltSource: pkcs11.CKZ_SALT_SPECIFIED, Salt: []byte("salt"), Iterations: 3,
+			PRF: pkcs11.CKP_PKCS5_PBKD2_HMAC_SHA256, Password: []byte("password")}}
+	case pkcs11.ParamTLSMAC:
+		r.whole, r.params = true, []any{&pkcs11.TLSMACParams{Hash: pkcs11.CKM_SHA256, Length: 12, Side: 1}, &pkcs11.TLSMACParams{Hash: pkcs11.CKM_SHA512, Length: 16, Side: 2}}
 	case pkcs11.ParamKeyDerivationString:
 		r.params = []any{&pkcs11.KeyDerivationString{Data: make([]byte, 64)}}
 	case pkcs11.ParamAESCBCEncryptData:
@@ -209,6 +220,9 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		if n := m.Type.IVLen(); n > 0 {
 			r.params = []any{iv[:n]}
 		}
+	}
+	if m.Derives() {
+		r.derivations = derivationsOf(m)
 	}
 	blocks := []int{0, 16, 32, 160}
 	switch m.Type {

@@ -97,24 +97,6 @@ func (c *Client) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	}}})
 }
 
-// DeriveKey makes a key from another. PKCS#11 v3.2, C_DeriveKey.
-func (c *Client) DeriveKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, base hsm.Object, template pkcs11.Template) (hsm.Object, error) {
-	how, err := wire.FromMechanism(m)
-	if err != nil {
-		return nil, err
-	}
-	_, f, err := c.formOf(base, pkcs11.CKR_KEY_HANDLE_INVALID)
-	if err != nil {
-		return nil, err
-	}
-	if template, err = c.mayMake(template); err != nil {
-		return nil, err
-	}
-	return c.makeOne(ctx, cred, &wire.Request{Body: &wire.Request_DeriveKey{DeriveKey: &wire.DeriveKey{
-		Mechanism: how, Base: f.wire, Template: wire.FromTemplate(template),
-	}}})
-}
-
 // Random fills p. PKCS#11 v3.2, C_GenerateRandom.
 func (c *Client) Random(ctx context.Context, p []byte) error {
 	for len(p) > 0 {

@@ -243,7 +243,7 @@ func TestReadOnly(t *testing.T) {
 		"Generate":  func() error { _, err := c.GenerateKey(ctx, nil, m, token); return err },
 		"Pair":      func() error { _, _, err := c.GenerateKeyPair(ctx, nil, m, nil, token); return err },
 		"Unwrap":    func() error { _, err := c.UnwrapKey(ctx, nil, m, o, nil, token); return err },
-		"Derive":    func() error { _, err := c.DeriveKey(ctx, nil, m, o, token); return err },
+		"Derive":    func() error { _, err := c.DeriveKey(ctx, nil, m, o, nil, token); return err },
 		"Encaps":    func() error { _, err := c.EncapsulateKey(ctx, nil, m, o, token, 9); return err },
 		"Decaps":    func() error { _, err := c.DecapsulateKey(ctx, nil, m, o, nil, token); return err },
 		"Copy":      func() error { _, err := c.Copy(ctx, nil, o, nil); return err },

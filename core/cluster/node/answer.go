@@ -31,6 +31,10 @@ func (c *call) objects(list ...hsm.Object) error {
 	defer c.discard(list...)
 	out := &wire.ObjectList{Objects: make([]*wire.Object, len(list))}
 	for i, o := range list {
+		if o == nil { // a place for a key that is not made
+			out.Objects[i] = &wire.Object{}
+			continue
+		}
 		m, err := c.fromObject(o)
 		if err != nil {
 			return err
@@ -42,7 +46,7 @@ func (c *call) objects(list ...hsm.Object) error {
 
 func (c *call) discard(list ...hsm.Object) {
 	for _, o := range list {
-		if !o.Token() {
+		if o != nil && !o.Token() {
 			c.hsm().Discard(o)
 		}
 	}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -98,6 +100,9 @@ func generateKey(c *call, b *wire.Request_GenerateKey) error {
 	if err != nil {
 		return err
 	}
+	for _, password := range pkcs11.PlacesOf(m.Params).Secrets {
+		defer secret.Wipe(password)
+	}
 	template, err := b.GenerateKey.GetTemplate().ToTemplate()
 	if err != nil {
 		return err
@@ -170,9 +175,46 @@ func deriveKey(c *call, b *wire.Request_DeriveKey) error {
 	if err != nil {
 		return err
 	}
+	var named []hsm.Named
+	for _, n := range b.DeriveKey.GetNamed() {
+		key, err := c.toObject(n.GetKey(), pkcs11.CKR_KEY_HANDLE_INVALID)
+		if err != nil {
+			return err
+		}
+		named = append(named, hsm.Named{Handle: pkcs11.Handle(n.GetHandle()), Key: key})
+	}
 	template, err := b.DeriveKey.GetTemplate().ToTemplate()
 	if err != nil {
 		return err
 	}
-	return c.made(c.hsm().DeriveKey(c.ctx, c.cred, m, base, template))
+	made, err := c.hsm().DeriveKey(c.ctx, c.cred, m, base, named, template)
+	if err != nil {
+		return err
+	}
+	list := made.More
+	if made.Key != nil {
+		list = append([]hsm.Object{made.Key}, list...)
+	}
+	if err := c.objects(list...); err != nil {
+		return err
+	}
+	c.body.GetObjects().Outputs = made.Outputs
+	return nil
+}
+
+// derivesToken says whether a derivation makes a token object, by its template or one inside its parameter.
+func derivesToken(b *wire.Request_DeriveKey) bool {
+	if makesToken(b.DeriveKey.GetTemplate(), false) {
+		return true
+	}
+	m, err := wire.ToMechanism(b.DeriveKey.GetMechanism())
+	if err != nil {
+		return false
+	}
+	for _, t := range pkcs11.PlacesOf(m.Params).Templates {
+		if token, _ := t.Bool(pkcs11.CKA_TOKEN); token {
+			return true
+		}
+	}
+	return false
 }

@@ -116,9 +116,7 @@ var rows = table(
 	on("UnwrapKey", storing, unwrapKey, lastingIf(func(b *wire.Request_UnwrapKey) bool {
 		return makesToken(b.UnwrapKey.GetTemplate(), false)
 	})),
-	on("DeriveKey", storing, deriveKey, lastingIf(func(b *wire.Request_DeriveKey) bool {
-		return makesToken(b.DeriveKey.GetTemplate(), false)
-	})),
+	on("DeriveKey", storing, deriveKey, lastingIf(derivesToken)),
 	on("EncapsulateKey", storing, encapsulateKey, lastingIf(func(b *wire.Request_EncapsulateKey) bool {
 		return b.EncapsulateKey.GetRoom() > 0 && makesToken(b.EncapsulateKey.GetTemplate(), false)
 	})),

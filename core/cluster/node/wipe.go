@@ -28,6 +28,8 @@ func wipeRequest(q *wire.Request) {
 	case *wire.Request_Step:
 		secret.Wipe(b.Step.GetData())
 		secret.Wipe(b.Step.GetDigestState())
+	case *wire.Request_GenerateKey:
+		secret.Wipe(b.GenerateKey.GetMechanism().GetParameter())
 	case *wire.Request_Seed:
 		secret.Wipe(b.Seed.GetSeed())
 	}
@@ -40,6 +42,10 @@ func wipeReply(r *wire.Reply) {
 		secret.Wipe(b.Stepped.GetOutput())
 	case *wire.Reply_Bytes:
 		secret.Wipe(b.Bytes.GetBytes())
+	case *wire.Reply_Objects:
+		for _, output := range b.Objects.GetOutputs() {
+			secret.Wipe(output)
+		}
 	case *wire.Reply_Values:
 		for _, v := range b.Values.GetValues() {
 			secret.Wipe(v.GetAttribute().GetBytes())

@@ -3016,6 +3016,7 @@ func (x *Object) GetHead() *Template {
 type ObjectList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Objects       []*Object              `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	Outputs       [][]byte               `protobuf:"bytes,2,rep,name=outputs,proto3" json:"outputs,omitempty"` // of a derivation: what is no key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3053,6 +3054,13 @@ func (*ObjectList) Descriptor() ([]byte, []int) {
 func (x *ObjectList) GetObjects() []*Object {
 	if x != nil {
 		return x.Objects
+	}
+	return nil
+}
+
+func (x *ObjectList) GetOutputs() [][]byte {
+	if x != nil {
+		return x.Outputs
 	}
 	return nil
 }
@@ -3818,6 +3826,7 @@ type DeriveKey struct {
 	Mechanism     *Mechanism             `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
 	Base          *Object                `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"`
 	Template      *Template              `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
+	Named         []*NamedKey            `protobuf:"bytes,4,rep,name=named,proto3" json:"named,omitempty"` // the keys that the parameter names
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3873,6 +3882,65 @@ func (x *DeriveKey) GetTemplate() *Template {
 	return nil
 }
 
+func (x *DeriveKey) GetNamed() []*NamedKey {
+	if x != nil {
+		return x.Named
+	}
+	return nil
+}
+
+type NamedKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint64                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Key           *Object                `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamedKey) Reset() {
+	*x = NamedKey{}
+	mi := &file_coffer_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamedKey) ProtoMessage() {}
+
+func (x *NamedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamedKey.ProtoReflect.Descriptor instead.
+func (*NamedKey) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *NamedKey) GetHandle() uint64 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *NamedKey) GetKey() *Object {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type EncapsulateKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mechanism     *Mechanism             `protobuf:"bytes,1,opt,name=mechanism,proto3" json:"mechanism,omitempty"`
@@ -3885,7 +3953,7 @@ type EncapsulateKey struct {
 
 func (x *EncapsulateKey) Reset() {
 	*x = EncapsulateKey{}
-	mi := &file_coffer_proto_msgTypes[49]
+	mi := &file_coffer_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3897,7 +3965,7 @@ func (x *EncapsulateKey) String() string {
 func (*EncapsulateKey) ProtoMessage() {}
 
 func (x *EncapsulateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[49]
+	mi := &file_coffer_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3910,7 +3978,7 @@ func (x *EncapsulateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EncapsulateKey.ProtoReflect.Descriptor instead.
 func (*EncapsulateKey) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{49}
+	return file_coffer_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *EncapsulateKey) GetMechanism() *Mechanism {
@@ -3952,7 +4020,7 @@ type Encapsulated struct {
 
 func (x *Encapsulated) Reset() {
 	*x = Encapsulated{}
-	mi := &file_coffer_proto_msgTypes[50]
+	mi := &file_coffer_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3964,7 +4032,7 @@ func (x *Encapsulated) String() string {
 func (*Encapsulated) ProtoMessage() {}
 
 func (x *Encapsulated) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[50]
+	mi := &file_coffer_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3977,7 +4045,7 @@ func (x *Encapsulated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Encapsulated.ProtoReflect.Descriptor instead.
 func (*Encapsulated) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{50}
+	return file_coffer_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Encapsulated) GetKey() *Object {
@@ -4013,7 +4081,7 @@ type DecapsulateKey struct {
 
 func (x *DecapsulateKey) Reset() {
 	*x = DecapsulateKey{}
-	mi := &file_coffer_proto_msgTypes[51]
+	mi := &file_coffer_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4093,7 @@ func (x *DecapsulateKey) String() string {
 func (*DecapsulateKey) ProtoMessage() {}
 
 func (x *DecapsulateKey) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[51]
+	mi := &file_coffer_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4106,7 @@ func (x *DecapsulateKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecapsulateKey.ProtoReflect.Descriptor instead.
 func (*DecapsulateKey) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{51}
+	return file_coffer_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DecapsulateKey) GetMechanism() *Mechanism {
@@ -4081,7 +4149,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_coffer_proto_msgTypes[52]
+	mi := &file_coffer_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4093,7 +4161,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[52]
+	mi := &file_coffer_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4106,7 +4174,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{52}
+	return file_coffer_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Begin) GetKind() uint32 {
@@ -4143,7 +4211,7 @@ type Begun struct {
 
 func (x *Begun) Reset() {
 	*x = Begun{}
-	mi := &file_coffer_proto_msgTypes[53]
+	mi := &file_coffer_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4223,7 @@ func (x *Begun) String() string {
 func (*Begun) ProtoMessage() {}
 
 func (x *Begun) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[53]
+	mi := &file_coffer_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4236,7 @@ func (x *Begun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begun.ProtoReflect.Descriptor instead.
 func (*Begun) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{53}
+	return file_coffer_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Begun) GetShape() *Shape {
@@ -4220,7 +4288,7 @@ type Shape struct {
 
 func (x *Shape) Reset() {
 	*x = Shape{}
-	mi := &file_coffer_proto_msgTypes[54]
+	mi := &file_coffer_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4232,7 +4300,7 @@ func (x *Shape) String() string {
 func (*Shape) ProtoMessage() {}
 
 func (x *Shape) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[54]
+	mi := &file_coffer_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4245,7 +4313,7 @@ func (x *Shape) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shape.ProtoReflect.Descriptor instead.
 func (*Shape) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{54}
+	return file_coffer_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Shape) GetBlock() uint32 {
@@ -4308,7 +4376,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_coffer_proto_msgTypes[55]
+	mi := &file_coffer_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +4388,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[55]
+	mi := &file_coffer_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +4401,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{55}
+	return file_coffer_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Step) GetKind() uint32 {
@@ -4409,7 +4477,7 @@ type Stepped struct {
 
 func (x *Stepped) Reset() {
 	*x = Stepped{}
-	mi := &file_coffer_proto_msgTypes[56]
+	mi := &file_coffer_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4421,7 +4489,7 @@ func (x *Stepped) String() string {
 func (*Stepped) ProtoMessage() {}
 
 func (x *Stepped) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[56]
+	mi := &file_coffer_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4434,7 +4502,7 @@ func (x *Stepped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stepped.ProtoReflect.Descriptor instead.
 func (*Stepped) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{56}
+	return file_coffer_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Stepped) GetOutput() []byte {
@@ -4460,7 +4528,7 @@ type Random struct {
 
 func (x *Random) Reset() {
 	*x = Random{}
-	mi := &file_coffer_proto_msgTypes[57]
+	mi := &file_coffer_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4472,7 +4540,7 @@ func (x *Random) String() string {
 func (*Random) ProtoMessage() {}
 
 func (x *Random) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[57]
+	mi := &file_coffer_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4485,7 +4553,7 @@ func (x *Random) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Random.ProtoReflect.Descriptor instead.
 func (*Random) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{57}
+	return file_coffer_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Random) GetBytes() uint32 {
@@ -4504,7 +4572,7 @@ type Seed struct {
 
 func (x *Seed) Reset() {
 	*x = Seed{}
-	mi := &file_coffer_proto_msgTypes[58]
+	mi := &file_coffer_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +4584,7 @@ func (x *Seed) String() string {
 func (*Seed) ProtoMessage() {}
 
 func (x *Seed) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[58]
+	mi := &file_coffer_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +4597,7 @@ func (x *Seed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seed.ProtoReflect.Descriptor instead.
 func (*Seed) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{58}
+	return file_coffer_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Seed) GetSeed() []byte {
@@ -4547,7 +4615,7 @@ type Await struct {
 
 func (x *Await) Reset() {
 	*x = Await{}
-	mi := &file_coffer_proto_msgTypes[59]
+	mi := &file_coffer_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4559,7 +4627,7 @@ func (x *Await) String() string {
 func (*Await) ProtoMessage() {}
 
 func (x *Await) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[59]
+	mi := &file_coffer_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4572,7 +4640,7 @@ func (x *Await) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Await.ProtoReflect.Descriptor instead.
 func (*Await) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{59}
+	return file_coffer_proto_rawDescGZIP(), []int{60}
 }
 
 type Coverage struct {
@@ -4585,7 +4653,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_coffer_proto_msgTypes[60]
+	mi := &file_coffer_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4597,7 +4665,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[60]
+	mi := &file_coffer_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4610,7 +4678,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{60}
+	return file_coffer_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Coverage) GetIds() []string {
@@ -4637,7 +4705,7 @@ type CoverageReply struct {
 
 func (x *CoverageReply) Reset() {
 	*x = CoverageReply{}
-	mi := &file_coffer_proto_msgTypes[61]
+	mi := &file_coffer_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4649,7 +4717,7 @@ func (x *CoverageReply) String() string {
 func (*CoverageReply) ProtoMessage() {}
 
 func (x *CoverageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[61]
+	mi := &file_coffer_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4662,7 +4730,7 @@ func (x *CoverageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoverageReply.ProtoReflect.Descriptor instead.
 func (*CoverageReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{61}
+	return file_coffer_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CoverageReply) GetNodes() []uint32 {
@@ -4687,7 +4755,7 @@ type Digest struct {
 
 func (x *Digest) Reset() {
 	*x = Digest{}
-	mi := &file_coffer_proto_msgTypes[62]
+	mi := &file_coffer_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4699,7 +4767,7 @@ func (x *Digest) String() string {
 func (*Digest) ProtoMessage() {}
 
 func (x *Digest) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[62]
+	mi := &file_coffer_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4712,7 +4780,7 @@ func (x *Digest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Digest.ProtoReflect.Descriptor instead.
 func (*Digest) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{62}
+	return file_coffer_proto_rawDescGZIP(), []int{63}
 }
 
 type DigestReply struct {
@@ -4726,7 +4794,7 @@ type DigestReply struct {
 
 func (x *DigestReply) Reset() {
 	*x = DigestReply{}
-	mi := &file_coffer_proto_msgTypes[63]
+	mi := &file_coffer_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4738,7 +4806,7 @@ func (x *DigestReply) String() string {
 func (*DigestReply) ProtoMessage() {}
 
 func (x *DigestReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[63]
+	mi := &file_coffer_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4751,7 +4819,7 @@ func (x *DigestReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestReply.ProtoReflect.Descriptor instead.
 func (*DigestReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{63}
+	return file_coffer_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *DigestReply) GetSum() []byte {
@@ -4784,7 +4852,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_coffer_proto_msgTypes[64]
+	mi := &file_coffer_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4796,7 +4864,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[64]
+	mi := &file_coffer_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4809,7 +4877,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{64}
+	return file_coffer_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Invite) GetLifetimeS() uint32 {
@@ -4829,7 +4897,7 @@ type Invitation struct {
 
 func (x *Invitation) Reset() {
 	*x = Invitation{}
-	mi := &file_coffer_proto_msgTypes[65]
+	mi := &file_coffer_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4841,7 +4909,7 @@ func (x *Invitation) String() string {
 func (*Invitation) ProtoMessage() {}
 
 func (x *Invitation) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[65]
+	mi := &file_coffer_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4854,7 +4922,7 @@ func (x *Invitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invitation.ProtoReflect.Descriptor instead.
 func (*Invitation) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{65}
+	return file_coffer_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Invitation) GetToken() string {
@@ -4880,7 +4948,7 @@ type RemoveMember struct {
 
 func (x *RemoveMember) Reset() {
 	*x = RemoveMember{}
-	mi := &file_coffer_proto_msgTypes[66]
+	mi := &file_coffer_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4892,7 +4960,7 @@ func (x *RemoveMember) String() string {
 func (*RemoveMember) ProtoMessage() {}
 
 func (x *RemoveMember) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[66]
+	mi := &file_coffer_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4905,7 +4973,7 @@ func (x *RemoveMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMember.ProtoReflect.Descriptor instead.
 func (*RemoveMember) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{66}
+	return file_coffer_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RemoveMember) GetId() string {
@@ -4925,7 +4993,7 @@ type DrainMember struct {
 
 func (x *DrainMember) Reset() {
 	*x = DrainMember{}
-	mi := &file_coffer_proto_msgTypes[67]
+	mi := &file_coffer_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4937,7 +5005,7 @@ func (x *DrainMember) String() string {
 func (*DrainMember) ProtoMessage() {}
 
 func (x *DrainMember) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[67]
+	mi := &file_coffer_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4950,7 +5018,7 @@ func (x *DrainMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainMember.ProtoReflect.Descriptor instead.
 func (*DrainMember) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{67}
+	return file_coffer_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *DrainMember) GetId() string {
@@ -4975,7 +5043,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_coffer_proto_msgTypes[68]
+	mi := &file_coffer_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4987,7 +5055,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[68]
+	mi := &file_coffer_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5000,7 +5068,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{68}
+	return file_coffer_proto_rawDescGZIP(), []int{69}
 }
 
 // Certify has the cluster's authority sign a client's certificate; only an administrator may ask.
@@ -5015,7 +5083,7 @@ type Certify struct {
 
 func (x *Certify) Reset() {
 	*x = Certify{}
-	mi := &file_coffer_proto_msgTypes[69]
+	mi := &file_coffer_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5027,7 +5095,7 @@ func (x *Certify) String() string {
 func (*Certify) ProtoMessage() {}
 
 func (x *Certify) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[69]
+	mi := &file_coffer_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5040,7 +5108,7 @@ func (x *Certify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certify.ProtoReflect.Descriptor instead.
 func (*Certify) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{69}
+	return file_coffer_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Certify) GetCsr() []byte {
@@ -5074,7 +5142,7 @@ type Certified struct {
 
 func (x *Certified) Reset() {
 	*x = Certified{}
-	mi := &file_coffer_proto_msgTypes[70]
+	mi := &file_coffer_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5086,7 +5154,7 @@ func (x *Certified) String() string {
 func (*Certified) ProtoMessage() {}
 
 func (x *Certified) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[70]
+	mi := &file_coffer_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5099,7 +5167,7 @@ func (x *Certified) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certified.ProtoReflect.Descriptor instead.
 func (*Certified) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{70}
+	return file_coffer_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Certified) GetCertificate() [][]byte {
@@ -5131,7 +5199,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_coffer_proto_msgTypes[71]
+	mi := &file_coffer_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5143,7 +5211,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[71]
+	mi := &file_coffer_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5156,7 +5224,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{71}
+	return file_coffer_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -5221,7 +5289,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_coffer_proto_msgTypes[72]
+	mi := &file_coffer_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5233,7 +5301,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[72]
+	mi := &file_coffer_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5246,7 +5314,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{72}
+	return file_coffer_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -5305,7 +5373,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_coffer_proto_msgTypes[73]
+	mi := &file_coffer_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5317,7 +5385,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[73]
+	mi := &file_coffer_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5330,7 +5398,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{73}
+	return file_coffer_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *JoinRequest) GetInvitation() string {
@@ -5429,7 +5497,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_coffer_proto_msgTypes[74]
+	mi := &file_coffer_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5441,7 +5509,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[74]
+	mi := &file_coffer_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5454,7 +5522,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{74}
+	return file_coffer_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *JoinReply) GetSealedRoot() []byte {
@@ -5749,10 +5817,11 @@ const file_coffer_proto_rawDesc = "" +
 	"\x05token\x18\x02 \x01(\bR\x05token\x12\x18\n" +
 	"\aprivate\x18\x03 \x01(\bR\aprivate\x12\x16\n" +
 	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12'\n" +
-	"\x04head\x18\x05 \x01(\v2\x13.coffer.v1.TemplateR\x04head\"9\n" +
+	"\x04head\x18\x05 \x01(\v2\x13.coffer.v1.TemplateR\x04head\"S\n" +
 	"\n" +
 	"ObjectList\x12+\n" +
-	"\aobjects\x18\x01 \x03(\v2\x11.coffer.v1.ObjectR\aobjects\"\x1c\n" +
+	"\aobjects\x18\x01 \x03(\v2\x11.coffer.v1.ObjectR\aobjects\x12\x18\n" +
+	"\aoutputs\x18\x02 \x03(\fR\aoutputs\"\x1c\n" +
 	"\x04Size\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\"\x1d\n" +
 	"\x05Bytes\x12\x14\n" +
@@ -5798,11 +5867,15 @@ const file_coffer_proto_rawDesc = "" +
 	"unwrapping\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\n" +
 	"unwrapping\x12\x18\n" +
 	"\awrapped\x18\x03 \x01(\fR\awrapped\x12/\n" +
-	"\btemplate\x18\x04 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"\x97\x01\n" +
+	"\btemplate\x18\x04 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"\xc2\x01\n" +
 	"\tDeriveKey\x122\n" +
 	"\tmechanism\x18\x01 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12%\n" +
 	"\x04base\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\x04base\x12/\n" +
-	"\btemplate\x18\x03 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\"\xb4\x01\n" +
+	"\btemplate\x18\x03 \x01(\v2\x13.coffer.v1.TemplateR\btemplate\x12)\n" +
+	"\x05named\x18\x04 \x03(\v2\x13.coffer.v1.NamedKeyR\x05named\"G\n" +
+	"\bNamedKey\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12#\n" +
+	"\x03key\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\x03key\"\xb4\x01\n" +
 	"\x0eEncapsulateKey\x122\n" +
 	"\tmechanism\x18\x01 \x01(\v2\x14.coffer.v1.MechanismR\tmechanism\x12)\n" +
 	"\x06public\x18\x02 \x01(\v2\x11.coffer.v1.ObjectR\x06public\x12/\n" +
@@ -5964,7 +6037,7 @@ func file_coffer_proto_rawDescGZIP() []byte {
 }
 
 var file_coffer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
 var file_coffer_proto_goTypes = []any{
 	(Retry)(0),              // 0: coffer.v1.Retry
 	(Act)(0),                // 1: coffer.v1.Act
@@ -6017,32 +6090,33 @@ var file_coffer_proto_goTypes = []any{
 	(*WrapKey)(nil),         // 48: coffer.v1.WrapKey
 	(*UnwrapKey)(nil),       // 49: coffer.v1.UnwrapKey
 	(*DeriveKey)(nil),       // 50: coffer.v1.DeriveKey
-	(*EncapsulateKey)(nil),  // 51: coffer.v1.EncapsulateKey
-	(*Encapsulated)(nil),    // 52: coffer.v1.Encapsulated
-	(*DecapsulateKey)(nil),  // 53: coffer.v1.DecapsulateKey
-	(*Begin)(nil),           // 54: coffer.v1.Begin
-	(*Begun)(nil),           // 55: coffer.v1.Begun
-	(*Shape)(nil),           // 56: coffer.v1.Shape
-	(*Step)(nil),            // 57: coffer.v1.Step
-	(*Stepped)(nil),         // 58: coffer.v1.Stepped
-	(*Random)(nil),          // 59: coffer.v1.Random
-	(*Seed)(nil),            // 60: coffer.v1.Seed
-	(*Await)(nil),           // 61: coffer.v1.Await
-	(*Coverage)(nil),        // 62: coffer.v1.Coverage
-	(*CoverageReply)(nil),   // 63: coffer.v1.CoverageReply
-	(*Digest)(nil),          // 64: coffer.v1.Digest
-	(*DigestReply)(nil),     // 65: coffer.v1.DigestReply
-	(*Invite)(nil),          // 66: coffer.v1.Invite
-	(*Invitation)(nil),      // 67: coffer.v1.Invitation
-	(*RemoveMember)(nil),    // 68: coffer.v1.RemoveMember
-	(*DrainMember)(nil),     // 69: coffer.v1.DrainMember
-	(*Status)(nil),          // 70: coffer.v1.Status
-	(*Certify)(nil),         // 71: coffer.v1.Certify
-	(*Certified)(nil),       // 72: coffer.v1.Certified
-	(*StatusReply)(nil),     // 73: coffer.v1.StatusReply
-	(*MemberStatus)(nil),    // 74: coffer.v1.MemberStatus
-	(*JoinRequest)(nil),     // 75: coffer.v1.JoinRequest
-	(*JoinReply)(nil),       // 76: coffer.v1.JoinReply
+	(*NamedKey)(nil),        // 51: coffer.v1.NamedKey
+	(*EncapsulateKey)(nil),  // 52: coffer.v1.EncapsulateKey
+	(*Encapsulated)(nil),    // 53: coffer.v1.Encapsulated
+	(*DecapsulateKey)(nil),  // 54: coffer.v1.DecapsulateKey
+	(*Begin)(nil),           // 55: coffer.v1.Begin
+	(*Begun)(nil),           // 56: coffer.v1.Begun
+	(*Shape)(nil),           // 57: coffer.v1.Shape
+	(*Step)(nil),            // 58: coffer.v1.Step
+	(*Stepped)(nil),         // 59: coffer.v1.Stepped
+	(*Random)(nil),          // 60: coffer.v1.Random
+	(*Seed)(nil),            // 61: coffer.v1.Seed
+	(*Await)(nil),           // 62: coffer.v1.Await
+	(*Coverage)(nil),        // 63: coffer.v1.Coverage
+	(*CoverageReply)(nil),   // 64: coffer.v1.CoverageReply
+	(*Digest)(nil),          // 65: coffer.v1.Digest
+	(*DigestReply)(nil),     // 66: coffer.v1.DigestReply
+	(*Invite)(nil),          // 67: coffer.v1.Invite
+	(*Invitation)(nil),      // 68: coffer.v1.Invitation
+	(*RemoveMember)(nil),    // 69: coffer.v1.RemoveMember
+	(*DrainMember)(nil),     // 70: coffer.v1.DrainMember
+	(*Status)(nil),          // 71: coffer.v1.Status
+	(*Certify)(nil),         // 72: coffer.v1.Certify
+	(*Certified)(nil),       // 73: coffer.v1.Certified
+	(*StatusReply)(nil),     // 74: coffer.v1.StatusReply
+	(*MemberStatus)(nil),    // 75: coffer.v1.MemberStatus
+	(*JoinRequest)(nil),     // 76: coffer.v1.JoinRequest
+	(*JoinReply)(nil),       // 77: coffer.v1.JoinReply
 }
 var file_coffer_proto_depIdxs = []int32{
 	5,   // 0: coffer.v1.Request.hello:type_name -> coffer.v1.Hello
@@ -6072,20 +6146,20 @@ var file_coffer_proto_depIdxs = []int32{
 	48,  // 24: coffer.v1.Request.wrap_key:type_name -> coffer.v1.WrapKey
 	49,  // 25: coffer.v1.Request.unwrap_key:type_name -> coffer.v1.UnwrapKey
 	50,  // 26: coffer.v1.Request.derive_key:type_name -> coffer.v1.DeriveKey
-	51,  // 27: coffer.v1.Request.encapsulate_key:type_name -> coffer.v1.EncapsulateKey
-	53,  // 28: coffer.v1.Request.decapsulate_key:type_name -> coffer.v1.DecapsulateKey
-	54,  // 29: coffer.v1.Request.begin:type_name -> coffer.v1.Begin
-	57,  // 30: coffer.v1.Request.step:type_name -> coffer.v1.Step
-	59,  // 31: coffer.v1.Request.random:type_name -> coffer.v1.Random
-	60,  // 32: coffer.v1.Request.seed:type_name -> coffer.v1.Seed
-	61,  // 33: coffer.v1.Request.await:type_name -> coffer.v1.Await
-	62,  // 34: coffer.v1.Request.coverage:type_name -> coffer.v1.Coverage
-	64,  // 35: coffer.v1.Request.digest:type_name -> coffer.v1.Digest
-	66,  // 36: coffer.v1.Request.invite:type_name -> coffer.v1.Invite
-	68,  // 37: coffer.v1.Request.remove_member:type_name -> coffer.v1.RemoveMember
-	69,  // 38: coffer.v1.Request.drain_member:type_name -> coffer.v1.DrainMember
-	70,  // 39: coffer.v1.Request.status:type_name -> coffer.v1.Status
-	71,  // 40: coffer.v1.Request.certify:type_name -> coffer.v1.Certify
+	52,  // 27: coffer.v1.Request.encapsulate_key:type_name -> coffer.v1.EncapsulateKey
+	54,  // 28: coffer.v1.Request.decapsulate_key:type_name -> coffer.v1.DecapsulateKey
+	55,  // 29: coffer.v1.Request.begin:type_name -> coffer.v1.Begin
+	58,  // 30: coffer.v1.Request.step:type_name -> coffer.v1.Step
+	60,  // 31: coffer.v1.Request.random:type_name -> coffer.v1.Random
+	61,  // 32: coffer.v1.Request.seed:type_name -> coffer.v1.Seed
+	62,  // 33: coffer.v1.Request.await:type_name -> coffer.v1.Await
+	63,  // 34: coffer.v1.Request.coverage:type_name -> coffer.v1.Coverage
+	65,  // 35: coffer.v1.Request.digest:type_name -> coffer.v1.Digest
+	67,  // 36: coffer.v1.Request.invite:type_name -> coffer.v1.Invite
+	69,  // 37: coffer.v1.Request.remove_member:type_name -> coffer.v1.RemoveMember
+	70,  // 38: coffer.v1.Request.drain_member:type_name -> coffer.v1.DrainMember
+	71,  // 39: coffer.v1.Request.status:type_name -> coffer.v1.Status
+	72,  // 40: coffer.v1.Request.certify:type_name -> coffer.v1.Certify
 	4,   // 41: coffer.v1.Reply.failure:type_name -> coffer.v1.Failure
 	6,   // 42: coffer.v1.Reply.hello:type_name -> coffer.v1.HelloReply
 	10,  // 43: coffer.v1.Reply.done:type_name -> coffer.v1.Done
@@ -6097,14 +6171,14 @@ var file_coffer_proto_depIdxs = []int32{
 	35,  // 49: coffer.v1.Reply.size:type_name -> coffer.v1.Size
 	42,  // 50: coffer.v1.Reply.values:type_name -> coffer.v1.Values
 	36,  // 51: coffer.v1.Reply.bytes:type_name -> coffer.v1.Bytes
-	55,  // 52: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
-	58,  // 53: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
-	63,  // 54: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
-	65,  // 55: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
-	67,  // 56: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
-	73,  // 57: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
-	72,  // 58: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
-	52,  // 59: coffer.v1.Reply.encapsulated:type_name -> coffer.v1.Encapsulated
+	56,  // 52: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
+	59,  // 53: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
+	64,  // 54: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
+	66,  // 55: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
+	68,  // 56: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
+	74,  // 57: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
+	73,  // 58: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
+	53,  // 59: coffer.v1.Reply.encapsulated:type_name -> coffer.v1.Encapsulated
 	0,   // 60: coffer.v1.Failure.retry:type_name -> coffer.v1.Retry
 	7,   // 61: coffer.v1.HelloReply.mechanisms:type_name -> coffer.v1.MechanismInfo
 	15,  // 62: coffer.v1.MemberList.members:type_name -> coffer.v1.Member
@@ -6140,31 +6214,33 @@ var file_coffer_proto_depIdxs = []int32{
 	32,  // 92: coffer.v1.DeriveKey.mechanism:type_name -> coffer.v1.Mechanism
 	33,  // 93: coffer.v1.DeriveKey.base:type_name -> coffer.v1.Object
 	31,  // 94: coffer.v1.DeriveKey.template:type_name -> coffer.v1.Template
-	32,  // 95: coffer.v1.EncapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 96: coffer.v1.EncapsulateKey.public:type_name -> coffer.v1.Object
-	31,  // 97: coffer.v1.EncapsulateKey.template:type_name -> coffer.v1.Template
-	33,  // 98: coffer.v1.Encapsulated.key:type_name -> coffer.v1.Object
-	32,  // 99: coffer.v1.DecapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 100: coffer.v1.DecapsulateKey.private:type_name -> coffer.v1.Object
-	31,  // 101: coffer.v1.DecapsulateKey.template:type_name -> coffer.v1.Template
-	32,  // 102: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 103: coffer.v1.Begin.key:type_name -> coffer.v1.Object
-	56,  // 104: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
-	32,  // 105: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 106: coffer.v1.Step.key:type_name -> coffer.v1.Object
-	1,   // 107: coffer.v1.Step.act:type_name -> coffer.v1.Act
-	33,  // 108: coffer.v1.Step.digested:type_name -> coffer.v1.Object
-	74,  // 109: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
-	15,  // 110: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
-	2,   // 111: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
-	75,  // 112: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
-	3,   // 113: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
-	76,  // 114: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
-	113, // [113:115] is the sub-list for method output_type
-	111, // [111:113] is the sub-list for method input_type
-	111, // [111:111] is the sub-list for extension type_name
-	111, // [111:111] is the sub-list for extension extendee
-	0,   // [0:111] is the sub-list for field type_name
+	51,  // 95: coffer.v1.DeriveKey.named:type_name -> coffer.v1.NamedKey
+	33,  // 96: coffer.v1.NamedKey.key:type_name -> coffer.v1.Object
+	32,  // 97: coffer.v1.EncapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 98: coffer.v1.EncapsulateKey.public:type_name -> coffer.v1.Object
+	31,  // 99: coffer.v1.EncapsulateKey.template:type_name -> coffer.v1.Template
+	33,  // 100: coffer.v1.Encapsulated.key:type_name -> coffer.v1.Object
+	32,  // 101: coffer.v1.DecapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 102: coffer.v1.DecapsulateKey.private:type_name -> coffer.v1.Object
+	31,  // 103: coffer.v1.DecapsulateKey.template:type_name -> coffer.v1.Template
+	32,  // 104: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 105: coffer.v1.Begin.key:type_name -> coffer.v1.Object
+	57,  // 106: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
+	32,  // 107: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 108: coffer.v1.Step.key:type_name -> coffer.v1.Object
+	1,   // 109: coffer.v1.Step.act:type_name -> coffer.v1.Act
+	33,  // 110: coffer.v1.Step.digested:type_name -> coffer.v1.Object
+	75,  // 111: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
+	15,  // 112: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
+	2,   // 113: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
+	76,  // 114: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
+	3,   // 115: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
+	77,  // 116: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
+	115, // [115:117] is the sub-list for method output_type
+	113, // [113:115] is the sub-list for method input_type
+	113, // [113:113] is the sub-list for extension type_name
+	113, // [113:113] is the sub-list for extension extendee
+	0,   // [0:113] is the sub-list for field type_name
 }
 
 func init() { file_coffer_proto_init() }
@@ -6249,7 +6325,7 @@ func file_coffer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_coffer_proto_rawDesc), len(file_coffer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   75,
+			NumMessages:   76,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -24,6 +24,8 @@ func FromMechanism(m pkcs11.Mechanism) (*Mechanism, error) {
 		kind, out.Parameter = pkcs11.ParamIV, bytes.Clone(p)
 	case pkcs11.MACGeneralParams:
 		kind, out.Parameter = pkcs11.ParamUlong, putNumber(nil, 1, p)
+	case pkcs11.Handle:
+		kind, out.Parameter = pkcs11.ParamHandle, putNumber(nil, 1, p)
 	default:
 		var known bool
 		if kind, out.Parameter, known = putParams(p); !known {
@@ -36,7 +38,7 @@ func FromMechanism(m pkcs11.Mechanism) (*Mechanism, error) {
 
 // ToMechanism returns the mechanism with its parameter. CKR_MECHANISM_INVALID for one that nobody knows and that yet has a
 // parameter; CKR_MECHANISM_PARAM_INVALID for a parameter that is not laid out as this mechanism takes it, or is missing
-// where it must be there.
+// where it must be there; ToTemplate's errors for a template inside a parameter.
 func ToMechanism(m *Mechanism) (pkcs11.Mechanism, error) {
 	number, ok := toUint(m.GetType())
 	if m == nil || !ok {
@@ -63,7 +65,7 @@ func ToMechanism(m *Mechanism) (pkcs11.Mechanism, error) {
 	}
 	params, err := layouts[kind].read(m.Parameter)
 	if err != nil {
-		return pkcs11.Mechanism{}, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%v: %w", out.Type, err)
+		return pkcs11.Mechanism{}, pkcs11.Errorf(pkcs11.RVOf(err), "%v: %w", out.Type, err)
 	}
 	out.Params = params
 	return out, nil

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"reflect"
 	"testing"
 
@@ -43,6 +44,8 @@ func TestEveryParameterSurvives(t *testing.T) {
 			switch kind {
 			case pkcs11.ParamIV:
 				m.Params = pkcs11.IV(randomBytes(r))
+			case pkcs11.ParamHandle:
+				m.Params = pkcs11.Handle(r.Uint64() >> r.IntN(64))
 			case pkcs11.ParamUlong:
 				m.Params = pkcs11.MACGeneralParams(r.Uint64() >> r.IntN(64))
 			default:
@@ -137,6 +140,25 @@ func TestHostileMechanismsAreRefused(t *testing.T) {
 			assert.Equal(t, c.rv, pkcs11.RVOf(err), "%v", err)
 			assert.Equal(t, pkcs11.Mechanism{}, out)
 		})
+	}
+	element := []byte{0x12, 0} // one empty PRFData
+	kdf := func(parameter []byte) *Mechanism {
+		return raw(pkcs11.CKM_SP800_108_COUNTER_KDF, "SP800108KDF", parameter...)
+	}
+	full, err := ToMechanism(kdf(bytes.Repeat(element, maxElements)))
+	require.NoError(t, err)
+	assert.Len(t, full.Params.(*pkcs11.SP800108KDFParams).Data, maxElements)
+	for name, c := range map[string]struct {
+		parameter []byte
+		rv        pkcs11.RV
+	}{
+		"a list too long":        {bytes.Repeat(element, maxElements+1), param},
+		"nonsense in a list":     {[]byte{0x12, 1, 0xff}, param},
+		"a template of nonsense": {[]byte{0x1a, 3, 0x0a, 1, 0xff}, param},
+		"an unknown attribute":   {[]byte{0x1a, 9, 0x0a, 7, 0x0a, 5, 0x08, 0xff, 0xff, 0xff, 0x07}, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID},
+	} {
+		_, err := ToMechanism(kdf(c.parameter))
+		assert.Equal(t, c.rv, pkcs11.RVOf(err), "%s: %v", name, err)
 	}
 	out, err := ToMechanism(raw(pkcs11.CKM_SHA256_HMAC_GENERAL, "Ulong", big...))
 	require.NoError(t, err)

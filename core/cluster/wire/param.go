@@ -2,6 +2,7 @@ package wire
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -143,6 +144,51 @@ func (f *fields) bytes(to *[]byte) {
 	}
 }
 
+// maxElements is the most messages that a list inside a parameter may have, as at the C boundary.
+const maxElements = 256
+
+// element returns the next message of a list, of which so many have been read. A list's member comes once for each.
+func (f *fields) element(read int) []byte {
+	if read >= maxElements {
+		f.fail(invalid("member %d: a list of more than %d", f.number, maxElements))
+	}
+	if f.number < 64 {
+		f.seen &^= 1 << f.number
+	}
+	return f.raw()
+}
+
+// template reads a template inside a parameter. What is wrong with a template itself is the template's error.
+func (f *fields) template(to *pkcs11.Template) {
+	b := f.raw()
+	if f.err != nil {
+		return
+	}
+	var m Template
+	if err := Unmarshal(b, &m); err != nil {
+		f.fail(invalid("member %d: %v", f.number, err))
+		return
+	}
+	t, err := m.ToTemplate()
+	f.fail(err)
+	*to = t
+}
+
+// putTemplate appends a template, nil as nothing.
+func putTemplate(b []byte, n protowire.Number, t pkcs11.Template) []byte {
+	if t == nil {
+		return b
+	}
+	v, err := proto.Marshal(FromTemplate(t))
+	if err != nil {
+		panic(err) // strings in it have been made UTF-8, which is all that can be wrong
+	}
+	if v == nil {
+		v = []byte{}
+	}
+	return putBytes(b, n, v)
+}
+
 // fixed reads an array in place.
 func (f *fields) fixed(to []byte) {
 	if v := f.raw(); f.err == nil && copy(to, v) != len(v) || f.err == nil && len(v) != len(to) {
@@ -161,8 +207,12 @@ func (f *fields) need(n protowire.Number) {
 
 func readIV(b []byte) (any, error) { return append(pkcs11.IV{}, b...), nil }
 
-func readUlong(b []byte) (any, error) {
-	var v pkcs11.MACGeneralParams
+func readUlong(b []byte) (any, error) { return readNumber[pkcs11.MACGeneralParams](b) }
+
+func readHandle(b []byte) (any, error) { return readNumber[pkcs11.Handle](b) }
+
+func readNumber[N ~uint](b []byte) (any, error) {
+	var v N
 	f := fields{b: b}
 	for f.next() {
 		if f.number == 1 {

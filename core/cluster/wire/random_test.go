@@ -98,6 +98,18 @@ func randomList[N ~uint](r *rand.Rand) []N {
 
 // fill gives every member of a parameter struct a random value, each time also nil, empty or 0 for some.
 func fill(t testing.TB, r *rand.Rand, v reflect.Value) {
+	switch to := v.Addr().Interface().(type) {
+	case *pkcs11.NewHandle: // not sent
+		return
+	case *pkcs11.Output:
+		to.Wanted = r.IntN(2) == 0
+		return
+	case *pkcs11.Template:
+		if r.IntN(3) > 0 {
+			*to = randomTemplate(r, r.IntN(4), 1)
+		}
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
@@ -115,6 +127,14 @@ func fill(t testing.TB, r *rand.Rand, v reflect.Value) {
 	case reflect.Uint8:
 		v.SetUint(r.Uint64N(256))
 	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Struct {
+			for range r.IntN(4) {
+				in := reflect.New(v.Type().Elem()).Elem()
+				fill(t, r, in)
+				v.Set(reflect.Append(v, in))
+			}
+			return
+		}
 		require.Equal(t, reflect.Uint8, v.Type().Elem().Kind())
 		if r.IntN(3) > 0 {
 			v.SetBytes(randomBytes(r))

@@ -6,25 +6,39 @@ import "github.com/coffer-hsm/coffer/pkcs11"
 
 // layouts has one row for each kind of parameter.
 var layouts = [...]layout{
-	pkcs11.ParamIV:                  {"IV", readIV},
-	pkcs11.ParamUlong:               {"Ulong", readUlong},
-	pkcs11.ParamGCM:                 {"GCM", func(b []byte) (any, error) { return readGCMParams(b) }},
-	pkcs11.ParamCTR:                 {"CTR", func(b []byte) (any, error) { return readCTRParams(b) }},
-	pkcs11.ParamOAEP:                {"OAEP", func(b []byte) (any, error) { return readOAEPParams(b) }},
-	pkcs11.ParamPSS:                 {"PSS", func(b []byte) (any, error) { return readPSSParams(b) }},
-	pkcs11.ParamECDH1Derive:         {"ECDH1Derive", func(b []byte) (any, error) { return readECDH1DeriveParams(b) }},
-	pkcs11.ParamRSAAESKeyWrap:       {"RSAAESKeyWrap", func(b []byte) (any, error) { return readRSAAESKeyWrapParams(b) }},
-	pkcs11.ParamEdDSA:               {"EdDSA", func(b []byte) (any, error) { return readEdDSAParams(b) }},
-	pkcs11.ParamKeyDerivationString: {"KeyDerivationString", func(b []byte) (any, error) { return readKeyDerivationString(b) }},
-	pkcs11.ParamAESCBCEncryptData:   {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
-	pkcs11.ParamDESCBCEncryptData:   {"DESCBCEncryptData", func(b []byte) (any, error) { return readDESCBCEncryptDataParams(b) }},
-	pkcs11.ParamCCM:                 {"CCM", func(b []byte) (any, error) { return readCCMParams(b) }},
-	pkcs11.ParamChaCha20:            {"ChaCha20", func(b []byte) (any, error) { return readChaCha20Params(b) }},
-	pkcs11.ParamSalsa20:             {"Salsa20", func(b []byte) (any, error) { return readSalsa20Params(b) }},
-	pkcs11.ParamPoly1305:            {"Poly1305", func(b []byte) (any, error) { return readPoly1305Params(b) }},
-	pkcs11.ParamGCMMessage:          {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
-	pkcs11.ParamCCMMessage:          {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
-	pkcs11.ParamPoly1305Message:     {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
+	pkcs11.ParamIV:                           {"IV", readIV},
+	pkcs11.ParamUlong:                        {"Ulong", readUlong},
+	pkcs11.ParamHandle:                       {"Handle", readHandle},
+	pkcs11.ParamGCM:                          {"GCM", func(b []byte) (any, error) { return readGCMParams(b) }},
+	pkcs11.ParamCTR:                          {"CTR", func(b []byte) (any, error) { return readCTRParams(b) }},
+	pkcs11.ParamOAEP:                         {"OAEP", func(b []byte) (any, error) { return readOAEPParams(b) }},
+	pkcs11.ParamPSS:                          {"PSS", func(b []byte) (any, error) { return readPSSParams(b) }},
+	pkcs11.ParamECDH1Derive:                  {"ECDH1Derive", func(b []byte) (any, error) { return readECDH1DeriveParams(b) }},
+	pkcs11.ParamRSAAESKeyWrap:                {"RSAAESKeyWrap", func(b []byte) (any, error) { return readRSAAESKeyWrapParams(b) }},
+	pkcs11.ParamEdDSA:                        {"EdDSA", func(b []byte) (any, error) { return readEdDSAParams(b) }},
+	pkcs11.ParamKeyDerivationString:          {"KeyDerivationString", func(b []byte) (any, error) { return readKeyDerivationString(b) }},
+	pkcs11.ParamAESCBCEncryptData:            {"AESCBCEncryptData", func(b []byte) (any, error) { return readAESCBCEncryptDataParams(b) }},
+	pkcs11.ParamDESCBCEncryptData:            {"DESCBCEncryptData", func(b []byte) (any, error) { return readDESCBCEncryptDataParams(b) }},
+	pkcs11.ParamCCM:                          {"CCM", func(b []byte) (any, error) { return readCCMParams(b) }},
+	pkcs11.ParamChaCha20:                     {"ChaCha20", func(b []byte) (any, error) { return readChaCha20Params(b) }},
+	pkcs11.ParamSalsa20:                      {"Salsa20", func(b []byte) (any, error) { return readSalsa20Params(b) }},
+	pkcs11.ParamPoly1305:                     {"Poly1305", func(b []byte) (any, error) { return readPoly1305Params(b) }},
+	pkcs11.ParamGCMMessage:                   {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
+	pkcs11.ParamCCMMessage:                   {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
+	pkcs11.ParamPoly1305Message:              {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
+	pkcs11.ParamHKDF:                         {"HKDF", func(b []byte) (any, error) { return readHKDFParams(b) }},
+	pkcs11.ParamSP800108KDF:                  {"SP800108KDF", func(b []byte) (any, error) { return readSP800108KDFParams(b) }},
+	pkcs11.ParamSP800108Feedback:             {"SP800108Feedback", func(b []byte) (any, error) { return readSP800108FeedbackParams(b) }},
+	pkcs11.ParamPBKD2:                        {"PBKD2", func(b []byte) (any, error) { return readPBKD2Params(b) }},
+	pkcs11.ParamTLS12MasterKeyDerive:         {"TLS12MasterKeyDerive", func(b []byte) (any, error) { return readTLS12MasterKeyDeriveParams(b) }},
+	pkcs11.ParamTLS12ExtendedMasterKeyDerive: {"TLS12ExtendedMasterKeyDerive", func(b []byte) (any, error) { return readTLS12ExtendedMasterKeyDeriveParams(b) }},
+	pkcs11.ParamTLS12KeyMat:                  {"TLS12KeyMat", func(b []byte) (any, error) { return readTLS12KeyMatParams(b) }},
+	pkcs11.ParamTLSKDF:                       {"TLSKDF", func(b []byte) (any, error) { return readTLSKDFParams(b) }},
+	pkcs11.ParamTLSMAC:                       {"TLSMAC", func(b []byte) (any, error) { return readTLSMACParams(b) }},
+	pkcs11.ParamIKE2PRFPlus:                  {"IKE2PRFPlus", func(b []byte) (any, error) { return readIKE2PRFPlusParams(b) }},
+	pkcs11.ParamIKEPRF:                       {"IKEPRF", func(b []byte) (any, error) { return readIKEPRFParams(b) }},
+	pkcs11.ParamIKE1PRF:                      {"IKE1PRF", func(b []byte) (any, error) { return readIKE1PRFParams(b) }},
+	pkcs11.ParamIKE1Extended:                 {"IKE1Extended", func(b []byte) (any, error) { return readIKE1ExtendedParams(b) }},
 }
 
 // putParams returns the kind and the encoding of a pointer to a parameter struct; known is false for all else.
@@ -97,6 +111,58 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.Poly1305MessageParams:
 		if p != nil {
 			return pkcs11.ParamPoly1305Message, putPoly1305MessageParams(nil, p), true
+		}
+	case *pkcs11.HKDFParams:
+		if p != nil {
+			return pkcs11.ParamHKDF, putHKDFParams(nil, p), true
+		}
+	case *pkcs11.SP800108KDFParams:
+		if p != nil {
+			return pkcs11.ParamSP800108KDF, putSP800108KDFParams(nil, p), true
+		}
+	case *pkcs11.SP800108FeedbackParams:
+		if p != nil {
+			return pkcs11.ParamSP800108Feedback, putSP800108FeedbackParams(nil, p), true
+		}
+	case *pkcs11.PBKD2Params:
+		if p != nil {
+			return pkcs11.ParamPBKD2, putPBKD2Params(nil, p), true
+		}
+	case *pkcs11.TLS12MasterKeyDeriveParams:
+		if p != nil {
+			return pkcs11.ParamTLS12MasterKeyDerive, putTLS12MasterKeyDeriveParams(nil, p), true
+		}
+	case *pkcs11.TLS12ExtendedMasterKeyDeriveParams:
+		if p != nil {
+			return pkcs11.ParamTLS12ExtendedMasterKeyDerive, putTLS12ExtendedMasterKeyDeriveParams(nil, p), true
+		}
+	case *pkcs11.TLS12KeyMatParams:
+		if p != nil {
+			return pkcs11.ParamTLS12KeyMat, putTLS12KeyMatParams(nil, p), true
+		}
+	case *pkcs11.TLSKDFParams:
+		if p != nil {
+			return pkcs11.ParamTLSKDF, putTLSKDFParams(nil, p), true
+		}
+	case *pkcs11.TLSMACParams:
+		if p != nil {
+			return pkcs11.ParamTLSMAC, putTLSMACParams(nil, p), true
+		}
+	case *pkcs11.IKE2PRFPlusParams:
+		if p != nil {
+			return pkcs11.ParamIKE2PRFPlus, putIKE2PRFPlusParams(nil, p), true
+		}
+	case *pkcs11.IKEPRFParams:
+		if p != nil {
+			return pkcs11.ParamIKEPRF, putIKEPRFParams(nil, p), true
+		}
+	case *pkcs11.IKE1PRFParams:
+		if p != nil {
+			return pkcs11.ParamIKE1PRF, putIKE1PRFParams(nil, p), true
+		}
+	case *pkcs11.IKE1ExtendedParams:
+		if p != nil {
+			return pkcs11.ParamIKE1Extended, putIKE1ExtendedParams(nil, p), true
 		}
 	}
 	return 0, nil, false
@@ -469,6 +535,518 @@ func readPoly1305MessageParams(b []byte) (*pkcs11.Poly1305MessageParams, error) 
 			f.bytes(&p.Nonce)
 		case 2:
 			f.bytes(&p.Tag)
+		}
+	}
+	return p, f.err
+}
+
+func putHKDFParams(b []byte, p *pkcs11.HKDFParams) []byte {
+	b = putBool(b, 1, p.Extract)
+	b = putBool(b, 2, p.Expand)
+	b = putNumber(b, 3, p.Hash)
+	b = putNumber(b, 4, p.SaltType)
+	b = putBytes(b, 5, p.Salt)
+	b = putNumber(b, 6, p.SaltKey)
+	b = putBytes(b, 7, p.Info)
+	return b
+}
+
+func readHKDFParams(b []byte) (*pkcs11.HKDFParams, error) {
+	p, f := &pkcs11.HKDFParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bool(&p.Extract)
+		case 2:
+			f.bool(&p.Expand)
+		case 3:
+			number(&f, &p.Hash)
+		case 4:
+			number(&f, &p.SaltType)
+		case 5:
+			f.bytes(&p.Salt)
+		case 6:
+			number(&f, &p.SaltKey)
+		case 7:
+			f.bytes(&p.Info)
+		}
+	}
+	return p, f.err
+}
+
+func putSP800108Counter(b []byte, p *pkcs11.SP800108Counter) []byte {
+	b = putBool(b, 1, p.LittleEndian)
+	b = putNumber(b, 2, p.Bits)
+	return b
+}
+
+func readSP800108Counter(b []byte) (*pkcs11.SP800108Counter, error) {
+	p, f := &pkcs11.SP800108Counter{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bool(&p.LittleEndian)
+		case 2:
+			number(&f, &p.Bits)
+		}
+	}
+	return p, f.err
+}
+
+func putSP800108Length(b []byte, p *pkcs11.SP800108Length) []byte {
+	b = putNumber(b, 1, p.Method)
+	b = putBool(b, 2, p.LittleEndian)
+	b = putNumber(b, 3, p.Bits)
+	return b
+}
+
+func readSP800108Length(b []byte) (*pkcs11.SP800108Length, error) {
+	p, f := &pkcs11.SP800108Length{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Method)
+		case 2:
+			f.bool(&p.LittleEndian)
+		case 3:
+			number(&f, &p.Bits)
+		}
+	}
+	return p, f.err
+}
+
+func putPRFData(b []byte, p *pkcs11.PRFData) []byte {
+	b = putNumber(b, 1, p.Type)
+	b = putBytes(b, 2, p.Value)
+	if p.Counter != nil {
+		b = putBytes(b, 3, putSP800108Counter([]byte{}, p.Counter))
+	}
+	if p.Length != nil {
+		b = putBytes(b, 4, putSP800108Length([]byte{}, p.Length))
+	}
+	b = putNumber(b, 5, p.Key)
+	return b
+}
+
+func readPRFData(b []byte) (*pkcs11.PRFData, error) {
+	p, f := &pkcs11.PRFData{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Type)
+		case 2:
+			f.bytes(&p.Value)
+		case 3:
+			in, err := readSP800108Counter(f.raw())
+			f.fail(err)
+			p.Counter = in
+		case 4:
+			in, err := readSP800108Length(f.raw())
+			f.fail(err)
+			p.Length = in
+		case 5:
+			number(&f, &p.Key)
+		}
+	}
+	return p, f.err
+}
+
+func putDerivedKey(b []byte, p *pkcs11.DerivedKey) []byte {
+	b = putTemplate(b, 1, p.Template)
+	return b
+}
+
+func readDerivedKey(b []byte) (*pkcs11.DerivedKey, error) {
+	p, f := &pkcs11.DerivedKey{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.template(&p.Template)
+		}
+	}
+	return p, f.err
+}
+
+func putSP800108KDFParams(b []byte, p *pkcs11.SP800108KDFParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	for i := range p.Data {
+		b = putBytes(b, 2, putPRFData([]byte{}, &p.Data[i]))
+	}
+	for i := range p.More {
+		b = putBytes(b, 3, putDerivedKey([]byte{}, &p.More[i]))
+	}
+	return b
+}
+
+func readSP800108KDFParams(b []byte) (*pkcs11.SP800108KDFParams, error) {
+	p, f := &pkcs11.SP800108KDFParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			in, err := readPRFData(f.element(len(p.Data)))
+			f.fail(err)
+			p.Data = append(p.Data, *in)
+		case 3:
+			in, err := readDerivedKey(f.element(len(p.More)))
+			f.fail(err)
+			p.More = append(p.More, *in)
+		}
+	}
+	return p, f.err
+}
+
+func putSP800108FeedbackParams(b []byte, p *pkcs11.SP800108FeedbackParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	for i := range p.Data {
+		b = putBytes(b, 2, putPRFData([]byte{}, &p.Data[i]))
+	}
+	b = putBytes(b, 3, p.IV)
+	for i := range p.More {
+		b = putBytes(b, 4, putDerivedKey([]byte{}, &p.More[i]))
+	}
+	return b
+}
+
+func readSP800108FeedbackParams(b []byte) (*pkcs11.SP800108FeedbackParams, error) {
+	p, f := &pkcs11.SP800108FeedbackParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			in, err := readPRFData(f.element(len(p.Data)))
+			f.fail(err)
+			p.Data = append(p.Data, *in)
+		case 3:
+			f.bytes(&p.IV)
+		case 4:
+			in, err := readDerivedKey(f.element(len(p.More)))
+			f.fail(err)
+			p.More = append(p.More, *in)
+		}
+	}
+	return p, f.err
+}
+
+func putPBKD2Params(b []byte, p *pkcs11.PBKD2Params) []byte {
+	b = putNumber(b, 1, p.SaltSource)
+	b = putBytes(b, 2, p.Salt)
+	b = putNumber(b, 3, p.Iterations)
+	b = putNumber(b, 4, p.PRF)
+	b = putBytes(b, 5, p.PRFData)
+	b = putBytes(b, 6, p.Password)
+	return b
+}
+
+func readPBKD2Params(b []byte) (*pkcs11.PBKD2Params, error) {
+	p, f := &pkcs11.PBKD2Params{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.SaltSource)
+		case 2:
+			f.bytes(&p.Salt)
+		case 3:
+			number(&f, &p.Iterations)
+		case 4:
+			number(&f, &p.PRF)
+		case 5:
+			f.bytes(&p.PRFData)
+		case 6:
+			f.bytes(&p.Password)
+		}
+	}
+	return p, f.err
+}
+
+func putSSL3RandomData(b []byte, p *pkcs11.SSL3RandomData) []byte {
+	b = putBytes(b, 1, p.Client)
+	b = putBytes(b, 2, p.Server)
+	return b
+}
+
+func readSSL3RandomData(b []byte) (*pkcs11.SSL3RandomData, error) {
+	p, f := &pkcs11.SSL3RandomData{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			f.bytes(&p.Client)
+		case 2:
+			f.bytes(&p.Server)
+		}
+	}
+	return p, f.err
+}
+
+func putSSL3KeyMatOut(b []byte, p *pkcs11.SSL3KeyMatOut) []byte {
+	b = putBool(b, 5, p.ClientIV.Wanted)
+	b = putBool(b, 6, p.ServerIV.Wanted)
+	return b
+}
+
+func readSSL3KeyMatOut(b []byte) (*pkcs11.SSL3KeyMatOut, error) {
+	p, f := &pkcs11.SSL3KeyMatOut{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 5:
+			f.bool(&p.ClientIV.Wanted)
+		case 6:
+			f.bool(&p.ServerIV.Wanted)
+		}
+	}
+	return p, f.err
+}
+
+func putTLS12MasterKeyDeriveParams(b []byte, p *pkcs11.TLS12MasterKeyDeriveParams) []byte {
+	b = putBytes(b, 1, putSSL3RandomData([]byte{}, &p.Random))
+	b = putBool(b, 2, p.Version.Wanted)
+	b = putNumber(b, 3, p.Hash)
+	return b
+}
+
+func readTLS12MasterKeyDeriveParams(b []byte) (*pkcs11.TLS12MasterKeyDeriveParams, error) {
+	p, f := &pkcs11.TLS12MasterKeyDeriveParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			in, err := readSSL3RandomData(f.raw())
+			f.fail(err)
+			p.Random = *in
+		case 2:
+			f.bool(&p.Version.Wanted)
+		case 3:
+			number(&f, &p.Hash)
+		}
+	}
+	f.need(1)
+	return p, f.err
+}
+
+func putTLS12ExtendedMasterKeyDeriveParams(b []byte, p *pkcs11.TLS12ExtendedMasterKeyDeriveParams) []byte {
+	b = putNumber(b, 1, p.Hash)
+	b = putBytes(b, 2, p.SessionHash)
+	b = putBool(b, 3, p.Version.Wanted)
+	return b
+}
+
+func readTLS12ExtendedMasterKeyDeriveParams(b []byte) (*pkcs11.TLS12ExtendedMasterKeyDeriveParams, error) {
+	p, f := &pkcs11.TLS12ExtendedMasterKeyDeriveParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Hash)
+		case 2:
+			f.bytes(&p.SessionHash)
+		case 3:
+			f.bool(&p.Version.Wanted)
+		}
+	}
+	return p, f.err
+}
+
+func putTLS12KeyMatParams(b []byte, p *pkcs11.TLS12KeyMatParams) []byte {
+	b = putNumber(b, 1, p.MACBits)
+	b = putNumber(b, 2, p.KeyBits)
+	b = putNumber(b, 3, p.IVBits)
+	b = putBool(b, 4, p.Export)
+	b = putBytes(b, 5, putSSL3RandomData([]byte{}, &p.Random))
+	if p.Made != nil {
+		b = putBytes(b, 6, putSSL3KeyMatOut([]byte{}, p.Made))
+	}
+	b = putNumber(b, 7, p.Hash)
+	return b
+}
+
+func readTLS12KeyMatParams(b []byte) (*pkcs11.TLS12KeyMatParams, error) {
+	p, f := &pkcs11.TLS12KeyMatParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.MACBits)
+		case 2:
+			number(&f, &p.KeyBits)
+		case 3:
+			number(&f, &p.IVBits)
+		case 4:
+			f.bool(&p.Export)
+		case 5:
+			in, err := readSSL3RandomData(f.raw())
+			f.fail(err)
+			p.Random = *in
+		case 6:
+			in, err := readSSL3KeyMatOut(f.raw())
+			f.fail(err)
+			p.Made = in
+		case 7:
+			number(&f, &p.Hash)
+		}
+	}
+	f.need(5)
+	return p, f.err
+}
+
+func putTLSKDFParams(b []byte, p *pkcs11.TLSKDFParams) []byte {
+	b = putNumber(b, 1, p.Hash)
+	b = putBytes(b, 2, p.Label)
+	b = putBytes(b, 3, putSSL3RandomData([]byte{}, &p.Random))
+	b = putBytes(b, 4, p.Context)
+	return b
+}
+
+func readTLSKDFParams(b []byte) (*pkcs11.TLSKDFParams, error) {
+	p, f := &pkcs11.TLSKDFParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Hash)
+		case 2:
+			f.bytes(&p.Label)
+		case 3:
+			in, err := readSSL3RandomData(f.raw())
+			f.fail(err)
+			p.Random = *in
+		case 4:
+			f.bytes(&p.Context)
+		}
+	}
+	f.need(3)
+	return p, f.err
+}
+
+func putTLSMACParams(b []byte, p *pkcs11.TLSMACParams) []byte {
+	b = putNumber(b, 1, p.Hash)
+	b = putNumber(b, 2, p.Length)
+	b = putNumber(b, 3, p.Side)
+	return b
+}
+
+func readTLSMACParams(b []byte) (*pkcs11.TLSMACParams, error) {
+	p, f := &pkcs11.TLSMACParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Hash)
+		case 2:
+			number(&f, &p.Length)
+		case 3:
+			number(&f, &p.Side)
+		}
+	}
+	return p, f.err
+}
+
+func putIKE2PRFPlusParams(b []byte, p *pkcs11.IKE2PRFPlusParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	b = putBool(b, 2, p.HasSeedKey)
+	b = putNumber(b, 3, p.SeedKey)
+	b = putBytes(b, 4, p.SeedData)
+	return b
+}
+
+func readIKE2PRFPlusParams(b []byte) (*pkcs11.IKE2PRFPlusParams, error) {
+	p, f := &pkcs11.IKE2PRFPlusParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			f.bool(&p.HasSeedKey)
+		case 3:
+			number(&f, &p.SeedKey)
+		case 4:
+			f.bytes(&p.SeedData)
+		}
+	}
+	return p, f.err
+}
+
+func putIKEPRFParams(b []byte, p *pkcs11.IKEPRFParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	b = putBool(b, 2, p.DataAsKey)
+	b = putBool(b, 3, p.Rekey)
+	b = putBytes(b, 4, p.Ni)
+	b = putBytes(b, 5, p.Nr)
+	b = putNumber(b, 6, p.NewKey)
+	return b
+}
+
+func readIKEPRFParams(b []byte) (*pkcs11.IKEPRFParams, error) {
+	p, f := &pkcs11.IKEPRFParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			f.bool(&p.DataAsKey)
+		case 3:
+			f.bool(&p.Rekey)
+		case 4:
+			f.bytes(&p.Ni)
+		case 5:
+			f.bytes(&p.Nr)
+		case 6:
+			number(&f, &p.NewKey)
+		}
+	}
+	return p, f.err
+}
+
+func putIKE1PRFParams(b []byte, p *pkcs11.IKE1PRFParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	b = putBool(b, 2, p.HasPrevKey)
+	b = putNumber(b, 3, p.KeyGXY)
+	b = putNumber(b, 4, p.PrevKey)
+	b = putBytes(b, 5, p.CKYi)
+	b = putBytes(b, 6, p.CKYr)
+	b = putNumber(b, 7, p.KeyNumber)
+	return b
+}
+
+func readIKE1PRFParams(b []byte) (*pkcs11.IKE1PRFParams, error) {
+	p, f := &pkcs11.IKE1PRFParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			f.bool(&p.HasPrevKey)
+		case 3:
+			number(&f, &p.KeyGXY)
+		case 4:
+			number(&f, &p.PrevKey)
+		case 5:
+			f.bytes(&p.CKYi)
+		case 6:
+			f.bytes(&p.CKYr)
+		case 7:
+			number(&f, &p.KeyNumber)
+		}
+	}
+	return p, f.err
+}
+
+func putIKE1ExtendedParams(b []byte, p *pkcs11.IKE1ExtendedParams) []byte {
+	b = putNumber(b, 1, p.PRF)
+	b = putBool(b, 2, p.HasKeyGXY)
+	b = putNumber(b, 3, p.KeyGXY)
+	b = putBytes(b, 4, p.ExtraData)
+	return b
+}
+
+func readIKE1ExtendedParams(b []byte) (*pkcs11.IKE1ExtendedParams, error) {
+	p, f := &pkcs11.IKE1ExtendedParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.PRF)
+		case 2:
+			f.bool(&p.HasKeyGXY)
+		case 3:
+			number(&f, &p.KeyGXY)
+		case 4:
+			f.bytes(&p.ExtraData)
 		}
 	}
 	return p, f.err

@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hashkdf"
 	"github.com/coffer-hsm/coffer/core/mech/hmac"
+	"github.com/coffer-hsm/coffer/core/mech/kdf"
 	"github.com/coffer-hsm/coffer/core/mech/old"
 	"github.com/coffer-hsm/coffer/core/mech/rsa"
 )
@@ -31,6 +32,7 @@ var families = []mech.Family{
 	generic.Family,
 	hashkdf.Family,
 	hmac.Family,
+	kdf.Family,
 	old.Family,
 	rsa.Family,
 }

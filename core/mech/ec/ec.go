@@ -87,6 +87,7 @@ func keyTypes() []mech.KeyType {
 			MarshalPKCS8:  marshalPKCS8,
 			ParsePKCS8:    k.parsePKCS8,
 			PublicKeyInfo: k.publicKeyInfo,
+			Public:        k.toPublic,
 		})
 	}
 	return all

@@ -29,10 +29,14 @@ type Case struct {
 	// WrapTakes says the same of Wrap, which refuses with CKR_KEY_SIZE_RANGE.
 	WrapTakes func(n int) bool
 
+	Named   map[pkcs11.Handle]mech.Key // the keys that Params name
+	KeyType *mech.KeyType              // the row of Key's type, for DeriveKeys that ask it
+
 	Authentic  bool              // Decrypt and Unwrap refuse everything that Encrypt and Wrap did not make
 	FixedSize  bool              // Verify answers CKR_SIGNATURE_LEN_RANGE to every other length
 	Costly     bool              // an operation takes a millisecond, not a microsecond: try less
 	Templates  []pkcs11.Template // wishes that Generate fulfils
+	Same       bool              // Generate makes the same key again: from a password
 	PublicPart []pkcs11.Template // the public templates that belong to Templates, for GeneratePair
 }
 
@@ -71,6 +75,9 @@ func Run(t *testing.T, c Case) {
 		if c.Key != nil && c.Key.Class() == pkcs11.CKO_SECRET_KEY {
 			t.Run("keys", c.hostileKeys)
 		}
+		if len(c.Named) > 0 {
+			t.Run("named", c.hostileNamed)
+		}
 		for i, p := range c.Params {
 			t.Run(fmt.Sprint("param", i), func(t *testing.T) { c.runAll(t, p) })
 		}
@@ -95,7 +102,7 @@ func (c *Case) runAll(t *testing.T, param any) {
 		{"sign", m.Sign != nil && m.Verify != nil, c.sign},
 		{"recover", m.SignRecover != nil && m.VerifyRecover != nil, c.recover},
 		{"wrap", m.Wrap != nil && m.Unwrap != nil, c.wrap},
-		{"derive", m.Derive != nil, c.derive},
+		{"derive", m.Derives(), c.derive},
 		{"generate", m.Generate != nil || m.GeneratePair != nil, c.generate},
 	} {
 		if part.has {

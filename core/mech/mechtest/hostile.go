@@ -72,9 +72,9 @@ func (c *Case) uses() []use {
 			return err
 		}})
 	}
-	if m.Derive != nil {
+	if m.Derives() {
 		u = append(u, use{"derive", func(k, _ mech.Key, param any) error {
-			_, err := m.Derive(k, param, 16)
+			_, err := c.derived(k, c.Named, param, 16)
 			return err
 		}})
 	}
@@ -188,7 +188,9 @@ func (c *Case) hostileParams(t *testing.T) {
 func (c *Case) plausible(rv pkcs11.RV) bool {
 	switch rv {
 	case pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_PUBLIC_KEY_INVALID:
-		return c.Row.Derive != nil || c.Row.Wrap != nil || c.Row.Encapsulate != nil
+		return c.Row.Derives() || c.Row.Wrap != nil || c.Row.Encapsulate != nil
+	case pkcs11.CKR_KEY_HANDLE_INVALID:
+		return c.Row.DeriveKeys != nil
 	}
 	return false
 }
@@ -197,7 +199,7 @@ func (c *Case) plausible(rv pkcs11.RV) bool {
 func strangers() []any {
 	all := []any{
 		42, "text", struct{}{}, []byte{}, make([]byte, 16), new(int), []int{1}, func() {}, errType{}, true, uint(8),
-		pkcs11.IV(nil), pkcs11.MACGeneralParams(0), pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(math.MaxUint),
+		pkcs11.IV(nil), pkcs11.Handle(0), pkcs11.Handle(7), pkcs11.MACGeneralParams(0), pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(math.MaxUint),
 		&pkcs11.GCMParams{}, &pkcs11.GCMParams{IV: make([]byte, 12), TagBits: 128}, (*pkcs11.GCMParams)(nil),
 		&pkcs11.CTRParams{CounterBits: 128}, (*pkcs11.CTRParams)(nil),
 		&pkcs11.KeyDerivationString{Data: make([]byte, 16)}, (*pkcs11.KeyDerivationString)(nil),

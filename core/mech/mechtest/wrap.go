@@ -70,33 +70,6 @@ func (c *Case) wrap(t *testing.T, param any) {
 	}
 }
 
-// derive asks for all lengths, wild ones among them.
-func (c *Case) derive(t *testing.T, param any) {
-	whole, err := c.Row.Derive(c.Key, param, 0)
-	if err != nil {
-		wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
-	} else if len(whole) == 0 {
-		t.Error("natural length: nothing derived")
-	}
-	good := 0
-	for _, size := range []int{1, 2, 15, 16, 17, 20, 24, 31, 32, 33, 48, 64, 65, 128, 1 << 16, 1 << 20, math.MaxInt32, math.MaxInt} {
-		got, err := c.Row.Derive(c.Key, param, size)
-		if err != nil {
-			wantRV(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID,
-				pkcs11.CKR_TEMPLATE_INCONSISTENT)
-			continue
-		}
-		good++
-		again, err := c.Row.Derive(c.Key, param, size)
-		if len(got) != size || err != nil || !bytes.Equal(got, again) {
-			t.Errorf("asked for %d bytes: got %d, and again %d, error %v", size, len(got), len(again), err)
-		}
-	}
-	if good == 0 {
-		t.Error("no length could be derived")
-	}
-}
-
 // generate makes keys by the templates of the case, and secret keys by wild lengths.
 func (c *Case) generate(t *testing.T, param any) {
 	for i, tm := range c.Templates {
@@ -123,7 +96,7 @@ func (c *Case) generate(t *testing.T, param any) {
 		if n, ok := tm.Uint(pkcs11.CKA_VALUE_LEN); ok && uint(len(value)) != n {
 			t.Errorf("template %v: %d bytes, want %d", tm, len(value), n)
 		}
-		if len(value) >= 8 && bytes.Equal(value, b.Bytes(pkcs11.CKA_VALUE)) {
+		if len(value) >= 8 && bytes.Equal(value, b.Bytes(pkcs11.CKA_VALUE)) != c.Same {
 			t.Errorf("template %v: the same key twice", tm)
 		}
 	}

@@ -36,6 +36,7 @@ var Family = mech.Family{
 		MarshalPKCS8:  marshalPKCS8,
 		ParsePKCS8:    parsePKCS8,
 		PublicKeyInfo: publicKeyInfo,
+		Public:        toPublic,
 	}},
 }
 

@@ -146,6 +146,9 @@ func cConstants(b *bytes.Buffer, g spec.Group) {
 func cStruct(b *bytes.Buffer, st spec.Struct) {
 	fmt.Fprintf(b, "\nstruct %s {\n", st.C)
 	for _, f := range st.Fields {
+		if f.Role == "view" {
+			continue
+		}
 		fmt.Fprintf(b, "    %s %s%s;\n", f.CType, f.CName, f.Array)
 	}
 	b.WriteString("};\n")

@@ -10,7 +10,7 @@ import (
 
 // paramKinds maps the words of the PARAM column to Go; structs with a Go name come on top of these.
 var paramKinds = map[string]string{
-	"none": "ParamNone", "iv": "ParamIV", "bytes": "ParamIV", "ulong": "ParamUlong",
+	"none": "ParamNone", "iv": "ParamIV", "bytes": "ParamIV", "ulong": "ParamUlong", "handle": "ParamHandle",
 }
 
 // structKind is the ParamKind of a struct: GCMParams has ParamGCM.
@@ -33,25 +33,23 @@ const (
 	ParamNone // no parameter: nil
 	ParamIV // IV, a byte string as it is
 	ParamUlong // MACGeneralParams, one number
+	ParamHandle // Handle, another key
 `)
-	for _, st := range s.Structs {
-		if st.Go != "" {
-			kinds[st.C] = structKind(st)
-			fmt.Fprintf(b, "%s // *%s\n", structKind(st), st.Go)
-		}
+	for _, st := range s.Parameters() {
+		kinds[st.C] = structKind(st)
+		fmt.Fprintf(b, "%s // *%s\n", structKind(st), st.Go)
 	}
 	b.WriteString(")\n\n")
 	for _, st := range s.Structs {
 		if st.Go != "" {
 			goStruct(s, b, st)
+			goPlaces(s, b, st)
 		}
 	}
 	b.WriteString("// newStruct returns an empty parameter struct; nil for kinds that are none.\n" +
 		"func (k ParamKind) newStruct() any {\nswitch k {\n")
-	for _, st := range s.Structs {
-		if st.Go != "" {
-			fmt.Fprintf(b, "case %s:\nreturn new(%s)\n", structKind(st), st.Go)
-		}
+	for _, st := range s.Parameters() {
+		fmt.Fprintf(b, "case %s:\nreturn new(%s)\n", structKind(st), st.Go)
 	}
 	b.WriteString("}\nreturn nil\n}\n\n")
 	byKind, byLen, optional := map[string][]string{}, map[uint64][]string{}, []string{}
@@ -102,32 +100,90 @@ const (
 func goStruct(s *spec.Spec, b *bytes.Buffer, st spec.Struct) {
 	fmt.Fprintf(b, "// %s is %s.\ntype %s struct {\n", st.Go, st.C, st.Go)
 	for _, f := range st.Fields {
-		if f.Role != "len" {
+		if f.InGo() {
 			fmt.Fprintf(b, "%s %s\n", f.Go, goType(s, f))
 		}
 	}
 	b.WriteString("}\n\n")
 }
 
+// placed are the roles of fields that Places knows, with what is done with one.
+var placed = map[string]string{
+	"handle":    "at.name(p.%s)\n",
+	"secret":    "at.Secrets = append(at.Secrets, p.%s)\n",
+	"template":  "at.Templates = append(at.Templates, &p.%s)\n",
+	"outhandle": "at.Made = append(at.Made, &p.%s)\n",
+	"sethandle": "at.Made, at.Instead = append(at.Made, &p.%s), true\n",
+	"out":       "at.Outputs = append(at.Outputs, &p.%s)\n",
+}
+
+// goPlaces writes the method that finds a struct's places, if it can have any.
+func goPlaces(s *spec.Spec, b *bytes.Buffer, st spec.Struct) {
+	if !hasPlaces(s, st) {
+		return
+	}
+	fmt.Fprintf(b, "func (p *%s) places(at *Places) {\nif p == nil {\nreturn\n}\n", st.Go)
+	for _, f := range st.Fields {
+		switch in, ok := s.Inner(f); {
+		case placed[f.Role] != "":
+			fmt.Fprintf(b, placed[f.Role], f.Go)
+		case f.Role == "view" && !ok:
+			fmt.Fprintf(b, placed["handle"], f.Go)
+		case !ok || !hasPlaces(s, in):
+		case f.Role == "array":
+			fmt.Fprintf(b, "for i := range p.%s {\np.%s[i].places(at)\n}\n", f.Go, f.Go)
+		default:
+			fmt.Fprintf(b, "p.%s.places(at)\n", f.Go)
+		}
+	}
+	b.WriteString("}\n\n")
+}
+
+func hasPlaces(s *spec.Spec, st spec.Struct) bool {
+	for _, f := range st.Fields {
+		in, ok := s.Inner(f)
+		if f.InGo() && (placed[f.Role] != "" || f.Role == "view" && !ok || ok && hasPlaces(s, in)) {
+			return true
+		}
+	}
+	return false
+}
+
 // goType is the Go type of a field of a parameter struct.
 func goType(s *spec.Spec, f spec.Field) string {
+	in, inner := s.Inner(f)
 	switch f.Role {
 	case "bool", "byte":
 		return f.Role
 	case "fixed":
 		return f.Array + "byte"
-	case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
+	case "bytes", "bits", "secret", "nonce", "inout", "inoutbits", "inoutnonce":
 		return "[]byte"
-	case "ref", "struct":
-		st, _ := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
-		if f.Role == "ref" {
-			return "*" + st.Go
+	case "ref":
+		return "*" + in.Go
+	case "view":
+		if inner {
+			return "*" + in.Go
 		}
-		return st.Go
+		return "Handle"
+	case "struct":
+		return in.Go
+	case "array":
+		return "[]" + in.Go
+	case "template":
+		return "Template"
+	case "out":
+		return "Output"
+	case "handle":
+		return "Handle"
+	case "outhandle", "sethandle":
+		return "NewHandle"
 	}
-	for _, g := range s.All() {
-		if g.C == f.CType && g.C != "CK_ULONG" {
-			return g.Go
+	for ctype := f.CType; ctype != ""; ctype = s.Base(ctype) {
+		for _, g := range s.All() {
+			if g.C == ctype && g.C != "CK_ULONG" {
+				return g.Go
+			}
 		}
 	}
 	return "uint"

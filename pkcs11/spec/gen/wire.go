@@ -19,16 +19,17 @@ func goWire(s *spec.Spec, b *bytes.Buffer) {
 		"// layouts has one row for each kind of parameter.\n" +
 		"var layouts = [...]layout{\n" +
 		"pkcs11.ParamIV: {\"IV\", readIV},\n" +
-		"pkcs11.ParamUlong: {\"Ulong\", readUlong},\n")
+		"pkcs11.ParamUlong: {\"Ulong\", readUlong},\n" +
+		"pkcs11.ParamHandle: {\"Handle\", readHandle},\n")
 	structs := goStructs(s)
-	for _, st := range structs {
+	for _, st := range s.Parameters() {
 		fmt.Fprintf(b, "pkcs11.%s: {%q, func(b []byte) (any, error) { return read%s(b) }},\n",
 			structKind(st), strings.TrimSuffix(st.Go, "Params"), st.Go)
 	}
 	b.WriteString("}\n\n" +
 		"// putParams returns the kind and the encoding of a pointer to a parameter struct; known is false for all else.\n" +
 		"func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool) {\nswitch p := params.(type) {\n")
-	for _, st := range structs {
+	for _, st := range s.Parameters() {
 		fmt.Fprintf(b, "case *pkcs11.%s:\nif p != nil {\nreturn pkcs11.%s, put%s(nil, p), true\n}\n", st.Go, structKind(st), st.Go)
 	}
 	b.WriteString("}\nreturn 0, nil, false\n}\n")
@@ -55,7 +56,7 @@ func goStructs(s *spec.Spec) (out []spec.Struct) {
 // goMembers are the fields of a struct that are there in Go.
 func goMembers(st spec.Struct) (out []spec.Field) {
 	for _, f := range st.Fields {
-		if f.Role != "len" {
+		if f.InGo() {
 			out = append(out, f)
 		}
 	}
@@ -64,15 +65,37 @@ func goMembers(st spec.Struct) (out []spec.Field) {
 
 // inner is the Go name of the struct that a field points to or holds.
 func inner(s *spec.Spec, f spec.Field) string {
-	st, _ := s.Struct(strings.TrimSuffix(f.CType, "_PTR"))
+	st, _ := s.Inner(f)
 	return st.Go
+}
+
+// form is the role by which a member is encoded: a view is a ref or a handle.
+func form(s *spec.Spec, f spec.Field) string {
+	switch f.Role {
+	case "view":
+	case "secret":
+		return "bytes"
+	default:
+		return f.Role
+	}
+	if inner(s, f) != "" {
+		return "ref"
+	}
+	return "handle"
 }
 
 func wirePut(s *spec.Spec, b *bytes.Buffer, name string, members []spec.Field) {
 	fmt.Fprintf(b, "\nfunc put%s(b []byte, p *pkcs11.%s) []byte {\n", name, name)
 	for i, f := range members {
 		n := i + 1
-		switch f.Role {
+		switch form(s, f) {
+		case "outhandle", "sethandle": // the far side knows that there is a place
+		case "out":
+			fmt.Fprintf(b, "b = putBool(b, %d, p.%s.Wanted)\n", n, f.Go)
+		case "template":
+			fmt.Fprintf(b, "b = putTemplate(b, %d, p.%s)\n", n, f.Go)
+		case "array":
+			fmt.Fprintf(b, "for i := range p.%s {\nb = putBytes(b, %d, put%s([]byte{}, &p.%s[i]))\n}\n", f.Go, n, inner(s, f), f.Go)
 		case "bool":
 			fmt.Fprintf(b, "b = putBool(b, %d, p.%s)\n", n, f.Go)
 		case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
@@ -94,8 +117,17 @@ func wireRead(s *spec.Spec, b *bytes.Buffer, name string, members []spec.Field) 
 	fmt.Fprintf(b, "\nfunc read%s(b []byte) (*pkcs11.%s, error) {\np, f := &pkcs11.%s{}, fields{b: b}\nfor f.next() {\nswitch f.number {\n", name, name, name)
 	var needed []int
 	for i, f := range members {
+		if f.Role == "outhandle" || f.Role == "sethandle" {
+			continue
+		}
 		fmt.Fprintf(b, "case %d:\n", i+1)
-		switch f.Role {
+		switch form(s, f) {
+		case "out":
+			fmt.Fprintf(b, "f.bool(&p.%s.Wanted)\n", f.Go)
+		case "template":
+			fmt.Fprintf(b, "f.template(&p.%s)\n", f.Go)
+		case "array":
+			fmt.Fprintf(b, "in, err := read%s(f.element(len(p.%s)))\nf.fail(err)\np.%s = append(p.%s, *in)\n", inner(s, f), f.Go, f.Go, f.Go)
 		case "bool":
 			fmt.Fprintf(b, "f.bool(&p.%s)\n", f.Go)
 		case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
@@ -123,15 +155,26 @@ func wireRead(s *spec.Spec, b *bytes.Buffer, name string, members []spec.Field) 
 func wireTable(s *spec.Spec, b *bytes.Buffer) {
 	b.WriteString("<!-- Generated from pkcs11/spec by pkcs11/spec/gen; do not edit. -->\n\n# Mechanism parameters on the wire\n\n" +
 		"How they are encoded: [wire-format.md](wire-format.md#mechanism-parameters). A number, a truth value or a byte string\n" +
-		"may be left out, a member of fixed length may not.\n\n" +
+		"may be left out, a member of fixed length may not. A handle is a number that the request's list of keys explains.\n\n" +
 		"| kind | the standard's struct | member | name | is |\n|---|---|---|---|---|\n" +
 		"| `IV` | | | | not a message: the bytes as they are |\n" +
-		"| `Ulong` | CK_ULONG | 1 | | number |\n")
+		"| `Ulong` | CK_ULONG | 1 | | number |\n" +
+		"| `Handle` | CK_OBJECT_HANDLE | 1 | | handle |\n")
 	for _, st := range goStructs(s) {
 		kind, name := "`"+strings.TrimSuffix(st.Go, "Params")+"`", st.C
 		for i, f := range goMembers(st) {
 			is := "number"
-			switch f.Role {
+			switch form(s, f) {
+			case "handle":
+				is = "handle"
+			case "outhandle", "sethandle":
+				is = "not sent: a key that is made"
+			case "out":
+				is = "truth value: whether this output is wanted"
+			case "template":
+				is = "message `Template`"
+			case "array":
+				is = "messages `" + strings.TrimSuffix(inner(s, f), "Params") + "`, any number of them"
 			case "bool":
 				is = "truth value"
 			case "bytes", "bits", "inout", "inoutbits", "inoutnonce", "nonce":
