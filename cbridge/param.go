@@ -113,15 +113,8 @@ func (f *fields) bytes(p, n uint) []byte {
 	return bytes.Clone(b)
 }
 
-// nonce follows a pointer to a nonce. The standard gives its length in bits, its headers and NSS read it in bytes; no nonce
-// has as many bytes as the shortest has bits, so the number tells.
-func (f *fields) nonce(p, n uint) []byte {
-	const leastBits = 64
-	if n >= leastBits {
-		n = n/8 + min(n%8, 1)
-	}
-	return f.bytes(p, n)
-}
+// nonce follows a pointer to a nonce.
+func (f *fields) nonce(p, n uint) []byte { return f.bytes(p, nonceBytes(n)) }
 
 // follow begins to read the struct of n bytes that p points to; nil if p is NULL or wild.
 func (f *fields) follow(p uint, n int) *fields {
