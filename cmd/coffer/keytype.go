@@ -25,6 +25,8 @@ var curves = []curve{
 	{"ec:p521", pkcs11.CKK_EC, asn1.ObjectIdentifier{1, 3, 132, 0, 35}, 66},
 	{"ed25519", pkcs11.CKK_EC_EDWARDS, asn1.ObjectIdentifier{1, 3, 101, 112}, 32},
 	{"x25519", pkcs11.CKK_EC_MONTGOMERY, asn1.ObjectIdentifier{1, 3, 101, 110}, 32},
+	{"ed448", pkcs11.CKK_EC_EDWARDS, asn1.ObjectIdentifier{1, 3, 101, 113}, 57},
+	{"x448", pkcs11.CKK_EC_MONTGOMERY, asn1.ObjectIdentifier{1, 3, 101, 111}, 56},
 }
 
 // params is CKA_EC_PARAMS: the DER of the object identifier.
@@ -55,7 +57,7 @@ func curveOf(params []byte) (curve, bool) {
 	}
 	var text string
 	if _, err := asn1.UnmarshalWithParams(params, &text, "printable"); err == nil {
-		if c, ok := curveNamed(map[string]string{"edwards25519": "ed25519", "curve25519": "x25519"}[text]); ok {
+		if c, ok := curveNamed(map[string]string{"edwards25519": "ed25519", "curve25519": "x25519", "edwards448": "ed448", "curve448": "x448"}[text]); ok {
 			return c, true
 		}
 	}
@@ -112,6 +114,8 @@ var keyKinds = []keyKind{
 	{"ec", []string{"p256", "p384", "p521"}, false, pkcs11.CKM_EC_KEY_PAIR_GEN, []string{"verify"}, []string{"sign", "derive"}},
 	{"ed25519", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"x25519", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
+	{"ed448", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
+	{"x448", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
 		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},

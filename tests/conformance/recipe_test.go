@@ -77,9 +77,9 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return ec(pkcs11.CKM_EC_KEY_PAIR_GEN, p256, p521, []byte{6, 5, 0x2b, 0x81, 4, 0, 33}, []byte{6, 5, 0x2b, 0x81, 4, 0, 34},
 			append([]byte{0x13, 5}, "P-256"...)), true
 	case pkcs11.CKK_EC_EDWARDS:
-		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519), true
+		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519, ed448), true
 	case pkcs11.CKK_EC_MONTGOMERY:
-		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519), true
+		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519, x448), true
 	}
 	for _, h := range hashes.All {
 		if h.KeyType == kt {

@@ -1,5 +1,5 @@
-// Package ec is the family of elliptic curves: ECDSA and ECDH over the NIST prime curves, Ed25519 and X25519. All
-// arithmetic with secrets is that of the standard library.
+// Package ec is the family of elliptic curves: ECDSA and ECDH over the NIST prime curves, EdDSA and ECDH
+// over Curve25519 and Curve448. The arithmetic is that of the standard library and, for Curve448, of Cloudflare's circl.
 //
 // How keys look from outside, where the standard's versions and the clients disagree:
 //
@@ -30,18 +30,18 @@ func rows() []mech.Mechanism {
 	nist := []pkcs11.KeyType{pkcs11.CKK_EC}
 	edwards := []pkcs11.KeyType{pkcs11.CKK_EC_EDWARDS}
 	montgomery := []pkcs11.KeyType{pkcs11.CKK_EC_MONTGOMERY}
-	// The standard gives the sizes of Curve25519 as 255 bits.
+	// The standard gives the sizes of Curve25519 as 255 bits, those of Curve448 as 448.
 	all := []mech.Mechanism{
 		{
 			Type: pkcs11.CKM_EC_KEY_PAIR_GEN, KeyTypes: nist, Min: 224, Max: 521,
 			GeneratePair: generator(&weierstrass),
 		},
 		{
-			Type: pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, KeyTypes: edwards, Min: 255, Max: 255,
+			Type: pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, KeyTypes: edwards, Min: 255, Max: 448,
 			GeneratePair: generator(&twistedEdwards),
 		},
 		{
-			Type: pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, KeyTypes: montgomery, Min: 255, Max: 255,
+			Type: pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, KeyTypes: montgomery, Min: 255, Max: 448,
 			GeneratePair: generator(&montgomeryForm),
 		},
 		{
@@ -49,7 +49,7 @@ func rows() []mech.Mechanism {
 			Sign: ecdsaSign(nil), Verify: ecdsaVerify(nil),
 		},
 		{
-			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 255, OnePart: true,
+			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 448, OnePart: true,
 			Sign: eddsaSign, Verify: eddsaVerify,
 		},
 		{

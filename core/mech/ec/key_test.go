@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/core/mech/mechtest"
@@ -106,7 +107,7 @@ func TestParamsThatNameNoCurve(t *testing.T) {
 		{bytes.Repeat([]byte{0x30}, 1<<16), pkcs11.CKR_DOMAIN_PARAMS_INVALID},
 		{mustDER(asn1.ObjectIdentifier{1, 3, 132, 0, 10}), pkcs11.CKR_CURVE_NOT_SUPPORTED}, // secp256k1
 		{printable("brainpoolP256r1"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
-		{printable("edwards448"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
+		{printable("edwards521"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
 		{printable("secp256r"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
 	} {
 		for _, k := range kinds {
@@ -213,6 +214,22 @@ func TestPointsOfLowOrder(t *testing.T) {
 			"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
 			"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
 		}},
+		{"edwards448", []string{
+			"01" + strings.Repeat("00", 56),                                          // order 1
+			"fe" + strings.Repeat("ff", 27) + "fe" + strings.Repeat("ff", 27) + "00", // y = -1: order 2
+			strings.Repeat("00", 57),                                                 // y = 0: order 4, both of them
+			strings.Repeat("00", 56) + "80",
+			strings.Repeat("ff", 28) + "fe" + strings.Repeat("ff", 27) + "00", // y = p: not reduced
+			"01" + strings.Repeat("00", 55) + "80",
+			strings.Repeat("00", 56) + "01", // bits that must be zero
+		}},
+		{"curve448", []string{
+			strings.Repeat("00", 56),
+			"01" + strings.Repeat("00", 55),
+			"fe" + strings.Repeat("ff", 27) + "fe" + strings.Repeat("ff", 27),
+			strings.Repeat("ff", 28) + "fe" + strings.Repeat("ff", 27), // p and p + 1: not reduced
+			strings.Repeat("00", 28) + strings.Repeat("ff", 28),
+		}},
 	} {
 		c := named(t, v.curve)
 		k, _ := kindOf(c.keyType)
@@ -293,8 +310,22 @@ func TestPKCS8AndPublicKeyInfo(t *testing.T) {
 		if errA != nil || errB != nil || !bytes.Equal(a, b) {
 			t.Errorf("%s: public key infos differ, %v %v", c.names[0], errA, errB)
 		}
-		if _, err := x509.ParsePKIXPublicKey(a); err != nil {
-			t.Errorf("%s: %v", c.names[0], err)
+		if slices.Contains([]*arithmetic{&nistArithmetic, &ed25519Arithmetic, &x25519Arithmetic}, c.arith) {
+			known, err := x509.ParsePKCS8PrivateKey(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := x509.MarshalPKCS8PrivateKey(known)
+			if err != nil || !bytes.Equal(theirs, der) {
+				t.Errorf("%s: the standard library writes %x, %v", c.names[0], theirs, err)
+			}
+			public, err := x509.ParsePKIXPublicKey(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if theirs, err := x509.MarshalPKIXPublicKey(public); err != nil || !bytes.Equal(theirs, a) {
+				t.Errorf("%s: the standard library writes %x, %v", c.names[0], theirs, err)
+			}
 		}
 		for _, other := range kinds {
 			if other.keyType != c.keyType {
