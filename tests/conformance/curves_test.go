@@ -17,6 +17,18 @@ var theCurves = []struct {
 }{
 	{pkcs11.CKK_EC_EDWARDS, asn1.ObjectIdentifier{1, 3, 101, 113}},    // Ed448
 	{pkcs11.CKK_EC_MONTGOMERY, asn1.ObjectIdentifier{1, 3, 101, 111}}, // X448
+	{pkcs11.CKK_EC, asn1.ObjectIdentifier{1, 3, 132, 0, 10}},          // secp256k1
+	{pkcs11.CKK_EC, brainpool(1)},                                     // brainpoolP160r1
+	{pkcs11.CKK_EC, brainpool(4)},                                     // brainpoolP192t1
+	{pkcs11.CKK_EC, brainpool(5)},                                     // brainpoolP224r1
+	{pkcs11.CKK_EC, brainpool(7)},                                     // brainpoolP256r1
+	{pkcs11.CKK_EC, brainpool(10)},                                    // brainpoolP320t1
+	{pkcs11.CKK_EC, brainpool(11)},                                    // brainpoolP384r1
+	{pkcs11.CKK_EC, brainpool(13)},                                    // brainpoolP512r1
+}
+
+func brainpool(last int) asn1.ObjectIdentifier {
+	return asn1.ObjectIdentifier{1, 3, 36, 3, 3, 2, 8, 1, 1, last}
 }
 
 // TestEveryCurve makes two pairs on each curve, takes one of them out of the token and in again, and signs or agrees with

@@ -59,6 +59,21 @@ var curves = []*curve{
 		keyType: pkcs11.CKK_EC_MONTGOMERY, arith: &x448Arithmetic, scalarLen: 56, pointLen: 56,
 		oids: []asn1.ObjectIdentifier{{1, 3, 101, 111}}, names: []string{"curve448", "X448", "id-X448"},
 	},
+	shortCurve(256, "secp256k1", 1, 3, 132, 0, 10),
+	brainpool(160, "brainpoolP160r1", 1),
+	brainpool(160, "brainpoolP160t1", 2),
+	brainpool(192, "brainpoolP192r1", 3),
+	brainpool(192, "brainpoolP192t1", 4),
+	brainpool(224, "brainpoolP224r1", 5),
+	brainpool(224, "brainpoolP224t1", 6),
+	brainpool(256, "brainpoolP256r1", 7),
+	brainpool(256, "brainpoolP256t1", 8),
+	brainpool(320, "brainpoolP320r1", 9),
+	brainpool(320, "brainpoolP320t1", 10),
+	brainpool(384, "brainpoolP384r1", 11),
+	brainpool(384, "brainpoolP384t1", 12),
+	brainpool(512, "brainpoolP512r1", 13),
+	brainpool(512, "brainpoolP512t1", 14),
 }
 
 // signatureLen is the length of a signature: ECDSA's two numbers below the order, EdDSA's point and number.

@@ -75,8 +75,10 @@ func TestEveryRowKeepsItsPromises(t *testing.T) {
 	for i := range Family.Mechanisms {
 		m := &Family.Mechanisms[i]
 		for j, c := range curves {
-			// A hashing row runs on the fastest curve; TestECDSAVectors has all hashes on all curves.
-			if !slices.Contains(m.KeyTypes, c.keyType) || m.Hash != 0 && j != 1 {
+			// A hashing row runs on the fastest curve; TestECDSAVectors has all hashes on all curves. The curves of package
+			// short run the same code.
+			slow := c.arith == &shortArithmetic && c.names[0] != "brainpoolP160r1" && m.GeneratePair == nil
+			if !slices.Contains(m.KeyTypes, c.keyType) || m.Hash != 0 && j != 1 || slow {
 				continue
 			}
 			t.Run(c.names[0], func(t *testing.T) {
