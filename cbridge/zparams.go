@@ -18,6 +18,8 @@ var decoders = [...]decoder{
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 	pkcs11.ParamCCMMessage:          {56, 0, func(f *fields, short bool) any { return readCCMMessageParams(f, short) }},
 	pkcs11.ParamPoly1305Message:     {24, 0, func(f *fields, short bool) any { return readPoly1305MessageParams(f, short) }},
+	pkcs11.ParamECDHAESKeyWrap:      {32, 0, func(f *fields, short bool) any { return readECDHAESKeyWrapParams(f, short) }},
+	pkcs11.ParamX942DH1Derive:       {40, 0, func(f *fields, short bool) any { return readX942DH1DeriveParams(f, short) }},
 }
 
 func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
@@ -144,5 +146,27 @@ func readPoly1305MessageParams(f *fields, short bool) *pkcs11.Poly1305MessagePar
 	pTag := f.ulong()
 	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
 	p.Tag = f.inout(pTag, 16)
+	return p
+}
+
+func readECDHAESKeyWrapParams(f *fields, short bool) *pkcs11.ECDHAESKeyWrapParams {
+	p := &pkcs11.ECDHAESKeyWrapParams{}
+	set(&p.AESKeyBits, f.ulong())
+	set(&p.KDF, f.ulong())
+	ulSharedDataLen := f.ulong()
+	pSharedData := f.ulong()
+	p.SharedData = f.bytes(pSharedData, ulSharedDataLen)
+	return p
+}
+
+func readX942DH1DeriveParams(f *fields, short bool) *pkcs11.X942DH1DeriveParams {
+	p := &pkcs11.X942DH1DeriveParams{}
+	set(&p.KDF, f.ulong())
+	ulOtherInfoLen := f.ulong()
+	pOtherInfo := f.ulong()
+	ulPublicDataLen := f.ulong()
+	pPublicData := f.ulong()
+	p.OtherInfo = f.bytes(pOtherInfo, ulOtherInfoLen)
+	p.PublicData = f.bytes(pPublicData, ulPublicDataLen)
 	return p
 }

@@ -140,6 +140,9 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{&pkcs11.RSAAESKeyWrapParams{AESKeyBits: 256, OAEP: oaep}, &pkcs11.RSAAESKeyWrapParams{AESKeyBits: 128, OAEP: labelled}}
 	case pkcs11.ParamECDH1Derive:
 		r.params = []any{&pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: peer(m.KeyTypes[0])}}
+	case pkcs11.ParamECDHAESKeyWrap:
+		r.params = []any{&pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 256, KDF: pkcs11.CKD_SHA256_KDF, SharedData: []byte("shared")},
+			&pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 128, KDF: pkcs11.CKD_NULL}}
 	case pkcs11.ParamEdDSA:
 		r.params = []any{nil, &pkcs11.EdDSAParams{ContextData: []byte("context")}, &pkcs11.EdDSAParams{PhFlag: true}}
 	case pkcs11.ParamKeyDerivationString:

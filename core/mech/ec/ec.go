@@ -38,6 +38,10 @@ func rows() []mech.Mechanism {
 			GeneratePair: generator(&weierstrass),
 		},
 		{
+			Type: pkcs11.CKM_EC_KEY_PAIR_GEN_W_EXTRA_BITS, KeyTypes: short, Min: 160, Max: 521,
+			GeneratePair: weierstrass.generator(withExtraBits),
+		},
+		{
 			Type: pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, KeyTypes: edwards, Min: 255, Max: 448,
 			GeneratePair: generator(&twistedEdwards),
 		},
@@ -64,6 +68,9 @@ func rows() []mech.Mechanism {
 			Derive:      derive,
 			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
+	}
+	for _, m := range []pkcs11.MechanismType{pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP} {
+		all = append(all, mech.Mechanism{Type: m, KeyTypes: short, Min: 160, Max: 521, Wrap: aesWrap, Unwrap: aesUnwrap})
 	}
 	for _, h := range hashes.All {
 		if h.ECDSA != 0 {

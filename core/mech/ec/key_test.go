@@ -169,15 +169,6 @@ func TestPointsThatAreNone(t *testing.T) {
 	}
 }
 
-// order is the order of the curve's group, of c.scalarLen bytes.
-func (c *curve) order(t *testing.T) []byte {
-	t.Helper()
-	if c.nist != nil {
-		return c.nist.Params().N.FillBytes(make([]byte, c.scalarLen))
-	}
-	return c.short().Order()
-}
-
 // noX returns a compressed point whose x belongs to no point.
 func noX(c *curve) []byte {
 	p := make([]byte, 1+c.pointLen/2)
@@ -264,7 +255,7 @@ func TestPrivateValues(t *testing.T) {
 		bad := [][]byte{{}, append([]byte{1}, value...)}
 		var good [][]byte
 		if c.keyType == pkcs11.CKK_EC {
-			n := c.order(t)
+			n := c.order()
 			good = append(good, append([]byte{0, 0}, value...), bytes.TrimLeft(value, "\x00"), []byte{5})
 			bad = append(bad, []byte{0}, make([]byte, c.scalarLen), n, bytes.Repeat([]byte{0xff}, c.scalarLen), make([]byte, 1<<16))
 		} else {

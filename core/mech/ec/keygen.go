@@ -7,6 +7,11 @@ import (
 // generator makes a pair on the curve that CKA_EC_PARAMS of the public template names. PKCS#11 v3.2, Elliptic curve key
 // pair generation and its siblings for the other two kinds.
 func generator(k *kind) func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error) {
+	return k.generator(func(c *curve) (any, error) { return c.arith.generate(c) })
+}
+
+// generator makes the private key with the function.
+func (k *kind) generator(generate func(*curve) (any, error)) func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error) {
 	return func(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Template, err error) {
 		if err := noParam(param); err != nil {
 			return nil, nil, err
@@ -16,7 +21,7 @@ func generator(k *kind) func(param any, public, private pkcs11.Template) (pub, p
 		if err != nil {
 			return nil, nil, err
 		}
-		key, err := c.arith.generate(c)
+		key, err := generate(c)
 		if err != nil {
 			return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "key generation: %w", err)
 		}
