@@ -90,6 +90,8 @@ func (o object) typeName() string {
 	case pkcs11.CKK_RSA:
 		n := bitLen(o.attrs.Bytes(pkcs11.CKA_MODULUS))
 		return "rsa:" + strconv.Itoa(n)
+	case pkcs11.CKK_DH:
+		return "dh:" + strconv.Itoa(bitLen(o.attrs.Bytes(pkcs11.CKA_PRIME)))
 	case pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS, pkcs11.CKK_EC_MONTGOMERY:
 		if c, ok := curveOf(o.attrs.Bytes(pkcs11.CKA_EC_PARAMS)); ok {
 			return c.name
@@ -136,6 +138,7 @@ var keyKinds = []keyKind{
 	{"x25519", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"ed448", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"x448", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
+	{"dh", []string{"2048", "3072", "4096"}, false, pkcs11.CKM_DH_PKCS_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
 		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},

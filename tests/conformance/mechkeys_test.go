@@ -13,6 +13,10 @@ func (b *battery) generate(t *testing.T) {
 	if b.row.Generate == nil && b.row.GeneratePair == nil {
 		return
 	}
+	if b.row.Parameters {
+		b.parameters(t)
+		return
+	}
 	kt := b.row.KeyTypes[0]
 	from, known := materialOf(kt)
 	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
@@ -58,6 +62,30 @@ func (b *battery) generate(t *testing.T) {
 	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
 	_, err = b.GenerateKey(b.h, b.mech(), template)
 	rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
+}
+
+// parameters makes domain parameters and a key pair from them.
+func (b *battery) parameters(t *testing.T) {
+	kt := b.row.KeyTypes[0]
+	from, known := materialOf(kt)
+	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	o, err := b.GenerateKey(b.h, b.mech(), num(pkcs11.CKA_PRIME_BITS, uint(2048)))
+	require.NoError(t, err)
+	b.has(t, b.h, o, with(kind(pkcs11.CKO_DOMAIN_PARAMETERS, kt), num(pkcs11.CKA_PRIME_BITS, uint(2048)), yes(pkcs11.CKA_LOCAL)))
+	var of T
+	for _, a := range from.public {
+		of = append(of, pkcs11.Attribute{Type: a.Type, Value: b.value(t, b.h, o, a.Type)})
+	}
+	again := b.create(t, b.h, with(kind(pkcs11.CKO_DOMAIN_PARAMETERS, kt), of))
+	b.has(t, b.h, again, with(of, num(pkcs11.CKA_PRIME_BITS, uint(2048)), no(pkcs11.CKA_LOCAL)))
+	pub, _ := b.pair(t, b.h, from.generator, of, nil)
+	b.has(t, b.h, pub, of)
+	_, err = b.GenerateKey(b.h, b.mech(), num(pkcs11.CKA_PRIME_BITS, uint(2049)))
+	rv(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
+	_, err = b.GenerateKey(b.h, b.mech(), nil)
+	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
+	_, err = b.GenerateKey(b.h, &mech{Type: b.row.Type, Params: stranger}, num(pkcs11.CKA_PRIME_BITS, uint(2048)))
+	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
 }
 
 // fresh is the value of a new key.
@@ -170,6 +198,11 @@ func (b *battery) derive(t *testing.T) {
 		b.agree(t)
 		return
 	}
+	switch b.param.(type) {
+	case pkcs11.IV, *pkcs11.X942DH1DeriveParams:
+		b.agreeInField(t)
+		return
+	}
 	plain, block := make([]byte, 64), &mech{Type: pkcs11.CKM_AES_ECB}
 	if p, ok := b.param.(*pkcs11.AESCBCEncryptDataParams); ok {
 		block = &mech{Type: pkcs11.CKM_AES_CBC, Params: pkcs11.IV(p.IV[:])}
@@ -186,6 +219,29 @@ func (b *battery) derive(t *testing.T) {
 	}
 	_, err := b.DeriveKey(b.h, b.mech(), b.key.priv, with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), num(pkcs11.CKA_VALUE_LEN, uint(65))))
 	oneOf(t, err, pkcs11.CKR_DATA_LEN_RANGE, pkcs11.CKR_KEY_SIZE_RANGE)
+}
+
+// agreeInField is agree for Diffie-Hellman over a prime field.
+func (b *battery) agreeInField(t *testing.T) {
+	kt, _ := b.key.privKind.Uint(pkcs11.CKA_KEY_TYPE)
+	from, _ := materialOf(pkcs11.KeyType(kt))
+	otherPub, other := b.pair(t, b.h, from.generator, from.public, with(readable, yes(pkcs11.CKA_DERIVE)))
+	otherValue, _ := b.value(t, b.h, otherPub, pkcs11.CKA_VALUE).([]byte)
+	with := func(y []byte) *mech {
+		if p, ok := b.param.(*pkcs11.X942DH1DeriveParams); ok {
+			return &mech{Type: b.row.Type, Params: &pkcs11.X942DH1DeriveParams{KDF: p.KDF, OtherInfo: p.OtherInfo, PublicData: y}}
+		}
+		return &mech{Type: b.row.Type, Params: pkcs11.IV(y)}
+	}
+	for _, n := range []uint{16, 32, 200} {
+		one := b.derived(t, with(otherValue), b.key.priv, n)
+		require.Len(t, one, int(n))
+		require.Equal(t, one, b.derived(t, with(b.key.pubValues.Bytes(pkcs11.CKA_VALUE)), other, n))
+	}
+	for _, bad := range [][]byte{{}, {0}, {1}, from.public.Bytes(pkcs11.CKA_PRIME)} {
+		_, err := b.DeriveKey(b.h, with(bad), b.key.priv, num(pkcs11.CKA_VALUE_LEN, uint(16)))
+		rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err, "%x", bad)
+	}
 }
 
 // agree lets two keys find the same secret, with each kind of key derivation function.

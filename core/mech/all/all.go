@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/aes"
+	"github.com/coffer-hsm/coffer/core/mech/dh"
 	"github.com/coffer-hsm/coffer/core/mech/digest"
 	"github.com/coffer-hsm/coffer/core/mech/ec"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
@@ -15,6 +16,7 @@ import (
 func Registry() (*mech.Registry, error) {
 	return mech.NewRegistry(
 		aes.Family,
+		dh.Family,
 		digest.Family,
 		ec.Family,
 		generic.Family,
