@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"crypto/dsa" //nolint:staticcheck // a legacy key type's domain parameters
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,7 +18,7 @@ import (
 	rows "github.com/coffer-hsm/coffer/core/mech"
 )
 
-var theRegistry = sync.OnceValues(all.Registry)
+var theRegistry = sync.OnceValues(all.Full)
 
 func registry(t *testing.T) *rows.Registry {
 	t.Helper()
@@ -48,6 +50,15 @@ func ffdhe2048() T {
 	g := ff.Named(2048)
 	return with(octets(pkcs11.CKA_PRIME, g.P.Bytes()), octets(pkcs11.CKA_BASE, g.G.Bytes()), octets(pkcs11.CKA_SUBPRIME, g.Q.Bytes()))
 }
+
+// dsa1024 is a group for DSA, made once.
+var dsa1024 = sync.OnceValue(func() T {
+	var p dsa.Parameters
+	if err := dsa.GenerateParameters(&p, rand.Reader, dsa.L1024N160); err != nil {
+		panic(err)
+	}
+	return with(octets(pkcs11.CKA_PRIME, p.P.Bytes()), octets(pkcs11.CKA_SUBPRIME, p.Q.Bytes()), octets(pkcs11.CKA_BASE, p.G.Bytes()))
+})
 
 func lengths(n ...uint) (list []T) {
 	for _, l := range n {
@@ -85,6 +96,8 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return material{generator: pkcs11.CKM_DH_PKCS_KEY_PAIR_GEN, public: ffdhe2048()[:2], values: ffValues[:3], publicValues: ffValues[:3]}, true
 	case pkcs11.CKK_X9_42_DH:
 		return material{generator: pkcs11.CKM_X9_42_DH_KEY_PAIR_GEN, public: ffdhe2048(), values: ffValues, publicValues: ffValues}, true
+	case pkcs11.CKK_DSA:
+		return material{generator: pkcs11.CKM_DSA_KEY_PAIR_GEN, public: dsa1024(), values: ffValues, publicValues: ffValues}, true
 	case pkcs11.CKK_EC:
 		return ec(pkcs11.CKM_EC_KEY_PAIR_GEN, p256, p521, []byte{6, 5, 0x2b, 0x81, 4, 0, 33}, []byte{6, 5, 0x2b, 0x81, 4, 0, 34},
 			append([]byte{0x13, 5}, "P-256"...)), true
@@ -185,6 +198,8 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.zeros, r.lens, r.refused, r.secrets = true, []int{1, 32, 255}, []int{257}, []uint{0, 256}
 	case pkcs11.CKM_RSA_PKCS_PSS:
 		r.lens, r.refused = []int{32}, []int{0, 31, 33}
+	case pkcs11.CKM_DSA:
+		r.lens, r.refused = []int{20, 32, 64}, []int{0}
 	case pkcs11.CKM_DH_PKCS_DERIVE:
 		r.params = []any{pkcs11.IV(peer(pkcs11.CKK_DH))}
 	case pkcs11.CKM_ECDSA:
@@ -192,6 +207,9 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	}
 	if m.SecretOnly {
 		r.targets = r.targets[:1]
+	}
+	if slices.Contains(m.KeyTypes, pkcs11.CKK_DSA) {
+		r.random = true
 	}
 	if slices.Contains(m.KeyTypes, pkcs11.CKK_EC) {
 		r.random, r.short = true, true

@@ -2,10 +2,8 @@ package dh
 
 import (
 	"encoding/asn1"
-	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
-	der "golang.org/x/crypto/cryptobyte/asn1"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/ff"
@@ -32,30 +30,10 @@ func keyTypes() []mech.KeyType {
 }
 
 func algorithm(g *ff.Group, kt pkcs11.KeyType) pkcs8.Algorithm {
-	var b cryptobyte.Builder
-	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1BigInt(g.P)
-		b.AddASN1BigInt(g.G)
-		if kt == pkcs11.CKK_X9_42_DH {
-			b.AddASN1BigInt(g.Q)
-		}
-	})
-	return pkcs8.Algorithm{OID: oids[kt], Parameters: b.BytesOrPanic()}
-}
-
-// number writes a positive INTEGER without math/big, for it may be secret.
-func number(x []byte) ([]byte, error) {
-	for len(x) > 1 && x[0] == 0 {
-		x = x[1:]
+	if kt == pkcs11.CKK_X9_42_DH {
+		return pkcs8.WithIntegers(oids[kt], g.P, g.G, g.Q)
 	}
-	b := cryptobyte.NewFixedBuilder(make([]byte, 0, len(x)+8))
-	b.AddASN1(der.INTEGER, func(b *cryptobyte.Builder) {
-		if x[0]&0x80 != 0 {
-			b.AddUint8(0)
-		}
-		b.AddBytes(x)
-	})
-	return b.Bytes()
+	return pkcs8.WithIntegers(oids[kt], g.P, g.G)
 }
 
 func marshalPKCS8(k mech.Key) ([]byte, error) {
@@ -63,7 +41,7 @@ func marshalPKCS8(k mech.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := number(key.x)
+	x, err := pkcs8.Integer(key.x)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "PKCS #8: %w", err)
 	}
@@ -99,22 +77,17 @@ func parsePKCS8(kt pkcs11.KeyType) func(info []byte) (pkcs11.Template, error) {
 // domainOf reads the domain parameters of an AlgorithmIdentifier. What may follow them (the private value's length, a
 // cofactor and a seed) is left.
 func domainOf(a pkcs8.Algorithm, kt pkcs11.KeyType) (pkcs11.Template, bool) {
-	in := cryptobyte.String(a.Parameters)
-	var body cryptobyte.String
-	if !a.OID.Equal(oids[kt]) || !in.ReadASN1(&body, der.SEQUENCE) || !in.Empty() {
-		return nil, false
-	}
 	types := []pkcs11.AttributeType{pkcs11.CKA_PRIME, pkcs11.CKA_BASE}
 	if kt == pkcs11.CKK_X9_42_DH {
 		types = append(types, pkcs11.CKA_SUBPRIME)
 	}
+	numbers, _, ok := a.Integers(len(types))
+	if !ok || !a.OID.Equal(oids[kt]) {
+		return nil, false
+	}
 	var t pkcs11.Template
-	for _, typ := range types {
-		n := new(big.Int)
-		if !body.ReadASN1Integer(n) || n.Sign() <= 0 {
-			return nil, false
-		}
-		t = append(t, pkcs11.Attr(typ, n.Bytes()))
+	for i, n := range numbers {
+		t = append(t, pkcs11.Attr(types[i], n))
 	}
 	return t, true
 }
@@ -141,7 +114,7 @@ func publicKeyInfo(kt pkcs11.KeyType) func(class pkcs11.ObjectClass, t pkcs11.Te
 		default:
 			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v has no public key", class)
 		}
-		bits, err := number(y)
+		bits, err := pkcs8.Integer(y)
 		if err != nil {
 			return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "SubjectPublicKeyInfo: %w", err)
 		}

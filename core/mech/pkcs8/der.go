@@ -2,6 +2,7 @@ package pkcs8
 
 import (
 	"encoding/asn1"
+	"math/big"
 
 	"golang.org/x/crypto/cryptobyte"
 	der "golang.org/x/crypto/cryptobyte/asn1"
@@ -93,4 +94,47 @@ func JoinPublic(a Algorithm, key []byte) ([]byte, error) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "SubjectPublicKeyInfo: %w", err)
 	}
 	return out, nil
+}
+
+// Integer writes a positive INTEGER without math/big, for it may be secret.
+func Integer(x []byte) ([]byte, error) {
+	for len(x) > 1 && x[0] == 0 {
+		x = x[1:]
+	}
+	b := cryptobyte.NewFixedBuilder(make([]byte, 0, len(x)+8))
+	b.AddASN1(der.INTEGER, func(b *cryptobyte.Builder) {
+		if len(x) == 0 || x[0]&0x80 != 0 {
+			b.AddUint8(0)
+		}
+		b.AddBytes(x)
+	})
+	return b.Bytes()
+}
+
+// WithIntegers is an algorithm whose parameters are a SEQUENCE of numbers.
+func WithIntegers(oid asn1.ObjectIdentifier, numbers ...*big.Int) Algorithm {
+	var b cryptobyte.Builder
+	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
+		for _, n := range numbers {
+			b.AddASN1BigInt(n)
+		}
+	})
+	return Algorithm{oid, b.BytesOrPanic()}
+}
+
+// Integers reads the first n positive numbers of a SEQUENCE of parameters, and says whether more follows them.
+func (a Algorithm) Integers(n int) (numbers [][]byte, more, ok bool) {
+	in := cryptobyte.String(a.Parameters)
+	var body cryptobyte.String
+	if !in.ReadASN1(&body, der.SEQUENCE) || !in.Empty() {
+		return nil, false, false
+	}
+	for range n {
+		v := new(big.Int)
+		if !body.ReadASN1Integer(v) || v.Sign() <= 0 {
+			return nil, false, false
+		}
+		numbers = append(numbers, v.Bytes())
+	}
+	return numbers, !body.Empty(), true
 }

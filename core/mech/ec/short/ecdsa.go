@@ -1,7 +1,6 @@
 package short
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -10,6 +9,7 @@ import (
 
 	"filippo.io/bigmod"
 
+	"github.com/coffer-hsm/coffer/core/mech/nonce"
 	"github.com/coffer-hsm/coffer/core/secret"
 )
 
@@ -43,10 +43,10 @@ func (k *PrivateKey) sign(digest []byte, h func() hash.Hash, fresh []byte) ([]by
 		return nil, errScalar
 	}
 	defer clear(d.Bits())
-	draw := newNonces(h, k.d, e.Bytes(c.n), fresh)
-	defer draw.wipe()
+	draw := nonce.New(h, k.d, e.Bytes(c.n), fresh)
+	defer draw.Wipe()
 	for {
-		candidate := draw.next(c.size)
+		candidate := draw.Next(c.size)
 		sig := c.signWith(candidate, d, e)
 		secret.Wipe(candidate)
 		if sig != nil {
@@ -57,8 +57,8 @@ func (k *PrivateKey) sign(digest []byte, h func() hash.Hash, fresh []byte) ([]by
 
 // signWith makes a signature with a nonce; nil where that is out of range or gives a zero, which says nothing of those
 // that are used.
-func (c *Curve) signWith(nonce []byte, d, e *bigmod.Nat) []byte {
-	k, err := bigmod.NewNat().SetBytes(nonce, c.n)
+func (c *Curve) signWith(candidate []byte, d, e *bigmod.Nat) []byte {
+	k, err := bigmod.NewNat().SetBytes(candidate, c.n)
 	if err != nil {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (c *Curve) signWith(nonce []byte, d, e *bigmod.Nat) []byte {
 	if k.IsZero() == 1 {
 		return nil
 	}
-	p := c.multiplyBase(nonce)
+	p := c.multiplyBase(candidate)
 	defer p.wipe()
 	x, y, _ := c.affine(&p)
 	secret.Wipe(y)
@@ -121,58 +121,4 @@ func (k *PublicKey) Verify(digest, sig []byte) bool {
 	}
 	v, err := bigmod.NewNat().SetOverflowingBytes(x, c.n)
 	return err == nil && subtle.ConstantTimeCompare(v.Bytes(c.n), sig[:c.size]) == 1
-}
-
-// nonces is the generator of RFC 6979, 3.2: HMAC_DRBG over the key, the digest and, as 3.6 allows, something more.
-type nonces struct {
-	hash func() hash.Hash
-	k, v []byte
-}
-
-func newNonces(h func() hash.Hash, key, digest, more []byte) *nonces {
-	n := &nonces{hash: h, k: make([]byte, h().Size()), v: make([]byte, h().Size())}
-	for i := range n.v {
-		n.v[i] = 1
-	}
-	n.mix(0, key, digest, more)
-	n.mix(1, key, digest, more)
-	return n
-}
-
-func (n *nonces) mac(parts ...[]byte) []byte {
-	m := hmac.New(n.hash, n.k)
-	for _, p := range parts {
-		m.Write(p)
-	}
-	return m.Sum(nil)
-}
-
-func (n *nonces) mix(round byte, parts ...[]byte) {
-	k := n.mac(append([][]byte{n.v, {round}}, parts...)...)
-	secret.Wipe(n.k)
-	n.k = k
-	n.step()
-}
-
-func (n *nonces) step() {
-	v := n.mac(n.v)
-	secret.Wipe(n.v)
-	n.v = v
-}
-
-// next returns a candidate of size bytes, the caller's to wipe.
-func (n *nonces) next(size int) []byte {
-	out := make([]byte, 0, size+len(n.v))
-	for len(out) < size {
-		n.step()
-		out = append(out, n.v...)
-	}
-	secret.Wipe(out[size:])
-	n.mix(0)
-	return out[:size]
-}
-
-func (n *nonces) wipe() {
-	secret.Wipe(n.k)
-	secret.Wipe(n.v)
 }
