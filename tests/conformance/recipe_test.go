@@ -18,7 +18,7 @@ import (
 	rows "github.com/coffer-hsm/coffer/core/mech"
 )
 
-var theRegistry = sync.OnceValues(all.Full)
+var theRegistry = sync.OnceValues(all.Registry)
 
 func registry(t *testing.T) *rows.Registry {
 	t.Helper()
