@@ -91,6 +91,16 @@ var decoders = [...]decoder{
 		readPoly1305MessageParams(f, p, short)
 		return p
 	}},
+	pkcs11.ParamECDHAESKeyWrap: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.ECDHAESKeyWrapParams)
+		readECDHAESKeyWrapParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamX942DH1Derive: {40, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.X942DH1DeriveParams)
+		readX942DH1DeriveParams(f, p, short)
+		return p
+	}},
 	pkcs11.ParamHKDF: {64, 0, func(f *fields, short bool) any {
 		p := new(pkcs11.HKDFParams)
 		readHKDFParams(f, p, short)
@@ -304,6 +314,24 @@ func readPoly1305MessageParams(f *fields, p *pkcs11.Poly1305MessageParams, short
 	pTag := f.ulong()
 	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
 	p.Tag = f.inout(pTag, 16)
+}
+
+func readECDHAESKeyWrapParams(f *fields, p *pkcs11.ECDHAESKeyWrapParams, short bool) {
+	set(&p.AESKeyBits, f.ulong())
+	set(&p.KDF, f.ulong())
+	ulSharedDataLen := f.ulong()
+	pSharedData := f.ulong()
+	p.SharedData = f.bytes(pSharedData, ulSharedDataLen)
+}
+
+func readX942DH1DeriveParams(f *fields, p *pkcs11.X942DH1DeriveParams, short bool) {
+	set(&p.KDF, f.ulong())
+	ulOtherInfoLen := f.ulong()
+	pOtherInfo := f.ulong()
+	ulPublicDataLen := f.ulong()
+	pPublicData := f.ulong()
+	p.OtherInfo = f.bytes(pOtherInfo, ulOtherInfoLen)
+	p.PublicData = f.bytes(pPublicData, ulPublicDataLen)
 }
 
 func readHKDFParams(f *fields, p *pkcs11.HKDFParams, short bool) {

@@ -30,6 +30,8 @@ const (
 	ParamGCMMessage                             // *GCMMessageParams
 	ParamCCMMessage                             // *CCMMessageParams
 	ParamPoly1305Message                        // *Poly1305MessageParams
+	ParamECDHAESKeyWrap                         // *ECDHAESKeyWrapParams
+	ParamX942DH1Derive                          // *X942DH1DeriveParams
 	ParamHKDF                                   // *HKDFParams
 	ParamSP800108KDF                            // *SP800108KDFParams
 	ParamSP800108Feedback                       // *SP800108FeedbackParams
@@ -159,6 +161,20 @@ type CCMMessageParams struct {
 type Poly1305MessageParams struct {
 	Nonce []byte
 	Tag   []byte
+}
+
+// ECDHAESKeyWrapParams is CK_ECDH_AES_KEY_WRAP_PARAMS.
+type ECDHAESKeyWrapParams struct {
+	AESKeyBits uint
+	KDF        KDFType
+	SharedData []byte
+}
+
+// X942DH1DeriveParams is CK_X9_42_DH1_DERIVE_PARAMS.
+type X942DH1DeriveParams struct {
+	KDF        uint
+	OtherInfo  []byte
+	PublicData []byte
 }
 
 // HKDFParams is CK_HKDF_PARAMS.
@@ -470,6 +486,10 @@ func (k ParamKind) newStruct() any {
 		return new(CCMMessageParams)
 	case ParamPoly1305Message:
 		return new(Poly1305MessageParams)
+	case ParamECDHAESKeyWrap:
+		return new(ECDHAESKeyWrapParams)
+	case ParamX942DH1Derive:
+		return new(X942DH1DeriveParams)
 	case ParamHKDF:
 		return new(HKDFParams)
 	case ParamSP800108KDF:
@@ -517,6 +537,10 @@ func (m MechanismType) ParamKind() ParamKind {
 	case CKM_ECDH1_DERIVE,
 		CKM_ECDH1_COFACTOR_DERIVE:
 		return ParamECDH1Derive
+	case CKM_ECDH_AES_KEY_WRAP,
+		CKM_ECDH_X_AES_KEY_WRAP,
+		CKM_ECDH_COF_AES_KEY_WRAP:
+		return ParamECDHAESKeyWrap
 	case CKM_EDDSA:
 		return ParamEdDSA
 	case CKM_AES_GCM,
@@ -905,6 +929,8 @@ func (m MechanismType) ParamKind() ParamKind {
 		CKM_BLAKE2B_384_HMAC_GENERAL,
 		CKM_BLAKE2B_512_HMAC_GENERAL:
 		return ParamUlong
+	case CKM_X9_42_DH_DERIVE:
+		return ParamX942DH1Derive
 	}
 	return ParamUnknown
 }

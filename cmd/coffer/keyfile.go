@@ -25,6 +25,11 @@ var stdCurves = map[string]elliptic.Curve{
 	"ec:p224": elliptic.P224(), "ec:p256": elliptic.P256(), "ec:p384": elliptic.P384(), "ec:p521": elliptic.P521(),
 }
 
+// known reports whether the standard library has keys over the curve, so that they can be read from files and written.
+func (c curve) known() bool {
+	return stdCurves[c.name] != nil || c.name == "ed25519" || c.name == "x25519"
+}
+
 func curveOfKey(c elliptic.Curve) (curve, error) {
 	for name, std := range stdCurves {
 		if std == c {
@@ -157,11 +162,22 @@ func certificateAttributes(cert *x509.Certificate) (pkcs11.Template, error) {
 // keyID is the usual CKA_ID of a key pair and its certificate: the SHA-1 of the public key's bits, as in the subject key
 // identifier of RFC 5280, 4.2.1.2. It is a name, not a protection.
 func keyID(key crypto.PublicKey) ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
+	der, err := publicDER(key)
 	if err != nil {
 		return nil, err
 	}
 	return spkiID(der)
+}
+
+// encodedPublic is a public key that only the token can read: its SubjectPublicKeyInfo in DER.
+type encodedPublic []byte
+
+// publicDER is the SubjectPublicKeyInfo of a public key.
+func publicDER(key crypto.PublicKey) ([]byte, error) {
+	if der, ok := key.(encodedPublic); ok {
+		return der, nil
+	}
+	return x509.MarshalPKIXPublicKey(key)
 }
 
 // spkiID is keyID for a SubjectPublicKeyInfo.
@@ -190,7 +206,11 @@ var (
 // publicKey makes a public key of attributes; a private key's attributes will do where they hold the public parts.
 func publicKey(tm pkcs11.Template) (crypto.PublicKey, error) {
 	if der := tm.Bytes(pkcs11.CKA_PUBLIC_KEY_INFO); len(der) > 0 {
-		return x509.ParsePKIXPublicKey(der)
+		if key, err := x509.ParsePKIXPublicKey(der); err == nil {
+			return key, nil
+		}
+		_, err := spkiID(der)
+		return encodedPublic(der), err
 	}
 	if n, e := tm.Bytes(pkcs11.CKA_MODULUS), tm.Bytes(pkcs11.CKA_PUBLIC_EXPONENT); len(n) > 0 && len(e) > 0 {
 		exponent := new(big.Int).SetBytes(e)
@@ -204,7 +224,7 @@ func publicKey(tm pkcs11.Template) (crypto.PublicKey, error) {
 		return nil, errIncomplete
 	}
 	c, ok := curveOf(params)
-	if !ok {
+	if !ok || !c.known() {
 		return nil, errors.New("the elliptic curve of the key is not one that this program can write")
 	}
 	raw := rawPoint(c, point)
@@ -257,6 +277,9 @@ func privateKey(tm pkcs11.Template) (crypto.PrivateKey, error) {
 	value := tm.Bytes(pkcs11.CKA_VALUE)
 	if !ok || len(value) == 0 || len(value) > c.size {
 		return nil, errIncomplete
+	}
+	if !c.known() {
+		return nil, fmt.Errorf("this program does not write private keys of type %s; wrap the key, or use another tool", c.name)
 	}
 	// Tokens may leave leading zeros out of the number; a key file has all of them.
 	padded := append(make([]byte, c.size-len(value)), value...)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coffer-hsm/coffer/core/mech/ff"
 	"github.com/coffer-hsm/coffer/pkcs11"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -173,6 +174,10 @@ func (t *token) generatePair(ctx context.Context, spec keySpec, options *keyOpti
 	if c, ok := curveNamed(spec.full); ok {
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, c.keyType), pkcs11.Attr(pkcs11.CKA_EC_PARAMS, c.params()))
 		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, c.keyType))
+	} else if g := ff.Named(spec.n); spec.name == "dh" && g != nil {
+		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH),
+			pkcs11.Attr(pkcs11.CKA_PRIME, g.P.Bytes()), pkcs11.Attr(pkcs11.CKA_BASE, g.G.Bytes()))
+		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH))
 	} else {
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA),
 			pkcs11.AttrUlong(pkcs11.CKA_MODULUS_BITS, spec.n), pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))

@@ -288,7 +288,7 @@ func alreadyThere(o object) error {
 }
 
 func notSupported(err error) error {
-	return usage("%v", "known are RSA, the NIST curves, Ed25519 and X25519", err)
+	return usage("%v", "files may hold RSA, the NIST curves, Ed25519 and X25519; other keys are made in the token or unwrapped", err)
 }
 
 // wipe zeroes the byte strings of a template that is done with.

@@ -172,7 +172,7 @@ func encodeSecret(value []byte, encoding string) ([]byte, error) {
 
 // publicPEM, privatePEM and certificatePEM write what export gives out.
 func publicPEM(key crypto.PublicKey) ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
+	der, err := publicDER(key)
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), err
 }
 

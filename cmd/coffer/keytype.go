@@ -25,6 +25,28 @@ var curves = []curve{
 	{"ec:p521", pkcs11.CKK_EC, asn1.ObjectIdentifier{1, 3, 132, 0, 35}, 66},
 	{"ed25519", pkcs11.CKK_EC_EDWARDS, asn1.ObjectIdentifier{1, 3, 101, 112}, 32},
 	{"x25519", pkcs11.CKK_EC_MONTGOMERY, asn1.ObjectIdentifier{1, 3, 101, 110}, 32},
+	{"ed448", pkcs11.CKK_EC_EDWARDS, asn1.ObjectIdentifier{1, 3, 101, 113}, 57},
+	{"x448", pkcs11.CKK_EC_MONTGOMERY, asn1.ObjectIdentifier{1, 3, 101, 111}, 56},
+	{"ec:secp256k1", pkcs11.CKK_EC, asn1.ObjectIdentifier{1, 3, 132, 0, 10}, 32},
+	{"ec:brainpoolP160r1", pkcs11.CKK_EC, brainpool(1), 20},
+	{"ec:brainpoolP160t1", pkcs11.CKK_EC, brainpool(2), 20},
+	{"ec:brainpoolP192r1", pkcs11.CKK_EC, brainpool(3), 24},
+	{"ec:brainpoolP192t1", pkcs11.CKK_EC, brainpool(4), 24},
+	{"ec:brainpoolP224r1", pkcs11.CKK_EC, brainpool(5), 28},
+	{"ec:brainpoolP224t1", pkcs11.CKK_EC, brainpool(6), 28},
+	{"ec:brainpoolP256r1", pkcs11.CKK_EC, brainpool(7), 32},
+	{"ec:brainpoolP256t1", pkcs11.CKK_EC, brainpool(8), 32},
+	{"ec:brainpoolP320r1", pkcs11.CKK_EC, brainpool(9), 40},
+	{"ec:brainpoolP320t1", pkcs11.CKK_EC, brainpool(10), 40},
+	{"ec:brainpoolP384r1", pkcs11.CKK_EC, brainpool(11), 48},
+	{"ec:brainpoolP384t1", pkcs11.CKK_EC, brainpool(12), 48},
+	{"ec:brainpoolP512r1", pkcs11.CKK_EC, brainpool(13), 64},
+	{"ec:brainpoolP512t1", pkcs11.CKK_EC, brainpool(14), 64},
+}
+
+// brainpool is the OID of a curve of RFC 5639 by its last number.
+func brainpool(last int) asn1.ObjectIdentifier {
+	return asn1.ObjectIdentifier{1, 3, 36, 3, 3, 2, 8, 1, 1, last}
 }
 
 // params is CKA_EC_PARAMS: the DER of the object identifier.
@@ -55,7 +77,7 @@ func curveOf(params []byte) (curve, bool) {
 	}
 	var text string
 	if _, err := asn1.UnmarshalWithParams(params, &text, "printable"); err == nil {
-		if c, ok := curveNamed(map[string]string{"edwards25519": "ed25519", "curve25519": "x25519"}[text]); ok {
+		if c, ok := curveNamed(map[string]string{"edwards25519": "ed25519", "curve25519": "x25519", "edwards448": "ed448", "curve448": "x448"}[text]); ok {
 			return c, true
 		}
 	}
@@ -68,6 +90,8 @@ func (o object) typeName() string {
 	case pkcs11.CKK_RSA:
 		n := bitLen(o.attrs.Bytes(pkcs11.CKA_MODULUS))
 		return "rsa:" + strconv.Itoa(n)
+	case pkcs11.CKK_DH:
+		return "dh:" + strconv.Itoa(bitLen(o.attrs.Bytes(pkcs11.CKA_PRIME)))
 	case pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS, pkcs11.CKK_EC_MONTGOMERY:
 		if c, ok := curveOf(o.attrs.Bytes(pkcs11.CKA_EC_PARAMS)); ok {
 			return c.name
@@ -109,9 +133,12 @@ type keyKind struct {
 var keyKinds = []keyKind{
 	{"rsa", []string{"2048", "3072", "4096"}, false, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN,
 		[]string{"verify", "encrypt", "wrap"}, []string{"sign", "decrypt", "unwrap"}},
-	{"ec", []string{"p256", "p384", "p521"}, false, pkcs11.CKM_EC_KEY_PAIR_GEN, []string{"verify"}, []string{"sign", "derive"}},
+	{"ec", []string{"p256", "p384", "p521", "secp256k1", "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1"}, false, pkcs11.CKM_EC_KEY_PAIR_GEN, []string{"verify"}, []string{"sign", "derive"}},
 	{"ed25519", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"x25519", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
+	{"ed448", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
+	{"x448", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
+	{"dh", []string{"2048", "3072", "4096"}, false, pkcs11.CKM_DH_PKCS_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
 		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},

@@ -84,7 +84,7 @@ func (u usageWord) has(class pkcs11.ObjectClass) bool {
 // summaryTypes are the attributes that lists and selections need.
 var summaryTypes = []pkcs11.AttributeType{
 	pkcs11.CKA_CLASS, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_PRIVATE,
-	pkcs11.CKA_MODULUS, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE_LEN,
+	pkcs11.CKA_MODULUS, pkcs11.CKA_PRIME, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE_LEN,
 	pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE,
 	pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE,
 }

@@ -85,7 +85,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestKeySpecs(t *testing.T) {
-	for _, good := range []string{"rsa:2048", "rsa:3072", "rsa:4096", "ec:p256", "ec:p384", "ec:p521", "ed25519", "x25519", "aes:128", "aes:256", "hmac:256", "generic:8"} {
+	for _, good := range []string{"rsa:2048", "rsa:3072", "rsa:4096", "ec:p256", "ec:p384", "ec:p521", "ec:secp256k1", "ec:brainpoolP384r1", "ed25519", "x25519", "ed448", "x448", "dh:3072", "aes:128", "aes:256", "hmac:256", "generic:8"} {
 		if s, err := parseKeySpec(good); err != nil || s.full != good {
 			t.Errorf("%s: %v", good, err)
 		}

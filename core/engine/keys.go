@@ -51,7 +51,7 @@ func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.Obje
 	return object.Build(r, t)
 }
 
-// GenerateKey makes a secret key. PKCS#11 v3.2, C_GenerateKey.
+// GenerateKey makes a secret key or domain parameters. PKCS#11 v3.2, C_GenerateKey.
 func (e *Engine) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (o hsm.Object, err error) {
 	defer answer(&err)
 	c, err := e.call(ctx, "GenerateKey")
@@ -62,7 +62,11 @@ func (e *Engine) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.
 	if err != nil {
 		return nil, err
 	}
-	draft, err := e.draft(cred, row, pkcs11.CKO_SECRET_KEY, template)
+	class := pkcs11.CKO_SECRET_KEY
+	if row.Parameters {
+		class = pkcs11.CKO_DOMAIN_PARAMETERS
+	}
+	draft, err := e.draft(cred, row, class, template)
 	if err != nil {
 		return nil, err
 	}

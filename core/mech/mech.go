@@ -37,8 +37,10 @@ type Mechanism struct {
 	SignRecover   func(k Key, param any) (Cipher, error)
 	VerifyRecover func(k Key, param any) (Cipher, error)
 
-	// Generate makes a secret key's values (CKA_VALUE) from the template's wishes (CKA_VALUE_LEN).
-	Generate func(param any, template pkcs11.Template) (pkcs11.Template, error)
+	// Generate makes a secret key's values (CKA_VALUE) from the template's wishes (CKA_VALUE_LEN). With Parameters, it makes
+	// domain parameters instead, an object of class CKO_DOMAIN_PARAMETERS (CKA_PRIME ... from CKA_PRIME_BITS).
+	Generate   func(param any, template pkcs11.Template) (pkcs11.Template, error)
+	Parameters bool
 	// GeneratePair makes both keys' values. The result holds key material and what follows from it (CKA_MODULUS,
 	// CKA_EC_POINT ...), not policy attributes.
 	GeneratePair func(param any, public, private pkcs11.Template) (pub, priv pkcs11.Template, err error)

@@ -112,6 +112,11 @@ func cParameter(params any, s *cStruct) *cStruct {
 	case *ck.ECDH1DeriveParams:
 		return s.ulong(uint(p.KDF)).ulong(uint(len(p.SharedData))).pointer(p.SharedData).
 			ulong(uint(len(p.PublicData))).pointer(p.PublicData)
+	case *ck.ECDHAESKeyWrapParams:
+		return s.ulong(p.AESKeyBits).ulong(uint(p.KDF)).ulong(uint(len(p.SharedData))).pointer(p.SharedData)
+	case *ck.X942DH1DeriveParams:
+		return s.ulong(p.KDF).ulong(uint(len(p.OtherInfo))).pointer(p.OtherInfo).
+			ulong(uint(len(p.PublicData))).pointer(p.PublicData)
 	case *ck.RSAAESKeyWrapParams:
 		return s.ulong(p.AESKeyBits).pointer(cParameter(p.OAEP, s.in()).b)
 	case *ck.EdDSAParams:

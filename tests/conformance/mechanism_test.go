@@ -30,7 +30,13 @@ func TestMechanisms(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		h := e.user(t)
 		set := newKeySet(e, h)
-		peer := func(kt pkcs11.KeyType) []byte { return set.of(t, kt).pubValues.Bytes(pkcs11.CKA_EC_POINT) }
+		peer := func(kt pkcs11.KeyType) []byte {
+			values := set.of(t, kt).pubValues
+			if y := values.Bytes(pkcs11.CKA_VALUE); y != nil {
+				return y
+			}
+			return values.Bytes(pkcs11.CKA_EC_POINT)
+		}
 		list, err := e.GetMechanismList(e.slot)
 		require.NoError(t, err)
 		for _, typ := range list {

@@ -15,6 +15,10 @@ func (b *battery) generate(t *testing.T) {
 	if b.row.Generate == nil && b.row.GeneratePair == nil {
 		return
 	}
+	if b.row.Parameters {
+		b.parameters(t)
+		return
+	}
 	kt := b.row.KeyTypes[0]
 	b.param = b.r.params[0]
 	from, known := materialOf(kt)
@@ -63,6 +67,34 @@ func (b *battery) generate(t *testing.T) {
 	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
 	_, err = b.GenerateKey(b.h, b.mech(), template)
 	rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
+}
+
+// parameters makes domain parameters and a key pair from them.
+func (b *battery) parameters(t *testing.T) {
+	kt := b.row.KeyTypes[0]
+	from, known := materialOf(kt)
+	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
+	bits := uint(2048)
+	if kt == pkcs11.CKK_DSA {
+		bits = 1024 // they are searched for
+	}
+	o, err := b.GenerateKey(b.h, b.mech(), num(pkcs11.CKA_PRIME_BITS, bits))
+	require.NoError(t, err)
+	b.has(t, b.h, o, with(kind(pkcs11.CKO_DOMAIN_PARAMETERS, kt), num(pkcs11.CKA_PRIME_BITS, bits), yes(pkcs11.CKA_LOCAL)))
+	var of T
+	for _, a := range from.public {
+		of = append(of, pkcs11.Attribute{Type: a.Type, Value: b.value(t, b.h, o, a.Type)})
+	}
+	again := b.create(t, b.h, with(kind(pkcs11.CKO_DOMAIN_PARAMETERS, kt), of))
+	b.has(t, b.h, again, with(of, num(pkcs11.CKA_PRIME_BITS, bits), no(pkcs11.CKA_LOCAL)))
+	pub, _ := b.pair(t, b.h, from.generator, of, nil)
+	b.has(t, b.h, pub, of)
+	_, err = b.GenerateKey(b.h, b.mech(), num(pkcs11.CKA_PRIME_BITS, bits+1))
+	rv(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
+	_, err = b.GenerateKey(b.h, b.mech(), nil)
+	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
+	_, err = b.GenerateKey(b.h, &mech{Type: b.row.Type, Params: stranger}, num(pkcs11.CKA_PRIME_BITS, bits))
+	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
 }
 
 // fresh is the value of a new key.
@@ -187,6 +219,11 @@ func (b *battery) derive(t *testing.T) {
 		return
 	}
 	switch b.param.(type) {
+	case pkcs11.IV, *pkcs11.X942DH1DeriveParams:
+		b.agreeInField(t)
+		return
+	}
+	switch b.param.(type) {
 	case *pkcs11.KeyDerivationString, *pkcs11.AESCBCEncryptDataParams, *pkcs11.DESCBCEncryptDataParams:
 	default:
 		b.hashed(t)
@@ -246,6 +283,29 @@ func (b *battery) hashed(t *testing.T) {
 func valueKey(m *madeKey) rows.Key {
 	kt, _ := m.privKind.Uint(pkcs11.CKA_KEY_TYPE)
 	return mechtest.Secret(pkcs11.KeyType(kt), m.values.Bytes(pkcs11.CKA_VALUE))
+}
+
+// agreeInField is agree for Diffie-Hellman over a prime field.
+func (b *battery) agreeInField(t *testing.T) {
+	kt, _ := b.key.privKind.Uint(pkcs11.CKA_KEY_TYPE)
+	from, _ := materialOf(pkcs11.KeyType(kt))
+	otherPub, other := b.pair(t, b.h, from.generator, from.public, with(readable, yes(pkcs11.CKA_DERIVE)))
+	otherValue, _ := b.value(t, b.h, otherPub, pkcs11.CKA_VALUE).([]byte)
+	with := func(y []byte) *mech {
+		if p, ok := b.param.(*pkcs11.X942DH1DeriveParams); ok {
+			return &mech{Type: b.row.Type, Params: &pkcs11.X942DH1DeriveParams{KDF: p.KDF, OtherInfo: p.OtherInfo, PublicData: y}}
+		}
+		return &mech{Type: b.row.Type, Params: pkcs11.IV(y)}
+	}
+	for _, n := range []uint{16, 32, 200} {
+		one := b.derived(t, with(otherValue), b.key.priv, n)
+		require.Len(t, one, int(n))
+		require.Equal(t, one, b.derived(t, with(b.key.pubValues.Bytes(pkcs11.CKA_VALUE)), other, n))
+	}
+	for _, bad := range [][]byte{{}, {0}, {1}, from.public.Bytes(pkcs11.CKA_PRIME)} {
+		_, err := b.DeriveKey(b.h, with(bad), b.key.priv, num(pkcs11.CKA_VALUE_LEN, uint(16)))
+		rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err, "%x", bad)
+	}
 }
 
 // agree lets two keys find the same secret, with each kind of key derivation function.

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"crypto/dsa" //nolint:staticcheck // a legacy key type's domain parameters
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/mech/ff"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 
@@ -40,7 +43,23 @@ var (
 	ecValues = []pkcs11.AttributeType{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE}
 	ecPublic = []pkcs11.AttributeType{pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
 	secret   = []pkcs11.AttributeType{pkcs11.CKA_VALUE}
+	ffValues = []pkcs11.AttributeType{pkcs11.CKA_PRIME, pkcs11.CKA_BASE, pkcs11.CKA_VALUE, pkcs11.CKA_SUBPRIME}
 )
+
+// ffdhe2048 is a group of RFC 7919: prime, base and the order of the subgroup.
+func ffdhe2048() T {
+	g := ff.Named(2048)
+	return with(octets(pkcs11.CKA_PRIME, g.P.Bytes()), octets(pkcs11.CKA_BASE, g.G.Bytes()), octets(pkcs11.CKA_SUBPRIME, g.Q.Bytes()))
+}
+
+// dsa1024 is a group for DSA, made once.
+var dsa1024 = sync.OnceValue(func() T {
+	var p dsa.Parameters
+	if err := dsa.GenerateParameters(&p, rand.Reader, dsa.L1024N160); err != nil {
+		panic(err)
+	}
+	return with(octets(pkcs11.CKA_PRIME, p.P.Bytes()), octets(pkcs11.CKA_SUBPRIME, p.Q.Bytes()), octets(pkcs11.CKA_BASE, p.G.Bytes()))
+})
 
 func lengths(n ...uint) (list []T) {
 	for _, l := range n {
@@ -98,13 +117,19 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 				pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EXPONENT_1, pkcs11.CKA_EXPONENT_2, pkcs11.CKA_COEFFICIENT},
 			publicValues: []pkcs11.AttributeType{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT},
 		}, true
+	case pkcs11.CKK_DH:
+		return material{generator: pkcs11.CKM_DH_PKCS_KEY_PAIR_GEN, public: ffdhe2048()[:2], values: ffValues[:3], publicValues: ffValues[:3]}, true
+	case pkcs11.CKK_X9_42_DH:
+		return material{generator: pkcs11.CKM_X9_42_DH_KEY_PAIR_GEN, public: ffdhe2048(), values: ffValues, publicValues: ffValues}, true
+	case pkcs11.CKK_DSA:
+		return material{generator: pkcs11.CKM_DSA_KEY_PAIR_GEN, public: dsa1024(), values: ffValues, publicValues: ffValues}, true
 	case pkcs11.CKK_EC:
 		return ec(pkcs11.CKM_EC_KEY_PAIR_GEN, p256, p521, []byte{6, 5, 0x2b, 0x81, 4, 0, 33}, []byte{6, 5, 0x2b, 0x81, 4, 0, 34},
 			append([]byte{0x13, 5}, "P-256"...)), true
 	case pkcs11.CKK_EC_EDWARDS:
-		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519), true
+		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519, ed448), true
 	case pkcs11.CKK_EC_MONTGOMERY:
-		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519), true
+		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519, x448), true
 	}
 	if kt == pkcs11.CKK_SHA512_T_HMAC {
 		return material{generator: pkcs11.CKM_SHA512_T_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
@@ -202,6 +227,13 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.params = []any{&pkcs11.RSAAESKeyWrapParams{AESKeyBits: 256, OAEP: oaep}, &pkcs11.RSAAESKeyWrapParams{AESKeyBits: 128, OAEP: labelled}}
 	case pkcs11.ParamECDH1Derive:
 		r.params = []any{&pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: peer(m.KeyTypes[0])}}
+	case pkcs11.ParamECDHAESKeyWrap:
+		r.params = []any{&pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 256, KDF: pkcs11.CKD_SHA256_KDF, SharedData: []byte("shared")},
+			&pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 128, KDF: pkcs11.CKD_NULL}}
+	case pkcs11.ParamX942DH1Derive:
+		y := peer(m.KeyTypes[0])
+		r.params = []any{&pkcs11.X942DH1DeriveParams{KDF: uint(pkcs11.CKD_NULL), PublicData: y},
+			&pkcs11.X942DH1DeriveParams{KDF: uint(pkcs11.CKD_SHA1_KDF_CONCATENATE), OtherInfo: []byte("other"), PublicData: y}}
 	case pkcs11.ParamEdDSA:
 		r.params = []any{nil, &pkcs11.EdDSAParams{ContextData: []byte("context")}, &pkcs11.EdDSAParams{PhFlag: true}}
 	case pkcs11.ParamPBKD2:
@@ -248,6 +280,10 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.zeros, r.lens, r.refused, r.secrets = true, []int{1, 32, 255}, []int{257}, []uint{0, 256}
 	case pkcs11.CKM_RSA_PKCS_PSS:
 		r.lens, r.refused = []int{32}, []int{0, 31, 33}
+	case pkcs11.CKM_DSA:
+		r.lens, r.refused = []int{20, 32, 64}, []int{0}
+	case pkcs11.CKM_DH_PKCS_DERIVE:
+		r.params = []any{pkcs11.IV(peer(pkcs11.CKK_DH))}
 	case pkcs11.CKM_ECDSA:
 		r.lens, r.refused = []int{20, 32, 64}, []int{0}
 	}
@@ -263,6 +299,9 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	}
 	if m.SecretOnly {
 		r.targets = r.targets[:1]
+	}
+	if slices.Contains(m.KeyTypes, pkcs11.CKK_DSA) {
+		r.random = true
 	}
 	if slices.Contains(m.KeyTypes, pkcs11.CKK_EC) {
 		r.random, r.short = true, true

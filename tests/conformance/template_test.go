@@ -59,6 +59,8 @@ var (
 	p521    = []byte{6, 5, 0x2b, 0x81, 4, 0, 35}
 	ed25519 = []byte{6, 3, 0x2b, 0x65, 0x70}
 	x25519  = []byte{6, 3, 0x2b, 0x65, 0x6e}
+	ed448   = []byte{6, 3, 0x2b, 0x65, 0x71}
+	x448    = []byte{6, 3, 0x2b, 0x65, 0x6f}
 )
 
 // secretKey is the template of an imported secret key.

@@ -26,6 +26,8 @@ var layouts = [...]layout{
 	pkcs11.ParamGCMMessage:                   {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
 	pkcs11.ParamCCMMessage:                   {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
 	pkcs11.ParamPoly1305Message:              {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
+	pkcs11.ParamECDHAESKeyWrap:               {"ECDHAESKeyWrap", func(b []byte) (any, error) { return readECDHAESKeyWrapParams(b) }},
+	pkcs11.ParamX942DH1Derive:                {"X942DH1Derive", func(b []byte) (any, error) { return readX942DH1DeriveParams(b) }},
 	pkcs11.ParamHKDF:                         {"HKDF", func(b []byte) (any, error) { return readHKDFParams(b) }},
 	pkcs11.ParamSP800108KDF:                  {"SP800108KDF", func(b []byte) (any, error) { return readSP800108KDFParams(b) }},
 	pkcs11.ParamSP800108Feedback:             {"SP800108Feedback", func(b []byte) (any, error) { return readSP800108FeedbackParams(b) }},
@@ -111,6 +113,14 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.Poly1305MessageParams:
 		if p != nil {
 			return pkcs11.ParamPoly1305Message, putPoly1305MessageParams(nil, p), true
+		}
+	case *pkcs11.ECDHAESKeyWrapParams:
+		if p != nil {
+			return pkcs11.ParamECDHAESKeyWrap, putECDHAESKeyWrapParams(nil, p), true
+		}
+	case *pkcs11.X942DH1DeriveParams:
+		if p != nil {
+			return pkcs11.ParamX942DH1Derive, putX942DH1DeriveParams(nil, p), true
 		}
 	case *pkcs11.HKDFParams:
 		if p != nil {
@@ -535,6 +545,50 @@ func readPoly1305MessageParams(b []byte) (*pkcs11.Poly1305MessageParams, error) 
 			f.bytes(&p.Nonce)
 		case 2:
 			f.bytes(&p.Tag)
+		}
+	}
+	return p, f.err
+}
+
+func putECDHAESKeyWrapParams(b []byte, p *pkcs11.ECDHAESKeyWrapParams) []byte {
+	b = putNumber(b, 1, p.AESKeyBits)
+	b = putNumber(b, 2, p.KDF)
+	b = putBytes(b, 3, p.SharedData)
+	return b
+}
+
+func readECDHAESKeyWrapParams(b []byte) (*pkcs11.ECDHAESKeyWrapParams, error) {
+	p, f := &pkcs11.ECDHAESKeyWrapParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.AESKeyBits)
+		case 2:
+			number(&f, &p.KDF)
+		case 3:
+			f.bytes(&p.SharedData)
+		}
+	}
+	return p, f.err
+}
+
+func putX942DH1DeriveParams(b []byte, p *pkcs11.X942DH1DeriveParams) []byte {
+	b = putNumber(b, 1, p.KDF)
+	b = putBytes(b, 2, p.OtherInfo)
+	b = putBytes(b, 3, p.PublicData)
+	return b
+}
+
+func readX942DH1DeriveParams(b []byte) (*pkcs11.X942DH1DeriveParams, error) {
+	p, f := &pkcs11.X942DH1DeriveParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.KDF)
+		case 2:
+			f.bytes(&p.OtherInfo)
+		case 3:
+			f.bytes(&p.PublicData)
 		}
 	}
 	return p, f.err

@@ -6,7 +6,9 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech/aes"
 	"github.com/coffer-hsm/coffer/core/mech/chacha"
 	"github.com/coffer-hsm/coffer/core/mech/des"
+	"github.com/coffer-hsm/coffer/core/mech/dh"
 	"github.com/coffer-hsm/coffer/core/mech/digest"
+	"github.com/coffer-hsm/coffer/core/mech/dsa"
 	"github.com/coffer-hsm/coffer/core/mech/ec"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hashkdf"
@@ -27,7 +29,9 @@ var families = []mech.Family{
 	aes.Family,
 	chacha.Family,
 	des.Family,
+	dh.Family,
 	digest.Family,
+	dsa.Family,
 	ec.Family,
 	generic.Family,
 	hashkdf.Family,

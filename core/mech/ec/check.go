@@ -34,20 +34,20 @@ func (k *kind) check(class pkcs11.ObjectClass, t pkcs11.Template) (add pkcs11.Te
 		if err != nil {
 			return nil, err
 		}
-		p, ok := k.take(key.key)
-		if !ok {
-			return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_VALUE is no private value of the curve")
+		scalar, point, err := key.take()
+		if err != nil {
+			return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_VALUE: %w", err)
 		}
 		if t.Has(pkcs11.CKA_EC_POINT) {
 			bare, err := key.barePoint(t.Bytes(pkcs11.CKA_EC_POINT))
-			if err != nil || !bytes.Equal(bare, p.point) {
-				secret.Wipe(p.scalar)
+			if err != nil || !bytes.Equal(bare, point) {
+				secret.Wipe(scalar)
 				return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_EC_POINT does not belong to CKA_VALUE")
 			}
 			put(pkcs11.CKA_EC_POINT, emitPoint(bare))
 		}
 		put(pkcs11.CKA_EC_PARAMS, key.normalParams(params))
-		put(pkcs11.CKA_VALUE, p.scalar)
+		put(pkcs11.CKA_VALUE, scalar)
 		return add, nil
 	}
 	return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v cannot be an elliptic curve key", class)

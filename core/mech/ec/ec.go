@@ -1,10 +1,11 @@
-// Package ec is the family of elliptic curves: ECDSA and ECDH over the NIST prime curves, Ed25519 and X25519. All
-// arithmetic with secrets is that of the standard library.
+// Package ec is the family of elliptic curves: ECDSA and ECDH over the NIST and Brainpool curves and
+// secp256k1, EdDSA and ECDH over Curve25519 and Curve448. The arithmetic is that of the standard library; for Curve448
+// that of Cloudflare's circl; for secp256k1 and the Brainpool curves that of package short.
 //
 // How keys look from outside, where the standard's versions and the clients disagree:
 //
 // CKA_EC_POINT is accepted as the bare point, in a DER OCTET STRING or in a DER BIT STRING, for all three key types, and
-// the points of NIST curves compressed or not. It is given out as a DER OCTET STRING of the uncompressed point.
+// the points of CKK_EC compressed or not. It is given out as a DER OCTET STRING of the uncompressed point.
 //
 // Deviation: PKCS#11 v3.1 and v3.2 want the bare bytes for CKK_EC_EDWARDS and CKK_EC_MONTGOMERY, where v3.0 wanted DER.
 // GnuTLS 3.7, libp11 0.4.12 and early pkcs11-provider read nothing but an OCTET STRING, their successors read both, and no
@@ -27,47 +28,54 @@ var Family = mech.Family{Name: "ec", Mechanisms: rows(), KeyTypes: keyTypes()}
 const curveFlags = pkcs11.CKF_EC_F_P | pkcs11.CKF_EC_OID | pkcs11.CKF_EC_CURVENAME | pkcs11.CKF_EC_UNCOMPRESS
 
 func rows() []mech.Mechanism {
-	nist := []pkcs11.KeyType{pkcs11.CKK_EC}
+	short := []pkcs11.KeyType{pkcs11.CKK_EC}
 	edwards := []pkcs11.KeyType{pkcs11.CKK_EC_EDWARDS}
 	montgomery := []pkcs11.KeyType{pkcs11.CKK_EC_MONTGOMERY}
-	// The standard gives the sizes of Curve25519 as 255 bits.
+	// The standard gives the sizes of Curve25519 as 255 bits, those of Curve448 as 448.
 	all := []mech.Mechanism{
 		{
-			Type: pkcs11.CKM_EC_KEY_PAIR_GEN, KeyTypes: nist, Min: 224, Max: 521,
+			Type: pkcs11.CKM_EC_KEY_PAIR_GEN, KeyTypes: short, Min: 160, Max: 521,
 			GeneratePair: generator(&weierstrass),
 		},
 		{
-			Type: pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, KeyTypes: edwards, Min: 255, Max: 255,
+			Type: pkcs11.CKM_EC_KEY_PAIR_GEN_W_EXTRA_BITS, KeyTypes: short, Min: 160, Max: 521,
+			GeneratePair: weierstrass.generator(withExtraBits),
+		},
+		{
+			Type: pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, KeyTypes: edwards, Min: 255, Max: 448,
 			GeneratePair: generator(&twistedEdwards),
 		},
 		{
-			Type: pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, KeyTypes: montgomery, Min: 255, Max: 255,
+			Type: pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, KeyTypes: montgomery, Min: 255, Max: 448,
 			GeneratePair: generator(&montgomeryForm),
 		},
 		{
-			Type: pkcs11.CKM_ECDSA, KeyTypes: nist, Min: 224, Max: 521, OnePart: true,
+			Type: pkcs11.CKM_ECDSA, KeyTypes: short, Min: 160, Max: 521, OnePart: true,
 			Sign: ecdsaSign(nil), Verify: ecdsaVerify(nil),
 		},
 		{
-			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 255, OnePart: true,
+			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 448, OnePart: true,
 			Sign: eddsaSign, Verify: eddsaVerify,
 		},
 		{
-			Type: pkcs11.CKM_ECDH1_DERIVE, KeyTypes: append(nist, montgomery...), Min: 224, Max: 521,
+			Type: pkcs11.CKM_ECDH1_DERIVE, KeyTypes: append(short, montgomery...), Min: 160, Max: 521,
 			Derive:      derive,
 			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
 		{
-			// All NIST prime curves have cofactor 1, so the result is that of CKM_ECDH1_DERIVE.
-			Type: pkcs11.CKM_ECDH1_COFACTOR_DERIVE, KeyTypes: nist, Min: 224, Max: 521,
+			// All curves of CKK_EC here have cofactor 1, so the result is that of CKM_ECDH1_DERIVE.
+			Type: pkcs11.CKM_ECDH1_COFACTOR_DERIVE, KeyTypes: short, Min: 160, Max: 521,
 			Derive:      derive,
 			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
 	}
+	for _, m := range []pkcs11.MechanismType{pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP} {
+		all = append(all, mech.Mechanism{Type: m, KeyTypes: short, Min: 160, Max: 521, Wrap: aesWrap, Unwrap: aesUnwrap})
+	}
 	for _, h := range hashes.All {
 		if h.ECDSA != 0 {
 			all = append(all, mech.Mechanism{
-				Type: h.ECDSA, KeyTypes: nist, Min: 224, Max: 521, Hash: h.ID,
+				Type: h.ECDSA, KeyTypes: short, Min: 160, Max: 521, Hash: h.ID,
 				Sign: ecdsaSign(h), Verify: ecdsaVerify(h),
 			})
 		}

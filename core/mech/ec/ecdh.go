@@ -1,10 +1,6 @@
 package ec
 
 import (
-	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/core/secret"
@@ -28,13 +24,9 @@ func derive(k mech.Key, param any, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	agree, err := agreement(k, key)
+	z, err := key.shared(k, p.PublicData)
 	if err != nil {
 		return nil, err
-	}
-	z, err := agree(p.PublicData)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the other party's public key: %w", err)
 	}
 	defer secret.Wipe(z)
 	return kdf(z, size)
@@ -76,67 +68,19 @@ func last(z []byte, size int) ([]byte, error) {
 	return append([]byte{}, z[len(z)-size:]...), nil
 }
 
-// agreement returns a function from the other party's public key, in any accepted form, to the shared secret. The secret
-// is the caller's to wipe.
-func agreement(k mech.Key, key *privateKey) (func(public []byte) ([]byte, error), error) {
-	own, err := agreementKey(k, key)
-	if err != nil {
-		return nil, err
-	}
-	return func(public []byte) ([]byte, error) {
-		bare, err := key.barePoint(public)
-		if err != nil {
-			return nil, err
-		}
-		if own == nil {
-			return agreeP224(key, bare)
-		}
-		peer, err := own.Curve().NewPublicKey(bare)
-		if err != nil {
-			return nil, err
-		}
-		return own.ECDH(peer) // refuses an X25519 result of zero
-	}, nil
-}
-
-// agreementKey is the key in crypto/ecdh's form; nil for P-224, which that package does not have.
-func agreementKey(k mech.Key, key *privateKey) (*ecdh.PrivateKey, error) {
-	switch own := key.key.(type) {
-	case *ecdh.PrivateKey:
-		return own, nil
-	case *ecdsa.PrivateKey:
-		if own.Curve == elliptic.P224() {
-			return nil, nil
-		}
-		x, err := k.Expanded(mech.SlotECDH, func() (any, error) { return own.ECDH() })
-		if err != nil {
-			return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "ECDH: %w", err)
-		}
-		if e, ok := x.(*ecdh.PrivateKey); ok {
-			return e, nil
-		}
-		return nil, wrongKey(x)
-	}
-	return nil, wrongKey(key.key)
-}
-
-// agreeP224 multiplies with the deprecated interface of crypto/elliptic. For a scalar of full length that one does
-// nothing but call the same constant-time code that crypto/ecdsa uses for this curve; the point has been checked before,
-// and since the order is prime and the scalar below it, the result is not the point at infinity.
-func agreeP224(key *privateKey, bare []byte) ([]byte, error) {
-	own, ok := key.key.(*ecdsa.PrivateKey)
-	if !ok {
+// shared returns the secret that the key shares with the holder of a public point, in any accepted form. The secret is
+// the caller's to wipe.
+func (key *privateKey) shared(k mech.Key, public []byte) ([]byte, error) {
+	if key.arith.agree == nil {
 		return nil, wrongKey(key.key)
 	}
-	peer, err := ecdsa.ParseUncompressedPublicKey(elliptic.P224(), bare)
+	bare, err := key.barePoint(public)
 	if err != nil {
-		return nil, err
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the other party's public key: %w", err)
 	}
-	scalar, err := own.Bytes()
+	z, err := key.arith.agree(k, key, bare)
 	if err != nil {
-		return nil, err
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the other party's public key: %w", err)
 	}
-	defer secret.Wipe(scalar)
-	x, _ := elliptic.P224().ScalarMult(peer.X, peer.Y, scalar) //nolint:staticcheck // see above
-	return x.FillBytes(make([]byte, key.scalarLen)), nil
+	return z, nil
 }

@@ -1,10 +1,6 @@
 package ec
 
 import (
-	"crypto/ecdsa"
-	"crypto/rand"
-	"math/big"
-
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -17,27 +13,15 @@ func ecdsaSign(h *hashes.Hash) func(mech.Key, any) (mech.Signer, error) {
 		if err := noParam(param); err != nil {
 			return nil, err
 		}
-		priv, err := privateOf(k)
+		key, err := privateFor(k, pkcs11.CKK_EC)
 		if err != nil {
 			return nil, err
 		}
-		key, ok := priv.key.(*ecdsa.PrivateKey)
-		if !ok {
-			return nil, wrongKey(priv.key)
-		}
-		size := priv.scalarLen
-		return hashes.NewSigner(h, 2*size, func(digest []byte) ([]byte, error) {
+		return hashes.NewSigner(h, key.signatureLen(), func(digest []byte) ([]byte, error) {
 			if err := checkDigest(digest); err != nil {
 				return nil, err
 			}
-			r, s, err := ecdsa.Sign(rand.Reader, key, digest)
-			if err != nil {
-				return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "ECDSA: %w", err)
-			}
-			out := make([]byte, 2*size)
-			r.FillBytes(out[:size])
-			s.FillBytes(out[size:])
-			return out, nil
+			return key.arith.sign(key, scheme{}, digest)
 		}), nil
 	}
 }
@@ -49,26 +33,18 @@ func ecdsaVerify(h *hashes.Hash) func(mech.Key, any) (mech.Verifier, error) {
 		if err := noParam(param); err != nil {
 			return nil, err
 		}
-		pub, err := publicOf(k)
+		key, err := publicFor(k, pkcs11.CKK_EC)
 		if err != nil {
 			return nil, err
 		}
-		key, ok := pub.key.(*ecdsa.PublicKey)
-		if !ok {
-			return nil, wrongKey(pub.key)
-		}
 		return hashes.NewVerifier(h, func(digest, sig []byte) error {
-			if n := len(sig); n == 0 || n%2 != 0 || n > 2*pub.scalarLen {
-				return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", n, 2*pub.scalarLen)
+			if n := len(sig); n == 0 || n%2 != 0 || n > key.signatureLen() {
+				return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", n, key.signatureLen())
 			}
 			if err := checkDigest(digest); err != nil {
 				return err
 			}
-			r, s := new(big.Int).SetBytes(sig[:len(sig)/2]), new(big.Int).SetBytes(sig[len(sig)/2:])
-			if !ecdsa.Verify(key, digest, r, s) {
-				return pkcs11.CKR_SIGNATURE_INVALID
-			}
-			return nil
+			return valid(key.arith.verify(key, scheme{}, digest, sig))
 		}), nil
 	}
 }
@@ -79,8 +55,4 @@ func checkDigest(digest []byte) error {
 		return pkcs11.Errorf(pkcs11.CKR_DATA_LEN_RANGE, "nothing to sign")
 	}
 	return nil
-}
-
-func wrongKey(key any) error {
-	return pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T does not go with the mechanism", key)
 }

@@ -1,86 +1,68 @@
 package ec
 
 import (
-	"crypto"
-	"crypto/ed25519"
-	"crypto/sha512"
-
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// eddsaOptions says which of the three schemes of RFC 8032 is meant: without a parameter, or with one that asks for
-// nothing, Ed25519; with a context Ed25519ctx; with the flag Ed25519ph. PKCS#11 v3.2, EdDSA.
-func eddsaOptions(param any) (*ed25519.Options, error) {
+// scheme says which of the schemes of RFC 8032 is meant. It is the zero value for ECDSA.
+type scheme struct {
+	prehash bool   // Ed25519ph, Ed448ph
+	context string // Ed25519ctx, and any of Curve448's
+}
+
+// schemeOf reads the parameter. PKCS#11 v3.2, EdDSA: without one, or with one that asks for nothing, Ed25519 or Ed448;
+// with a context Ed25519ctx or Ed448; with the flag Ed25519ph or Ed448ph.
+func schemeOf(param any) (scheme, error) {
 	if param == nil {
-		return &ed25519.Options{}, nil
+		return scheme{}, nil
 	}
 	p, ok := param.(*pkcs11.EdDSAParams)
 	if !ok || p == nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "EdDSA takes CK_EDDSA_PARAMS or nothing, got %T", param)
+		return scheme{}, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "EdDSA takes CK_EDDSA_PARAMS or nothing, got %T", param)
 	}
 	if n := len(p.ContextData); n > 255 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a context of %d bytes, at most 255 are allowed", n)
+		return scheme{}, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a context of %d bytes, at most 255 are allowed", n)
 	}
-	o := &ed25519.Options{Context: string(p.ContextData)}
-	if p.PhFlag {
-		o.Hash = crypto.SHA512
-	}
-	return o, nil
-}
-
-// message is what is signed: the data, or its hash for Ed25519ph.
-func message(o *ed25519.Options, data []byte) []byte {
-	if o.Hash == 0 {
-		return data
-	}
-	digest := sha512.Sum512(data)
-	return digest[:]
+	return scheme{p.PhFlag, string(p.ContextData)}, nil
 }
 
 func eddsaSign(k mech.Key, param any) (mech.Signer, error) {
-	o, err := eddsaOptions(param)
+	o, err := schemeOf(param)
 	if err != nil {
 		return nil, err
 	}
-	priv, err := privateOf(k)
+	key, err := privateFor(k, pkcs11.CKK_EC_EDWARDS)
 	if err != nil {
 		return nil, err
 	}
-	key, ok := priv.key.(ed25519.PrivateKey)
-	if !ok {
-		return nil, wrongKey(priv.key)
-	}
-	return hashes.NewSigner(nil, ed25519.SignatureSize, func(data []byte) ([]byte, error) {
-		sig, err := key.Sign(nil, message(o, data), o)
-		if err != nil {
-			return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "EdDSA: %w", err)
-		}
-		return sig, nil
+	return hashes.NewSigner(nil, key.signatureLen(), func(data []byte) ([]byte, error) {
+		return key.arith.sign(key, o, data)
 	}), nil
 }
 
 func eddsaVerify(k mech.Key, param any) (mech.Verifier, error) {
-	o, err := eddsaOptions(param)
+	o, err := schemeOf(param)
 	if err != nil {
 		return nil, err
 	}
-	pub, err := publicOf(k)
+	key, err := publicFor(k, pkcs11.CKK_EC_EDWARDS)
 	if err != nil {
 		return nil, err
-	}
-	key, ok := pub.key.(ed25519.PublicKey)
-	if !ok {
-		return nil, wrongKey(pub.key)
 	}
 	return hashes.NewVerifier(nil, func(data, sig []byte) error {
-		if len(sig) != ed25519.SignatureSize {
-			return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", len(sig), ed25519.SignatureSize)
+		if len(sig) != key.signatureLen() {
+			return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", len(sig), key.signatureLen())
 		}
-		if ed25519.VerifyWithOptions(key, message(o, data), sig, o) != nil {
-			return pkcs11.CKR_SIGNATURE_INVALID
-		}
-		return nil
+		return valid(key.arith.verify(key, o, data, sig))
 	}), nil
+}
+
+// valid is the answer of a verification.
+func valid(good bool, err error) error {
+	if err == nil && !good {
+		return pkcs11.CKR_SIGNATURE_INVALID
+	}
+	return err
 }

@@ -34,24 +34,17 @@ func encapsulate(k mech.Key, param any, size int) (value, ciphertext []byte, err
 	if err != nil {
 		return nil, nil, err
 	}
-	kind, err := kindOf(k.Type())
-	if err != nil {
-		return nil, nil, err
-	}
-	own, err := kind.generate(public.curve)
+	made, err := public.arith.generate(public.curve)
 	if err != nil {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "key generation: %w", err)
 	}
-	made, ok := kind.take(own)
-	if !ok {
-		return nil, nil, wrongKey(own)
-	}
-	secret.Wipe(made.scalar)
-	agree, err := agreement(ephemeral{k}, &privateKey{public.curve, own})
+	own := &privateKey{public.curve, made}
+	defer own.Wipe()
+	point, err := own.point()
 	if err != nil {
 		return nil, nil, err
 	}
-	z, err := agree(k.Bytes(pkcs11.CKA_EC_POINT))
+	z, err := own.shared(ephemeral{k}, k.Bytes(pkcs11.CKA_EC_POINT))
 	if err != nil {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "ECDH: %w", err)
 	}
@@ -59,7 +52,7 @@ func encapsulate(k mech.Key, param any, size int) (value, ciphertext []byte, err
 	if value, err = kdf(z, size); err != nil {
 		return nil, nil, err
 	}
-	return value, made.point, nil
+	return value, point, nil
 }
 
 func decapsulate(k mech.Key, param any, ciphertext []byte, size int) ([]byte, error) {
@@ -78,11 +71,7 @@ func decapsulate(k mech.Key, param any, ciphertext []byte, size int) ([]byte, er
 	if len(ciphertext) != key.pointLen {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "%d bytes, a point of this curve has %d", len(ciphertext), key.pointLen)
 	}
-	agree, err := agreement(k, key)
-	if err != nil {
-		return nil, err
-	}
-	z, err := agree(ciphertext)
+	z, err := key.shared(k, ciphertext)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "the ciphertext: %w", err)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// privateKey and publicKey are the expanded forms (mech.SlotMain): the curve and the standard library's key.
+// privateKey and publicKey are the expanded forms (mech.SlotMain): the curve and the key as its arithmetic has it.
 type privateKey struct {
 	*curve
 	key any
@@ -62,6 +62,23 @@ func publicOf(k mech.Key) (*publicKey, error) {
 	return key, nil
 }
 
+// privateFor and publicFor also see to the key's type.
+func privateFor(k mech.Key, t pkcs11.KeyType) (*privateKey, error) {
+	key, err := privateOf(k)
+	if err == nil && key.keyType != t {
+		return nil, wrongKey(key.key)
+	}
+	return key, err
+}
+
+func publicFor(k mech.Key, t pkcs11.KeyType) (*publicKey, error) {
+	key, err := publicOf(k)
+	if err == nil && key.keyType != t {
+		return nil, wrongKey(key.key)
+	}
+	return key, err
+}
+
 func (k *kind) private(params, value []byte) (*privateKey, error) {
 	c, err := k.curveOf(params)
 	if err != nil {
@@ -75,7 +92,7 @@ func (k *kind) private(params, value []byte) (*privateKey, error) {
 		return nil, err
 	}
 	defer secret.Wipe(scalar)
-	key, err := k.parsePrivate(c, scalar)
+	key, err := c.arith.private(c, scalar)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_VALUE is no private value of the curve")
 	}
@@ -94,19 +111,19 @@ func (k *kind) public(params, point []byte) (*publicKey, error) {
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT: %w", err)
 	}
-	key, err := k.parsePublic(c, append([]byte{}, bare...))
+	key, err := c.arith.public(c, append([]byte{}, bare...))
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_EC_POINT: %w", err)
 	}
 	return &publicKey{c, key}, nil
 }
 
-// scalar brings CKA_VALUE to its fixed length, in memory of its own. The private value of a NIST curve is a number: it
-// may lack leading zeros or have more of them. That of the others is a string of 32 bytes, for which a DER OCTET STRING
-// (RFC 8410's CurvePrivateKey) is taken as well.
+// scalar brings CKA_VALUE to its fixed length, in memory of its own. The private value of CKK_EC is a number: it may
+// lack leading zeros or have more of them. That of the others is a string of bytes, for which a DER OCTET STRING (RFC
+// 8410's CurvePrivateKey) is taken as well.
 func (c *curve) scalar(value []byte) ([]byte, error) {
 	out := make([]byte, c.scalarLen)
-	if c.nist == nil {
+	if c.keyType != pkcs11.CKK_EC {
 		if len(value) == 2+c.scalarLen && value[0] == 4 && int(value[1]) == c.scalarLen {
 			value = value[2:]
 		}

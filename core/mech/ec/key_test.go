@@ -2,11 +2,11 @@ package ec
 
 import (
 	"bytes"
-	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/core/mech/mechtest"
@@ -20,7 +20,7 @@ func forms(c *curve, bare []byte) map[string][]byte {
 		"octet string": mustDER(bare),
 		"bit string":   mustDER(asn1.BitString{Bytes: bare, BitLength: 8 * len(bare)}),
 	}
-	if c.nist != nil {
+	if c.keyType == pkcs11.CKK_EC {
 		x := bare[1 : 1+c.pointLen/2]
 		compressed := append([]byte{2 + bare[len(bare)-1]&1}, x...)
 		all["compressed"] = compressed
@@ -104,9 +104,9 @@ func TestParamsThatNameNoCurve(t *testing.T) {
 		{[]byte{6, 3, 0x2b}, pkcs11.CKR_DOMAIN_PARAMS_INVALID},
 		{append(curves[1].params(), 0), pkcs11.CKR_DOMAIN_PARAMS_INVALID},
 		{bytes.Repeat([]byte{0x30}, 1<<16), pkcs11.CKR_DOMAIN_PARAMS_INVALID},
-		{mustDER(asn1.ObjectIdentifier{1, 3, 132, 0, 10}), pkcs11.CKR_CURVE_NOT_SUPPORTED}, // secp256k1
-		{printable("brainpoolP256r1"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
-		{printable("edwards448"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
+		{mustDER(asn1.ObjectIdentifier{1, 3, 132, 0, 9}), pkcs11.CKR_CURVE_NOT_SUPPORTED}, // secp160k1
+		{printable("brainpoolP256k1"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
+		{printable("edwards521"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
 		{printable("secp256r"), pkcs11.CKR_CURVE_NOT_SUPPORTED},
 	} {
 		for _, k := range kinds {
@@ -144,14 +144,13 @@ func TestPointsThatAreNone(t *testing.T) {
 			delete(bad, "integer")
 			delete(bad, "unused bits")
 		}
-		if c.nist != nil {
+		if c.keyType == pkcs11.CKK_EC {
 			off := slices.Clone(bare)
 			off[len(off)-1] ^= 1
 			bad["off the curve"] = off
 			bad["zero"] = append([]byte{4}, make([]byte, c.pointLen-1)...)
 			bad["hybrid"] = append([]byte{6 + bare[len(bare)-1]&1}, bare[1:]...)
-			p := c.nist.Params().P
-			bad["x not reduced"] = append([]byte{4}, append(p.FillBytes(make([]byte, c.pointLen/2)), make([]byte, c.pointLen/2)...)...)
+			bad["x not reduced"] = append([]byte{4}, append(bytes.Repeat([]byte{255}, c.pointLen/2), make([]byte, c.pointLen/2)...)...)
 			bad["compressed, no x"] = noX(c)
 		}
 		for name, point := range bad {
@@ -176,7 +175,7 @@ func noX(c *curve) []byte {
 	p[0] = 2
 	for i := byte(1); ; i++ {
 		p[len(p)-1] = i
-		if x, _ := elliptic.UnmarshalCompressed(c.nist, p); x == nil {
+		if c.arith.decompress(c, p) == nil {
 			return p
 		}
 	}
@@ -213,6 +212,22 @@ func TestPointsOfLowOrder(t *testing.T) {
 			"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
 			"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
 		}},
+		{"edwards448", []string{
+			"01" + strings.Repeat("00", 56),                                          // order 1
+			"fe" + strings.Repeat("ff", 27) + "fe" + strings.Repeat("ff", 27) + "00", // y = -1: order 2
+			strings.Repeat("00", 57),                                                 // y = 0: order 4, both of them
+			strings.Repeat("00", 56) + "80",
+			strings.Repeat("ff", 28) + "fe" + strings.Repeat("ff", 27) + "00", // y = p: not reduced
+			"01" + strings.Repeat("00", 55) + "80",
+			strings.Repeat("00", 56) + "01", // bits that must be zero
+		}},
+		{"curve448", []string{
+			strings.Repeat("00", 56),
+			"01" + strings.Repeat("00", 55),
+			"fe" + strings.Repeat("ff", 27) + "fe" + strings.Repeat("ff", 27),
+			strings.Repeat("ff", 28) + "fe" + strings.Repeat("ff", 27), // p and p + 1: not reduced
+			strings.Repeat("00", 28) + strings.Repeat("ff", 28),
+		}},
 	} {
 		c := named(t, v.curve)
 		k, _ := kindOf(c.keyType)
@@ -239,10 +254,10 @@ func TestPrivateValues(t *testing.T) {
 		with := func(v []byte) pkcs11.Template { return append(c.publicTemplate(), pkcs11.Attr(pkcs11.CKA_VALUE, v)) }
 		bad := [][]byte{{}, append([]byte{1}, value...)}
 		var good [][]byte
-		if c.nist != nil {
-			n := c.nist.Params().N
+		if c.keyType == pkcs11.CKK_EC {
+			n := c.order()
 			good = append(good, append([]byte{0, 0}, value...), bytes.TrimLeft(value, "\x00"), []byte{5})
-			bad = append(bad, []byte{0}, make([]byte, c.scalarLen), n.Bytes(), bytes.Repeat([]byte{0xff}, c.scalarLen), make([]byte, 1<<16))
+			bad = append(bad, []byte{0}, make([]byte, c.scalarLen), n, bytes.Repeat([]byte{0xff}, c.scalarLen), make([]byte, 1<<16))
 		} else {
 			good = append(good, mustDER(value))
 			bad = append(bad, value[1:], append([]byte{0}, value...), append([]byte{4, 31}, value...))
@@ -293,8 +308,22 @@ func TestPKCS8AndPublicKeyInfo(t *testing.T) {
 		if errA != nil || errB != nil || !bytes.Equal(a, b) {
 			t.Errorf("%s: public key infos differ, %v %v", c.names[0], errA, errB)
 		}
-		if _, err := x509.ParsePKIXPublicKey(a); err != nil {
-			t.Errorf("%s: %v", c.names[0], err)
+		if slices.Contains([]*arithmetic{&nistArithmetic, &ed25519Arithmetic, &x25519Arithmetic}, c.arith) {
+			known, err := x509.ParsePKCS8PrivateKey(der)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := x509.MarshalPKCS8PrivateKey(known)
+			if err != nil || !bytes.Equal(theirs, der) {
+				t.Errorf("%s: the standard library writes %x, %v", c.names[0], theirs, err)
+			}
+			public, err := x509.ParsePKIXPublicKey(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if theirs, err := x509.MarshalPKIXPublicKey(public); err != nil || !bytes.Equal(theirs, a) {
+				t.Errorf("%s: the standard library writes %x, %v", c.names[0], theirs, err)
+			}
 		}
 		for _, other := range kinds {
 			if other.keyType != c.keyType {

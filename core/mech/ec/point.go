@@ -1,9 +1,10 @@
 package ec
 
 import (
-	"crypto/elliptic"
 	"encoding/asn1"
 	"errors"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 var errNoPoint = errors.New("neither a bare point of the curve nor one in a DER OCTET STRING or BIT STRING")
@@ -44,7 +45,7 @@ func (c *curve) uncompressed(p []byte) []byte {
 	switch {
 	case len(p) == 0:
 		return nil
-	case c.nist == nil:
+	case c.keyType != pkcs11.CKK_EC:
 		if len(p) == c.pointLen {
 			return p
 		}
@@ -56,13 +57,7 @@ func (c *curve) uncompressed(p []byte) []byte {
 		if len(p) != 1+c.pointLen/2 {
 			return nil
 		}
-		if x, y := elliptic.UnmarshalCompressed(c.nist, p); x != nil {
-			out := make([]byte, c.pointLen)
-			out[0] = 4
-			x.FillBytes(out[1 : 1+c.pointLen/2])
-			y.FillBytes(out[1+c.pointLen/2:])
-			return out
-		}
+		return c.arith.decompress(c, p)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/big"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -72,6 +73,10 @@ func (c *Case) wrap(t *testing.T, param any) {
 
 // generate makes keys by the templates of the case, and secret keys by wild lengths.
 func (c *Case) generate(t *testing.T, param any) {
+	if c.Row.Parameters {
+		c.parameters(t, param)
+		return
+	}
 	for i, tm := range c.Templates {
 		var a, b pkcs11.Template
 		var err error
@@ -117,4 +122,30 @@ func (c *Case) generate(t *testing.T, param any) {
 	if _, err := c.Row.Generate(param, nil); err != nil {
 		wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
 	}
+}
+
+// parameters makes domain parameters by the templates of the case, and by wild lengths.
+func (c *Case) parameters(t *testing.T, param any) {
+	for _, tm := range c.Templates {
+		made, err := c.Row.Generate(param, tm)
+		if err != nil {
+			t.Errorf("template %v: %v", tm, err)
+			continue
+		}
+		want, _ := tm.Uint(pkcs11.CKA_PRIME_BITS)
+		if got := new(big.Int).SetBytes(made.Bytes(pkcs11.CKA_PRIME)).BitLen(); uint(got) != want {
+			t.Errorf("template %v: a prime of %d bits", tm, got)
+		}
+		if made.Has(pkcs11.CKA_VALUE) || !made.Has(pkcs11.CKA_BASE) {
+			t.Errorf("template %v: %v", tm, made)
+		}
+	}
+	for _, n := range []uint{0, 1, 7, 512, 1023, 2047, 1 << 16, 1 << 31, math.MaxInt, math.MaxInt + 1, math.MaxUint} {
+		guarded(t, func() string { return fmt.Sprint("CKA_PRIME_BITS ", n) }, func() {
+			_, err := c.Row.Generate(param, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_PRIME_BITS, n)})
+			wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_KEY_SIZE_RANGE)
+		})
+	}
+	_, err := c.Row.Generate(param, nil)
+	wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
 }

@@ -1,0 +1,116 @@
+package ec
+
+import (
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/aes"
+	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+// CKM_ECDH_AES_KEY_WRAP: the target key under AES-KWP with the key that a new key pair and the wrapping key agree on, and
+// the new pair's public point in front of it. PKCS#11 v3.2, ECDH AES KEY WRAP. With cofactor 1, which all curves of CKK_EC
+// here have, CKM_ECDH_COF_AES_KEY_WRAP is the same.
+//
+// The standard does not say in which form the point stands there. It is the uncompressed point without DER, the one form
+// that CKM_ECDH1_DERIVE must take and whose length is that of the unwrapping key's own.
+
+// aesWrapKDF checks the parameter and returns the function from a shared secret to the AES key.
+func aesWrapKDF(param any) (func(z []byte) ([]byte, error), error) {
+	p, ok := param.(*pkcs11.ECDHAESKeyWrapParams)
+	if !ok || p == nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "CK_ECDH_AES_KEY_WRAP_PARAMS needed, got %T", param)
+	}
+	switch p.AESKeyBits {
+	case 128, 192, 256:
+	default:
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "an AES key of %d bits", p.AESKeyBits)
+	}
+	size := int(p.AESKeyBits / 8)
+	kdf, err := kdfOf(&pkcs11.ECDH1DeriveParams{KDF: p.KDF, SharedData: p.SharedData})
+	if err != nil {
+		return nil, err
+	}
+	return func(z []byte) ([]byte, error) {
+		kek, err := kdf(z, size)
+		if err != nil {
+			return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the shared secret gives no AES key of %d bits: %w", p.AESKeyBits, err)
+		}
+		return kek, nil
+	}, nil
+}
+
+func aesWrap(k mech.Key, param any, plain []byte) ([]byte, error) {
+	kdf, err := aesWrapKDF(param)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := publicFor(k, pkcs11.CKK_EC)
+	if err != nil {
+		return nil, err
+	}
+	bare, err := peer.barePoint(k.Bytes(pkcs11.CKA_EC_POINT))
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, "CKA_EC_POINT: %w", err)
+	}
+	made, err := peer.arith.generate(peer.curve)
+	if err != nil {
+		return nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "key generation: %w", err)
+	}
+	own := &privateKey{peer.curve, made}
+	defer own.Wipe()
+	point, err := own.point()
+	if err != nil {
+		return nil, err
+	}
+	kek, err := own.kek(ephemeral{k}, bare, kdf)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(kek)
+	body, err := aes.WrapKWP(kek, plain)
+	if err != nil {
+		return nil, err
+	}
+	return append(point, body...), nil
+}
+
+func aesUnwrap(k mech.Key, param any, wrapped []byte) ([]byte, error) {
+	kdf, err := aesWrapKDF(param)
+	if err != nil {
+		return nil, err
+	}
+	own, err := privateFor(k, pkcs11.CKK_EC)
+	if err != nil {
+		return nil, err
+	}
+	if len(wrapped) <= own.pointLen {
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "%d bytes, expected more than %d", len(wrapped), own.pointLen)
+	}
+	point := own.uncompressed(wrapped[:own.pointLen])
+	if point == nil {
+		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
+	}
+	kek, err := own.kek(k, point, kdf)
+	if err != nil {
+		if pkcs11.RVOf(err) == pkcs11.CKR_MECHANISM_PARAM_INVALID {
+			return nil, err
+		}
+		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
+	}
+	defer secret.Wipe(kek)
+	plain, err := aes.UnwrapKWP(kek, wrapped[own.pointLen:])
+	if err != nil {
+		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
+	}
+	return plain, nil
+}
+
+// kek is the AES key that a private key and a point agree on.
+func (key *privateKey) kek(k mech.Key, point []byte, kdf func([]byte) ([]byte, error)) ([]byte, error) {
+	z, err := key.arith.agree(k, key, point)
+	if err != nil {
+		return nil, err
+	}
+	defer secret.Wipe(z)
+	return kdf(z)
+}
