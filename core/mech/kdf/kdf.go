@@ -19,15 +19,7 @@ var Family = mech.Family{
 }
 
 // secrets are the types of keys that are bytes: what can be joined, cut and hashed.
-var secrets = func() []pkcs11.KeyType {
-	list := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_AES, pkcs11.CKK_HKDF}
-	for _, h := range hashes.All {
-		if h.KeyType != 0 {
-			list = append(list, h.KeyType)
-		}
-	}
-	return list
-}()
+var secrets = append([]pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_AES, pkcs11.CKK_HKDF}, hashes.KeyTypes()...)
 
 // maxBytes is the longest key that any of these makes, as the engine bounds it.
 const maxBytes = 1 << 16

@@ -16,20 +16,10 @@ type prf struct {
 	sum func(parts ...[]byte) ([]byte, error)
 }
 
-// hmacOf returns the hash of an HMAC of full length, nil for other mechanisms.
-func hmacOf(m pkcs11.MechanismType) *hashes.Hash {
-	for _, h := range hashes.All {
-		if m != 0 && h.HMAC == m {
-			return h
-		}
-	}
-	return nil
-}
-
 // prfOf returns the function that a MAC mechanism is, under a key: an HMAC takes generic secrets, HKDF keys and its own,
 // CMAC takes AES keys.
 func prfOf(m pkcs11.MechanismType, k mech.Key) (*prf, error) {
-	h := hmacOf(m)
+	h := hashes.ByHMAC(m)
 	switch t := k.Type(); {
 	case h == nil && m != pkcs11.CKM_AES_CMAC:
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%v is no pseudorandom function here", m)
