@@ -23,6 +23,8 @@ var decoders = [...]decoder{
 	pkcs11.ParamGCMMessage:          {48, 0, func(f *fields, short bool) any { return readGCMMessageParams(f, short) }},
 	pkcs11.ParamCCMMessage:          {56, 0, func(f *fields, short bool) any { return readCCMMessageParams(f, short) }},
 	pkcs11.ParamPoly1305Message:     {24, 0, func(f *fields, short bool) any { return readPoly1305MessageParams(f, short) }},
+	pkcs11.ParamSignContext:         {24, 0, func(f *fields, short bool) any { return readSignContextParams(f, short) }},
+	pkcs11.ParamHashSignContext:     {32, 0, func(f *fields, short bool) any { return readHashSignContextParams(f, short) }},
 }
 
 func readGCMParams(f *fields, short bool) *pkcs11.GCMParams {
@@ -203,5 +205,24 @@ func readPoly1305MessageParams(f *fields, short bool) *pkcs11.Poly1305MessagePar
 	pTag := f.ulong()
 	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
 	p.Tag = f.inout(pTag, 16)
+	return p
+}
+
+func readSignContextParams(f *fields, short bool) *pkcs11.SignContextParams {
+	p := &pkcs11.SignContextParams{}
+	set(&p.Hedge, f.ulong())
+	pContext := f.ulong()
+	ulContextLen := f.ulong()
+	p.Context = f.bytes(pContext, ulContextLen)
+	return p
+}
+
+func readHashSignContextParams(f *fields, short bool) *pkcs11.HashSignContextParams {
+	p := &pkcs11.HashSignContextParams{}
+	set(&p.Hedge, f.ulong())
+	pContext := f.ulong()
+	ulContextLen := f.ulong()
+	set(&p.Hash, f.ulong())
+	p.Context = f.bytes(pContext, ulContextLen)
 	return p
 }

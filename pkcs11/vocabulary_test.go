@@ -77,6 +77,7 @@ func TestMechanismParams(t *testing.T) {
 		CKM_AES_GCM: ParamGCM, CKM_AES_GMAC: ParamGCM, CKM_AES_CTR: ParamCTR, CKM_RSA_PKCS_OAEP: ParamOAEP,
 		CKM_SHA3_512_RSA_PKCS_PSS: ParamPSS, CKM_ECDH1_DERIVE: ParamECDH1Derive, CKM_RSA_AES_KEY_WRAP: ParamRSAAESKeyWrap,
 		CKM_EDDSA: ParamEdDSA, CKM_XOR_BASE_AND_DATA: ParamKeyDerivationString,
+		CKM_ML_DSA: ParamSignContext, CKM_HASH_SLH_DSA: ParamHashSignContext,
 		CKM_AES_CBC_ENCRYPT_DATA: ParamAESCBCEncryptData, CKM_HKDF_DERIVE: ParamUnknown, 0x80000001: ParamUnknown,
 	} {
 		if got := m.ParamKind(); got != want {

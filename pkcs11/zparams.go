@@ -29,6 +29,8 @@ const (
 	ParamGCMMessage                    // *GCMMessageParams
 	ParamCCMMessage                    // *CCMMessageParams
 	ParamPoly1305Message               // *Poly1305MessageParams
+	ParamSignContext                   // *SignContextParams
+	ParamHashSignContext               // *HashSignContextParams
 )
 
 // GCMParams is CK_GCM_PARAMS.
@@ -147,6 +149,19 @@ type Poly1305MessageParams struct {
 	Tag   []byte
 }
 
+// SignContextParams is CK_SIGN_ADDITIONAL_CONTEXT.
+type SignContextParams struct {
+	Hedge   HedgeType
+	Context []byte
+}
+
+// HashSignContextParams is CK_HASH_SIGN_ADDITIONAL_CONTEXT.
+type HashSignContextParams struct {
+	Hedge   HedgeType
+	Context []byte
+	Hash    MechanismType
+}
+
 // newStruct returns an empty parameter struct; nil for kinds that are none.
 func (k ParamKind) newStruct() any {
 	switch k {
@@ -184,6 +199,10 @@ func (k ParamKind) newStruct() any {
 		return new(CCMMessageParams)
 	case ParamPoly1305Message:
 		return new(Poly1305MessageParams)
+	case ParamSignContext:
+		return new(SignContextParams)
+	case ParamHashSignContext:
+		return new(HashSignContextParams)
 	}
 	return nil
 }
@@ -210,6 +229,9 @@ func (m MechanismType) ParamKind() ParamKind {
 	case CKM_AES_GCM,
 		CKM_AES_GMAC:
 		return ParamGCM
+	case CKM_HASH_ML_DSA,
+		CKM_HASH_SLH_DSA:
+		return ParamHashSignContext
 	case CKM_DH_PKCS_DERIVE,
 		CKM_DES_CBC,
 		CKM_DES_CBC_PAD,
@@ -516,6 +538,29 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamRSAAESKeyWrap
 	case CKM_SALSA20:
 		return ParamSalsa20
+	case CKM_ML_DSA,
+		CKM_HASH_ML_DSA_SHA224,
+		CKM_HASH_ML_DSA_SHA256,
+		CKM_HASH_ML_DSA_SHA384,
+		CKM_HASH_ML_DSA_SHA512,
+		CKM_HASH_ML_DSA_SHA3_224,
+		CKM_HASH_ML_DSA_SHA3_256,
+		CKM_HASH_ML_DSA_SHA3_384,
+		CKM_HASH_ML_DSA_SHA3_512,
+		CKM_HASH_ML_DSA_SHAKE128,
+		CKM_HASH_ML_DSA_SHAKE256,
+		CKM_SLH_DSA,
+		CKM_HASH_SLH_DSA_SHA224,
+		CKM_HASH_SLH_DSA_SHA256,
+		CKM_HASH_SLH_DSA_SHA384,
+		CKM_HASH_SLH_DSA_SHA512,
+		CKM_HASH_SLH_DSA_SHA3_224,
+		CKM_HASH_SLH_DSA_SHA3_256,
+		CKM_HASH_SLH_DSA_SHA3_384,
+		CKM_HASH_SLH_DSA_SHA3_512,
+		CKM_HASH_SLH_DSA_SHAKE128,
+		CKM_HASH_SLH_DSA_SHAKE256:
+		return ParamSignContext
 	case CKM_SHA512_224_HMAC_GENERAL,
 		CKM_SHA512_256_HMAC_GENERAL,
 		CKM_SHA512_T,

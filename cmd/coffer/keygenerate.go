@@ -173,6 +173,9 @@ func (t *token) generatePair(ctx context.Context, spec keySpec, options *keyOpti
 	if c, ok := curveNamed(spec.full); ok {
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, c.keyType), pkcs11.Attr(pkcs11.CKA_EC_PARAMS, c.params()))
 		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, c.keyType))
+	} else if s, ok := setNamed(spec.full); ok {
+		public = append(public, s.template()...)
+		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType))
 	} else {
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA),
 			pkcs11.AttrUlong(pkcs11.CKA_MODULUS_BITS, spec.n), pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))

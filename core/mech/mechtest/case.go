@@ -34,6 +34,8 @@ type Case struct {
 	Costly     bool              // an operation takes a millisecond, not a microsecond: try less
 	Templates  []pkcs11.Template // wishes that Generate fulfils
 	PublicPart []pkcs11.Template // the public templates that belong to Templates, for GeneratePair
+
+	index uint64 // of the next signature, where the row has a Capacity
 }
 
 // Lens returns the lengths that are tried by default: all the short ones, and some around powers of two.
