@@ -91,6 +91,16 @@ var decoders = [...]decoder{
 		readPoly1305MessageParams(f, p, short)
 		return p
 	}},
+	pkcs11.ParamSignContext: {24, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.SignContextParams)
+		readSignContextParams(f, p, short)
+		return p
+	}},
+	pkcs11.ParamHashSignContext: {32, 0, func(f *fields, short bool) any {
+		p := new(pkcs11.HashSignContextParams)
+		readHashSignContextParams(f, p, short)
+		return p
+	}},
 	pkcs11.ParamECDHAESKeyWrap: {32, 0, func(f *fields, short bool) any {
 		p := new(pkcs11.ECDHAESKeyWrapParams)
 		readECDHAESKeyWrapParams(f, p, short)
@@ -314,6 +324,21 @@ func readPoly1305MessageParams(f *fields, p *pkcs11.Poly1305MessageParams, short
 	pTag := f.ulong()
 	p.Nonce = f.inout(pNonce, nonceBytes(ulNonceLen))
 	p.Tag = f.inout(pTag, 16)
+}
+
+func readSignContextParams(f *fields, p *pkcs11.SignContextParams, short bool) {
+	set(&p.Hedge, f.ulong())
+	pContext := f.ulong()
+	ulContextLen := f.ulong()
+	p.Context = f.bytes(pContext, ulContextLen)
+}
+
+func readHashSignContextParams(f *fields, p *pkcs11.HashSignContextParams, short bool) {
+	set(&p.Hedge, f.ulong())
+	pContext := f.ulong()
+	ulContextLen := f.ulong()
+	set(&p.Hash, f.ulong())
+	p.Context = f.bytes(pContext, ulContextLen)
 }
 
 func readECDHAESKeyWrapParams(f *fields, p *pkcs11.ECDHAESKeyWrapParams, short bool) {

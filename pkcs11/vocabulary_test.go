@@ -78,6 +78,7 @@ func TestMechanismParams(t *testing.T) {
 		CKM_SHA3_512_RSA_PKCS_PSS: ParamPSS, CKM_ECDH1_DERIVE: ParamECDH1Derive, CKM_RSA_AES_KEY_WRAP: ParamRSAAESKeyWrap,
 		CKM_EDDSA: ParamEdDSA, CKM_XOR_BASE_AND_DATA: ParamKeyDerivationString,
 		CKM_AES_CBC_ENCRYPT_DATA: ParamAESCBCEncryptData, CKM_CMS_SIG: ParamUnknown, 0x80001234: ParamUnknown,
+		CKM_ML_DSA: ParamSignContext, CKM_HASH_SLH_DSA: ParamHashSignContext,
 	} {
 		if got := m.ParamKind(); got != want {
 			t.Errorf("%v has the parameter kind %d, expected %d", m, got, want)

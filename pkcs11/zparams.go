@@ -30,6 +30,8 @@ const (
 	ParamGCMMessage                             // *GCMMessageParams
 	ParamCCMMessage                             // *CCMMessageParams
 	ParamPoly1305Message                        // *Poly1305MessageParams
+	ParamSignContext                            // *SignContextParams
+	ParamHashSignContext                        // *HashSignContextParams
 	ParamECDHAESKeyWrap                         // *ECDHAESKeyWrapParams
 	ParamX942DH1Derive                          // *X942DH1DeriveParams
 	ParamHKDF                                   // *HKDFParams
@@ -161,6 +163,19 @@ type CCMMessageParams struct {
 type Poly1305MessageParams struct {
 	Nonce []byte
 	Tag   []byte
+}
+
+// SignContextParams is CK_SIGN_ADDITIONAL_CONTEXT.
+type SignContextParams struct {
+	Hedge   HedgeType
+	Context []byte
+}
+
+// HashSignContextParams is CK_HASH_SIGN_ADDITIONAL_CONTEXT.
+type HashSignContextParams struct {
+	Hedge   HedgeType
+	Context []byte
+	Hash    MechanismType
 }
 
 // ECDHAESKeyWrapParams is CK_ECDH_AES_KEY_WRAP_PARAMS.
@@ -486,6 +501,10 @@ func (k ParamKind) newStruct() any {
 		return new(CCMMessageParams)
 	case ParamPoly1305Message:
 		return new(Poly1305MessageParams)
+	case ParamSignContext:
+		return new(SignContextParams)
+	case ParamHashSignContext:
+		return new(HashSignContextParams)
 	case ParamECDHAESKeyWrap:
 		return new(ECDHAESKeyWrapParams)
 	case ParamX942DH1Derive:
@@ -551,6 +570,9 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamHKDF
 	case CKM_CONCATENATE_BASE_AND_KEY:
 		return ParamHandle
+	case CKM_HASH_ML_DSA,
+		CKM_HASH_SLH_DSA:
+		return ParamHashSignContext
 	case CKM_IKE1_EXTENDED_DERIVE:
 		return ParamIKE1Extended
 	case CKM_IKE1_PRF_DERIVE:
@@ -873,6 +895,29 @@ func (m MechanismType) ParamKind() ParamKind {
 		return ParamSP800108KDF
 	case CKM_SALSA20:
 		return ParamSalsa20
+	case CKM_ML_DSA,
+		CKM_HASH_ML_DSA_SHA224,
+		CKM_HASH_ML_DSA_SHA256,
+		CKM_HASH_ML_DSA_SHA384,
+		CKM_HASH_ML_DSA_SHA512,
+		CKM_HASH_ML_DSA_SHA3_224,
+		CKM_HASH_ML_DSA_SHA3_256,
+		CKM_HASH_ML_DSA_SHA3_384,
+		CKM_HASH_ML_DSA_SHA3_512,
+		CKM_HASH_ML_DSA_SHAKE128,
+		CKM_HASH_ML_DSA_SHAKE256,
+		CKM_SLH_DSA,
+		CKM_HASH_SLH_DSA_SHA224,
+		CKM_HASH_SLH_DSA_SHA256,
+		CKM_HASH_SLH_DSA_SHA384,
+		CKM_HASH_SLH_DSA_SHA512,
+		CKM_HASH_SLH_DSA_SHA3_224,
+		CKM_HASH_SLH_DSA_SHA3_256,
+		CKM_HASH_SLH_DSA_SHA3_384,
+		CKM_HASH_SLH_DSA_SHA3_512,
+		CKM_HASH_SLH_DSA_SHAKE128,
+		CKM_HASH_SLH_DSA_SHAKE256:
+		return ParamSignContext
 	case CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE,
 		CKM_TLS12_EXTENDED_MASTER_KEY_DERIVE_DH:
 		return ParamTLS12ExtendedMasterKeyDerive

@@ -67,6 +67,8 @@ func publicAttributes(key crypto.PublicKey) (pkcs11.Template, error) {
 			c, _ := curveNamed("x25519")
 			return ecPublic(c, key.Bytes())
 		}
+	case *setPublic:
+		return key.attributes(), nil
 	}
 	return nil, fmt.Errorf("keys of type %T are not supported", key)
 }
@@ -108,6 +110,9 @@ func privateAttributes(key crypto.PrivateKey) (pkcs11.Template, crypto.PublicKey
 			c, _ := curveNamed("x25519")
 			return ecPrivate(c, key.Bytes()), key.Public(), nil
 		}
+	case *setPrivate:
+		pub, err := key.public()
+		return key.attributes(), pub, err
 	}
 	return nil, nil, fmt.Errorf("keys of type %T are not supported", key)
 }
@@ -162,7 +167,7 @@ func certificateAttributes(cert *x509.Certificate) (pkcs11.Template, error) {
 // keyID is the usual CKA_ID of a key pair and its certificate: the SHA-1 of the public key's bits, as in the subject key
 // identifier of RFC 5280, 4.2.1.2. It is a name, not a protection.
 func keyID(key crypto.PublicKey) ([]byte, error) {
-	der, err := publicDER(key)
+	der, err := marshalPublicInfo(key)
 	if err != nil {
 		return nil, err
 	}
@@ -200,13 +205,13 @@ var (
 	publicTypes = []pkcs11.AttributeType{pkcs11.CKA_PUBLIC_KEY_INFO, pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT,
 		pkcs11.CKA_EC_PARAMS, pkcs11.CKA_EC_POINT}
 	privateTypes = []pkcs11.AttributeType{pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_PRIVATE_EXPONENT,
-		pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE}
+		pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_PARAMETER_SET, pkcs11.CKA_SEED, pkcs11.CKA_VALUE}
 )
 
 // publicKey makes a public key of attributes; a private key's attributes will do where they hold the public parts.
 func publicKey(tm pkcs11.Template) (crypto.PublicKey, error) {
 	if der := tm.Bytes(pkcs11.CKA_PUBLIC_KEY_INFO); len(der) > 0 {
-		if key, err := x509.ParsePKIXPublicKey(der); err == nil {
+		if key, err := parsePublicInfo(der); err == nil {
 			return key, nil
 		}
 		_, err := spkiID(der)
@@ -272,6 +277,9 @@ func privateKey(tm pkcs11.Template) (crypto.PrivateKey, error) {
 		}
 		key.Precompute()
 		return key, nil
+	}
+	if s, ok := setOf(tm); ok {
+		return privateOfSet(s, tm)
 	}
 	c, ok := curveOf(tm.Bytes(pkcs11.CKA_EC_PARAMS))
 	value := tm.Bytes(pkcs11.CKA_VALUE)

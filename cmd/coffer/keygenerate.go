@@ -178,6 +178,9 @@ func (t *token) generatePair(ctx context.Context, spec keySpec, options *keyOpti
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH),
 			pkcs11.Attr(pkcs11.CKA_PRIME, g.P.Bytes()), pkcs11.Attr(pkcs11.CKA_BASE, g.G.Bytes()))
 		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH))
+	} else if s, ok := setNamed(spec.full); ok {
+		public = append(public, s.template()...)
+		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType))
 	} else {
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA),
 			pkcs11.AttrUlong(pkcs11.CKA_MODULUS_BITS, spec.n), pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}))

@@ -24,10 +24,10 @@ func (i fileItem) empty() bool { return i.private == nil && i.public == nil && i
 
 // pemForms is what is understood, by the type in the PEM header.
 var pemForms = map[string]func(der []byte) (fileItem, error){
-	"PRIVATE KEY":     private(func(der []byte) (any, error) { return x509.ParsePKCS8PrivateKey(der) }),
+	"PRIVATE KEY":     private(func(der []byte) (any, error) { return parsePKCS8(der) }),
 	"RSA PRIVATE KEY": private(func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) }),
 	"EC PRIVATE KEY":  private(func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) }),
-	"PUBLIC KEY":      public(func(der []byte) (any, error) { return x509.ParsePKIXPublicKey(der) }),
+	"PUBLIC KEY":      public(func(der []byte) (any, error) { return parsePublicInfo(der) }),
 	"RSA PUBLIC KEY":  public(func(der []byte) (any, error) { return x509.ParsePKCS1PublicKey(der) }),
 	"CERTIFICATE":     certificate,
 	// Openssl writes the curve in front of an EC key; the key names it again.
@@ -172,12 +172,12 @@ func encodeSecret(value []byte, encoding string) ([]byte, error) {
 
 // publicPEM, privatePEM and certificatePEM write what export gives out.
 func publicPEM(key crypto.PublicKey) ([]byte, error) {
-	der, err := publicDER(key)
+	der, err := marshalPublicInfo(key)
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), err
 }
 
 func privatePEM(key crypto.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := marshalPKCS8(key)
 	if err != nil {
 		return nil, fmt.Errorf("the key cannot be written: %w", err)
 	}

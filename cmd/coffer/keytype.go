@@ -98,6 +98,9 @@ func (o object) typeName() string {
 		}
 		return "ec:other"
 	}
+	if s, ok := setOf(o.attrs); ok {
+		return s.name
+	}
 	name := strings.ToLower(strings.TrimPrefix(o.keyType().String(), "CKK_"))
 	if o.keyType() == pkcs11.CKK_GENERIC_SECRET {
 		name = "generic"
@@ -139,6 +142,10 @@ var keyKinds = []keyKind{
 	{"ed448", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"x448", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"dh", []string{"2048", "3072", "4096"}, false, pkcs11.CKM_DH_PKCS_KEY_PAIR_GEN, []string{}, []string{"derive"}},
+	{"ml-dsa", []string{"44", "65", "87"}, false, pkcs11.CKM_ML_DSA_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
+	{"ml-kem", []string{"512", "768", "1024"}, false, pkcs11.CKM_ML_KEM_KEY_PAIR_GEN, []string{"encapsulate"}, []string{"decapsulate"}},
+	{"slh-dsa", []string{"sha2-128s", "sha2-128f", "sha2-192s", "sha2-192f", "sha2-256s", "sha2-256f", "shake-128s", "shake-128f",
+		"shake-192s", "shake-192f", "shake-256s", "shake-256f"}, false, pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
 		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},

@@ -68,12 +68,15 @@ var usages = []usageWord{
 	{"verify", pkcs11.CKA_VERIFY, "sign", pkcs11.CKO_PUBLIC_KEY},
 	{"wrap", pkcs11.CKA_WRAP, "unwrap", pkcs11.CKO_PUBLIC_KEY},
 	{"unwrap", pkcs11.CKA_UNWRAP, "wrap", pkcs11.CKO_PRIVATE_KEY},
+	{"encapsulate", pkcs11.CKA_ENCAPSULATE, "decapsulate", pkcs11.CKO_PUBLIC_KEY},
+	{"decapsulate", pkcs11.CKA_DECAPSULATE, "encapsulate", pkcs11.CKO_PRIVATE_KEY},
 	{"derive", pkcs11.CKA_DERIVE, "", pkcs11.CKO_PRIVATE_KEY},
 }
 
-// fits reports whether this usage makes sense for a class; for a secret key all do.
+// fits reports whether this usage makes sense for a class; for a secret key all do but encapsulation.
 func (u usageWord) fits(class pkcs11.ObjectClass) bool {
-	return class == pkcs11.CKO_SECRET_KEY || class == u.half
+	pairsOnly := u.attr == pkcs11.CKA_ENCAPSULATE || u.attr == pkcs11.CKA_DECAPSULATE
+	return class == u.half || class == pkcs11.CKO_SECRET_KEY && !pairsOnly
 }
 
 // has reports whether objects of a class have the attribute: every key has CKA_DERIVE.
@@ -84,9 +87,10 @@ func (u usageWord) has(class pkcs11.ObjectClass) bool {
 // summaryTypes are the attributes that lists and selections need.
 var summaryTypes = []pkcs11.AttributeType{
 	pkcs11.CKA_CLASS, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_LABEL, pkcs11.CKA_ID, pkcs11.CKA_PRIVATE,
-	pkcs11.CKA_MODULUS, pkcs11.CKA_PRIME, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_VALUE_LEN,
+	pkcs11.CKA_MODULUS, pkcs11.CKA_PRIME, pkcs11.CKA_EC_PARAMS, pkcs11.CKA_PARAMETER_SET, pkcs11.CKA_VALUE_LEN,
 	pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE,
 	pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE,
+	pkcs11.CKA_ENCAPSULATE, pkcs11.CKA_DECAPSULATE,
 }
 
 // object is an object of the token with those of its attributes that were read.

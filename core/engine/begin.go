@@ -58,6 +58,9 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 		return nil, err
 	}
 	op, err = starters[kind](row, v, m.Params)
+	if s, ok := op.(*signOp); ok && err == nil && row.Capacity != nil {
+		op = &indexedOp{signOp: s, engine: e, cred: cred, key: key}
+	}
 	if err != nil {
 		v.release()
 		return nil, err

@@ -54,6 +54,8 @@ type Engine struct {
 	objects   *index.Index[*entry]
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 
+	reserved reserved // of keys with state
+
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"sync"
@@ -80,15 +81,22 @@ func (n *entry) acquire() (*version, bool) {
 	}
 }
 
-// version is one state of an object. It is a mech.Key. The secret part is opened at its first use; it is wiped when
-// nobody holds the version any more, so a key that is destroyed or logged out does not vanish under a running signature.
+// version is one state of an object. It is a mech.Key. A key that is destroyed or logged out does not vanish under a
+// running signature: what is secret of it is wiped when nobody holds it any more.
 type version struct {
 	head     *object.Object
 	counter  uint32            // the record's version number, bound into the seal
 	revision int64             // store revision; 0 for session objects
 	sum      [sha256.Size]byte // of the record, on a node
 
-	refs atomic.Int32
+	refs refs
+	*material
+}
+
+// material is the secret part, opened at its first use, with the forms that were computed from it. The versions of one
+// token object share it, for its secret part never changes: a form can take long to compute.
+type material struct {
+	holders refs // versions
 
 	mu     sync.Mutex // guards sealed, opened and secret until opened
 	opened atomic.Bool
@@ -98,28 +106,43 @@ type version struct {
 	expanded [mech.NumSlots]atomic.Pointer[any]
 }
 
-// newVersion returns a version with one reference, the table's own. Either sealed or secret may be given.
-func newVersion(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
-	v := &version{head: head, sealed: sealed, secret: secretPart}
-	v.opened.Store(sealed == nil)
-	v.refs.Store(1)
-	return v
-}
+// refs counts references; at 0 it has ended.
+type refs struct{ atomic.Int32 }
 
-func (v *version) acquire() bool {
+func (r *refs) acquire() bool {
 	for {
-		n := v.refs.Load()
+		n := r.Load()
 		if n == 0 {
 			return false
 		}
-		if v.refs.CompareAndSwap(n, n+1) {
+		if r.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
+// newVersion returns a version with one reference, the table's own. Either sealed or secret may be given.
+func newVersion(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
+	v := &version{head: head, material: &material{sealed: sealed, secret: secretPart}}
+	v.opened.Store(sealed == nil)
+	v.refs.Store(1)
+	v.holders.Store(1)
+	return v
+}
+
+// share makes v, which nobody else has yet, use the material of an earlier version of the object. A key's forms are
+// computed of its secret part, a public key's of its head: that one's are not shared.
+func (v *version) share(old *version) {
+	if old == nil || v.sealed == nil || !bytes.Equal(v.sealed, old.sealed) || !old.holders.acquire() {
+		return
+	}
+	v.material = old.material
+}
+
+func (v *version) acquire() bool { return v.refs.acquire() }
+
 func (v *version) release() {
-	if v.refs.Add(-1) > 0 {
+	if v.refs.Add(-1) > 0 || v.holders.Add(-1) > 0 {
 		return
 	}
 	v.mu.Lock()

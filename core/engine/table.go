@@ -30,6 +30,7 @@ func (e *Engine) take(id string, rec store.Record) {
 		known = false
 	}
 	if known {
+		v.share(n.current.Load())
 		n.replace(v)
 	} else {
 		n = &entry{id: id, token: true, private: head.private}

@@ -33,6 +33,10 @@ type Mechanism struct {
 	Decrypt func(k Key, param any) (Cipher, error)
 	Sign    func(k Key, param any) (Signer, error)
 	Verify  func(k Key, param any) (Verifier, error)
+	// Capacity is there if a private key can make so many signatures and no more, each with an index of its own. The
+	// Signers are then Indexed, the engine gives each an index from 0 up to the capacity, no index twice, ever, and the
+	// key's CKA_HSS_KEYS_REMAINING is the state: it falls by what was reserved before a signature is made.
+	Capacity func(k Key) (uint64, error)
 	// SignRecover and VerifyRecover give the data back from the signature; one part only.
 	SignRecover   func(k Key, param any) (Cipher, error)
 	VerifyRecover func(k Key, param any) (Cipher, error)
@@ -160,6 +164,9 @@ type Signer interface {
 	Finish(dst, part []byte) ([]byte, error)
 	Close()
 }
+
+// Indexed is what a Signer has whose row has a Capacity. UseIndex comes before Finish, which fails without it.
+type Indexed interface{ UseIndex(index uint64) }
 
 // Verifier checks a signature or a MAC. MACs are compared in constant time.
 type Verifier interface {

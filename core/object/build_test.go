@@ -323,10 +323,11 @@ func TestTrustObjects(t *testing.T) {
 }
 
 func TestStatefulKeysStayWhereTheyAre(t *testing.T) {
-	xmss := tmpl{class(pkcs11.CKO_PRIVATE_KEY), ktype(pkcs11.CKK_XMSS), num(pkcs11.CKA_PARAMETER_SET, 1), text(pkcs11.CKA_VALUE, "state")}
+	xmss := tmpl{class(pkcs11.CKO_PRIVATE_KEY), ktype(pkcs11.CKK_XMSS), num(pkcs11.CKA_PARAMETER_SET, 1), text(pkcs11.CKA_VALUE, "state"), flag(pkcs11.CKA_TOKEN, true)}
 	o := create(t, xmss)
 	require.False(t, o.Bool(pkcs11.CKA_COPYABLE))
 	for _, a := range []pkcs11.Attribute{flag(pkcs11.CKA_SENSITIVE, false), flag(pkcs11.CKA_EXTRACTABLE, true), flag(pkcs11.CKA_COPYABLE, true)} {
 		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), join(xmss, a))
 	}
+	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), xmss[:len(xmss)-1])
 }

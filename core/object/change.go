@@ -68,6 +68,16 @@ func (o *Object) changed(op Op, so bool, head, t pkcs11.Template) (pkcs11.Templa
 	return head, o.policy.checkHead(head)
 }
 
+// Spend returns the object, a key with state, with n signatures less in its CKA_HSS_KEYS_REMAINING. Nothing else changes what
+// is there, nor may forbid it: using such a key is using it up.
+func Spend(o *Object, n uint) (*Object, error) {
+	left, known := o.Uint(pkcs11.CKA_HSS_KEYS_REMAINING)
+	if !known || left < n {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_EXHAUSTED, "%d signatures are left, %d are wanted", left, n)
+	}
+	return newObject(o.policy, o.Attributes().Set(pkcs11.CKA_HSS_KEYS_REMAINING, left-n)), nil
+}
+
 // Destroyable answers whether C_DestroyObject may have the object: nil or CKR_ACTION_PROHIBITED.
 func (o *Object) Destroyable() error {
 	if o.policy.builtin || !o.Bool(pkcs11.CKA_DESTROYABLE) {

@@ -146,8 +146,8 @@ func schema() []kind {
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_ML_DSA), columns: priv(parameterSetPrivate, seeded), may: sign, check: checkPrivate},
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_ML_KEM), columns: priv(parameterSetPrivate, seeded), may: may(pkcs11.CKA_DECAPSULATE), check: checkPrivate},
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_SLH_DSA), columns: priv(parameterSetPrivate), may: sign, check: checkPrivate},
-		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_XMSS, pkcs11.CKK_XMSSMT), columns: priv(parameterSetPrivate, stateful), may: sign, check: checkPrivate},
-		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_HSS), columns: priv(hssPrivate, stateful), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_XMSS, pkcs11.CKK_XMSSMT), columns: priv(parameterSetPrivate, stateful), may: sign, check: checkStateful},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_HSS), columns: priv(hssPrivate, stateful), may: sign, check: checkStateful},
 
 		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_AES), columns: sec(chosenLength), may: cryptMAC},
 		{class: pkcs11.CKO_SECRET_KEY, types: keys(pkcs11.CKK_GENERIC_SECRET), columns: sec(chosenLength), may: mac},

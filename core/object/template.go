@@ -100,6 +100,15 @@ func checkDates(t pkcs11.Template) error {
 	return nil
 }
 
+// checkStateful is checkPrivate for a private key whose every signature uses up a part of it. Its state has to be in the
+// token: a session object's could be put back.
+func checkStateful(t pkcs11.Template) error {
+	if token, _ := t.Bool(pkcs11.CKA_TOKEN); !token {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "a private key with state is a token object: CKA_TOKEN must be true")
+	}
+	return checkPrivate(t)
+}
+
 // checkPrivate ties CKA_ALWAYS_AUTHENTICATE to CKA_PRIVATE (PKCS#11 v3.2, private key objects).
 func checkPrivate(t pkcs11.Template) error {
 	always, _ := t.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)

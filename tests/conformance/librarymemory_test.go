@@ -125,6 +125,10 @@ func cParameter(params any, s *cStruct) *cStruct {
 			flag = 1
 		}
 		return s.ulong(flag).ulong(uint(len(p.ContextData))).pointer(p.ContextData)
+	case *ck.SignContextParams:
+		return s.ulong(uint(p.Hedge)).pointer(p.Context).ulong(uint(len(p.Context)))
+	case *ck.HashSignContextParams:
+		return s.ulong(uint(p.Hedge)).pointer(p.Context).ulong(uint(len(p.Context))).ulong(uint(p.Hash))
 	case *ck.KeyDerivationString:
 		return s.pointer(p.Data).ulong(uint(len(p.Data)))
 	case *ck.DESCBCEncryptDataParams:
@@ -246,6 +250,11 @@ func cValue(value any, pin *runtime.Pinner) []byte {
 			s.ulong(uint(m))
 		}
 		return s.b
+	case []uint:
+		for _, n := range v {
+			s.ulong(n)
+		}
+		return s.b
 	case T:
 		for _, a := range v {
 			b := cValue(a.Value, pin)
@@ -272,6 +281,12 @@ func goValue(t ck.AttributeType, b []byte) any {
 		list := make([]ck.MechanismType, len(b)/ulong)
 		for i := range list {
 			list[i] = ck.MechanismType(binary.NativeEndian.Uint64(b[i*ulong:]))
+		}
+		return list
+	case ck.KindUlongs:
+		list := make([]uint, len(b)/ulong)
+		for i := range list {
+			list[i] = uint(binary.NativeEndian.Uint64(b[i*ulong:]))
 		}
 		return list
 	case ck.KindTemplate:

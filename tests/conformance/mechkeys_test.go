@@ -25,7 +25,7 @@ func (b *battery) generate(t *testing.T) {
 	require.True(t, known, "no recipe makes a %v: add it to materialOf", kt)
 	sizes := from.sizes
 	if sizes == nil {
-		b.generated(t, b.keys.of(t, kt).priv, readable)
+		b.generated(t, b.keys.of(t, kt).priv, from.readable())
 		b.generated(t, b.keys.of(t, kt).pub, nil)
 	}
 	for _, size := range sizes {
@@ -51,7 +51,10 @@ func (b *battery) generate(t *testing.T) {
 		b.has(t, b.h, priv, with(size, kind(pkcs11.CKO_PRIVATE_KEY, kt)))
 	}
 	wrong := &mech{Type: b.row.Type, Params: stranger}
-	template := with(from.private, from.public)
+	template, private := with(from.private, from.public), T(nil)
+	if from.stateful { // the private half has the parameters
+		template, private = from.public, from.private
+	}
 	if b.row.Generate != nil {
 		_, err := b.GenerateKey(b.h, wrong, template)
 		rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
@@ -61,7 +64,7 @@ func (b *battery) generate(t *testing.T) {
 		rv(t, pkcs11.CKR_MECHANISM_INVALID, err)
 		return
 	}
-	_, _, err := b.GenerateKeyPair(b.h, wrong, template, nil)
+	_, _, err := b.GenerateKeyPair(b.h, wrong, template, private)
 	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
 	_, _, err = b.GenerateKeyPair(b.h, b.mech(), nil, nil)
 	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)

@@ -36,6 +36,9 @@ type material struct {
 	publicValues    []pkcs11.AttributeType
 	imported        uint // bytes of a secret key that no mechanism generates
 	sizes           []T  // other sizes or curves that the generator makes: the public part, or all of a secret key's
+	// stateful says that the private key uses itself up. It can be neither read nor imported, so that a test with other
+	// attributes makes a new one.
+	stateful bool
 }
 
 var (
@@ -73,6 +76,20 @@ func curves(params ...[]byte) (list []T) {
 		list = append(list, octets(pkcs11.CKA_EC_PARAMS, p))
 	}
 	return list
+}
+
+// parameterSets are key pairs that a number describes; the pair that is used most is of the first set.
+func parameterSets(g pkcs11.MechanismType, more pkcs11.AttributeType, sets ...pkcs11.ParameterSet) material {
+	m := material{generator: g, public: num(pkcs11.CKA_PARAMETER_SET, sets[0]),
+		values:       []pkcs11.AttributeType{pkcs11.CKA_PARAMETER_SET, pkcs11.CKA_VALUE},
+		publicValues: []pkcs11.AttributeType{pkcs11.CKA_PARAMETER_SET, pkcs11.CKA_VALUE}}
+	if more != 0 {
+		m.values = append(m.values, more)
+	}
+	for _, s := range sets {
+		m.sizes = append(m.sizes, num(pkcs11.CKA_PARAMETER_SET, s))
+	}
+	return m
 }
 
 // materialOf is the table of key types.
@@ -130,6 +147,16 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		return ec(pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, ed25519, ed448), true
 	case pkcs11.CKK_EC_MONTGOMERY:
 		return ec(pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, x25519, x448), true
+	case pkcs11.CKK_HSS: // LMS_SHA256_M32_H10 with LMOTS_SHA256_N32_W1
+		return material{generator: pkcs11.CKM_HSS_KEY_PAIR_GEN, stateful: true, private: with(yes(pkcs11.CKA_TOKEN),
+			num(pkcs11.CKA_HSS_LEVELS, uint(1)), T{pkcs11.Attr(pkcs11.CKA_HSS_LMS_TYPES, []uint{6}), pkcs11.Attr(pkcs11.CKA_HSS_LMOTS_TYPES, []uint{1})}),
+			publicValues: secret}, true
+	case pkcs11.CKK_ML_KEM:
+		return parameterSets(pkcs11.CKM_ML_KEM_KEY_PAIR_GEN, pkcs11.CKA_SEED, pkcs11.CKP_ML_KEM_512, pkcs11.CKP_ML_KEM_768, pkcs11.CKP_ML_KEM_1024), true
+	case pkcs11.CKK_SLH_DSA:
+		return parameterSets(pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, 0, pkcs11.CKP_SLH_DSA_SHA2_128F), true
+	case pkcs11.CKK_ML_DSA:
+		return parameterSets(pkcs11.CKM_ML_DSA_KEY_PAIR_GEN, pkcs11.CKA_SEED, pkcs11.CKP_ML_DSA_44, pkcs11.CKP_ML_DSA_65, pkcs11.CKP_ML_DSA_87), true
 	}
 	if kt == pkcs11.CKK_SHA512_T_HMAC {
 		return material{generator: pkcs11.CKM_SHA512_T_KEY_GEN, private: byLength, values: secret, sizes: lengths(1, 64, 200)}, true
@@ -143,6 +170,14 @@ func materialOf(kt pkcs11.KeyType) (material, bool) {
 		}
 	}
 	return material{}, false
+}
+
+// readable are the attributes that let the private half be read.
+func (m material) readable() T {
+	if m.stateful {
+		return nil
+	}
+	return readable
 }
 
 // recipe says what a mechanism takes, beyond its row.
@@ -241,6 +276,11 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 			PRF: pkcs11.CKP_PKCS5_PBKD2_HMAC_SHA256, Password: []byte("password")}}
 	case pkcs11.ParamTLSMAC:
 		r.whole, r.params = true, []any{&pkcs11.TLSMACParams{Hash: pkcs11.CKM_SHA256, Length: 12, Side: 1}, &pkcs11.TLSMACParams{Hash: pkcs11.CKM_SHA512, Length: 16, Side: 2}}
+	case pkcs11.ParamSignContext:
+		r.random, r.params = true, []any{nil, &pkcs11.SignContextParams{Hedge: pkcs11.CKH_HEDGE_REQUIRED, Context: []byte("context")}}
+	case pkcs11.ParamHashSignContext:
+		r.random, r.params = true, []any{&pkcs11.HashSignContextParams{Context: []byte("context"), Hash: pkcs11.CKM_SHA3_256}}
+		r.lens, r.refused = []int{32}, []int{0, 31, 33}
 	case pkcs11.ParamKeyDerivationString:
 		r.params = []any{&pkcs11.KeyDerivationString{Data: make([]byte, 64)}}
 	case pkcs11.ParamAESCBCEncryptData:
@@ -303,6 +343,12 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 	if slices.Contains(m.KeyTypes, pkcs11.CKK_DSA) {
 		r.random = true
 	}
+	if slices.Contains(m.KeyTypes, pkcs11.CKK_HSS) {
+		r.random, r.lens = true, []int{0, 33}
+	}
+	if slices.Contains(m.KeyTypes, pkcs11.CKK_SLH_DSA) { // slow
+		r.params, r.lens, r.whole = r.params[len(r.params)-1:], []int{33}, true
+	}
 	if slices.Contains(m.KeyTypes, pkcs11.CKK_EC) {
 		r.random, r.short = true, true
 	}
@@ -326,6 +372,7 @@ type madeKey struct {
 	privKind   T
 	pubKind    T
 	everything T // the private half's usage
+	from       material
 }
 
 func newKeySet(e *env, h session) *keySet {
@@ -375,7 +422,8 @@ func (k *keySet) make(t *testing.T, kt pkcs11.KeyType, from material) *madeKey {
 		m.pub, m.priv = o, o
 	} else {
 		m.everything, m.privKind, m.pubKind = everyPrivate, kind(pkcs11.CKO_PRIVATE_KEY, kt), kind(pkcs11.CKO_PUBLIC_KEY, kt)
-		m.pub, m.priv = k.e.pair(t, k.h, from.generator, with(from.public, everyPublic), with(from.private, readable, everyPrivate))
+		m.from = from
+		m.pub, m.priv = k.e.pair(t, k.h, from.generator, with(from.public, everyPublic), with(from.private, from.readable(), everyPrivate))
 		m.pubValues = k.read(t, m.pub, from.publicValues)
 	}
 	m.values = k.read(t, m.priv, from.values)
@@ -393,6 +441,10 @@ func (k *keySet) read(t *testing.T, o handle, types []pkcs11.AttributeType) (val
 // anew imports one half of a key with other attributes.
 func (k *keySet) anew(t *testing.T, m *madeKey, public bool, more ...T) handle {
 	t.Helper()
+	if !public && m.from.stateful {
+		_, o := k.e.pair(t, k.h, m.from.generator, m.from.public, with(append([]T{m.from.private, m.everything}, more...)...))
+		return o
+	}
 	base := with(m.privKind, m.values, readable, m.everything)
 	if public && !m.secret {
 		base = with(m.pubKind, m.pubValues, everyPublic)

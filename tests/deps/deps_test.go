@@ -33,7 +33,7 @@ var rules = []struct {
 	{"core/mech", "pkcs11 core/object core/secret", "golang.org/x/crypto"},
 	{"core/mech/all", "core/mech core/mech/...", ""},
 	{"core/mech/rsa/kernel", "", "golang.org/x/sys"},
-	{"core/mech/...", "pkcs11 core/object core/secret core/mech core/mech/...", "golang.org/x/crypto filippo.io/bigmod github.com/cloudflare/circl"},
+	{"core/mech/...", "pkcs11 core/object core/secret core/mech core/mech/...", "golang.org/x/crypto filippo.io/bigmod filippo.io/mldsa github.com/cloudflare/circl"},
 	{"core/hsm", "pkcs11", ""},
 	{"core/store", "", ""},
 	{"core/store/sqlite", "core/store", "modernc.org/sqlite golang.org/x/sys"},

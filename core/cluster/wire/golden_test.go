@@ -50,6 +50,10 @@ var golden = []struct {
 	{"a number", mechanism(pkcs11.CKM_SHA256_HMAC_GENERAL, pkcs11.MACGeneralParams(16)), "08d204 1205 556c6f6e67 1a02 0810"},
 	{"no parameter", mechanism(pkcs11.CKM_ECDSA, nil), "08c120"},
 	{"EdDSA", mechanism(pkcs11.CKM_EDDSA, &pkcs11.EdDSAParams{PhFlag: true, ContextData: []byte("c")}), "08d720 1205 4564445341 1a05 0801 1201 63"},
+	{"a context", mechanism(pkcs11.CKM_ML_DSA, &pkcs11.SignContextParams{Hedge: pkcs11.CKH_DETERMINISTIC_REQUIRED, Context: []byte("c")}),
+		"081d 120b 5369676e436f6e74657874 1a05 0802 1201 63"},
+	{"a context and a hash", mechanism(pkcs11.CKM_HASH_ML_DSA, &pkcs11.HashSignContextParams{Hedge: pkcs11.CKH_HEDGE_REQUIRED, Hash: pkcs11.CKM_SHA256}),
+		"081f 120f 486173685369676e436f6e74657874 1a05 0801 18d004"},
 }
 
 func mechanism(typ pkcs11.MechanismType, params any) func(testing.TB) proto.Message {

@@ -26,6 +26,8 @@ var layouts = [...]layout{
 	pkcs11.ParamGCMMessage:                   {"GCMMessage", func(b []byte) (any, error) { return readGCMMessageParams(b) }},
 	pkcs11.ParamCCMMessage:                   {"CCMMessage", func(b []byte) (any, error) { return readCCMMessageParams(b) }},
 	pkcs11.ParamPoly1305Message:              {"Poly1305Message", func(b []byte) (any, error) { return readPoly1305MessageParams(b) }},
+	pkcs11.ParamSignContext:                  {"SignContext", func(b []byte) (any, error) { return readSignContextParams(b) }},
+	pkcs11.ParamHashSignContext:              {"HashSignContext", func(b []byte) (any, error) { return readHashSignContextParams(b) }},
 	pkcs11.ParamECDHAESKeyWrap:               {"ECDHAESKeyWrap", func(b []byte) (any, error) { return readECDHAESKeyWrapParams(b) }},
 	pkcs11.ParamX942DH1Derive:                {"X942DH1Derive", func(b []byte) (any, error) { return readX942DH1DeriveParams(b) }},
 	pkcs11.ParamHKDF:                         {"HKDF", func(b []byte) (any, error) { return readHKDFParams(b) }},
@@ -113,6 +115,14 @@ func putParams(params any) (kind pkcs11.ParamKind, parameter []byte, known bool)
 	case *pkcs11.Poly1305MessageParams:
 		if p != nil {
 			return pkcs11.ParamPoly1305Message, putPoly1305MessageParams(nil, p), true
+		}
+	case *pkcs11.SignContextParams:
+		if p != nil {
+			return pkcs11.ParamSignContext, putSignContextParams(nil, p), true
+		}
+	case *pkcs11.HashSignContextParams:
+		if p != nil {
+			return pkcs11.ParamHashSignContext, putHashSignContextParams(nil, p), true
 		}
 	case *pkcs11.ECDHAESKeyWrapParams:
 		if p != nil {
@@ -545,6 +555,47 @@ func readPoly1305MessageParams(b []byte) (*pkcs11.Poly1305MessageParams, error) 
 			f.bytes(&p.Nonce)
 		case 2:
 			f.bytes(&p.Tag)
+		}
+	}
+	return p, f.err
+}
+
+func putSignContextParams(b []byte, p *pkcs11.SignContextParams) []byte {
+	b = putNumber(b, 1, p.Hedge)
+	b = putBytes(b, 2, p.Context)
+	return b
+}
+
+func readSignContextParams(b []byte) (*pkcs11.SignContextParams, error) {
+	p, f := &pkcs11.SignContextParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Hedge)
+		case 2:
+			f.bytes(&p.Context)
+		}
+	}
+	return p, f.err
+}
+
+func putHashSignContextParams(b []byte, p *pkcs11.HashSignContextParams) []byte {
+	b = putNumber(b, 1, p.Hedge)
+	b = putBytes(b, 2, p.Context)
+	b = putNumber(b, 3, p.Hash)
+	return b
+}
+
+func readHashSignContextParams(b []byte) (*pkcs11.HashSignContextParams, error) {
+	p, f := &pkcs11.HashSignContextParams{}, fields{b: b}
+	for f.next() {
+		switch f.number {
+		case 1:
+			number(&f, &p.Hedge)
+		case 2:
+			f.bytes(&p.Context)
+		case 3:
+			number(&f, &p.Hash)
 		}
 	}
 	return p, f.err

@@ -13,9 +13,13 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hashkdf"
 	"github.com/coffer-hsm/coffer/core/mech/hmac"
+	"github.com/coffer-hsm/coffer/core/mech/hss"
 	"github.com/coffer-hsm/coffer/core/mech/kdf"
+	"github.com/coffer-hsm/coffer/core/mech/mldsa"
+	"github.com/coffer-hsm/coffer/core/mech/mlkem"
 	"github.com/coffer-hsm/coffer/core/mech/old"
 	"github.com/coffer-hsm/coffer/core/mech/rsa"
+	"github.com/coffer-hsm/coffer/core/mech/slhdsa"
 )
 
 // Registry returns what is offered where nobody asks for more: all families, without their legacy rows and the types of keys
@@ -36,7 +40,11 @@ var families = []mech.Family{
 	generic.Family,
 	hashkdf.Family,
 	hmac.Family,
+	hss.Family,
 	kdf.Family,
+	mldsa.Family,
+	mlkem.Family,
 	old.Family,
 	rsa.Family,
+	slhdsa.Family,
 }

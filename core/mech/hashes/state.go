@@ -12,7 +12,7 @@ import (
 // A hash's state between two parts is what its encoding.BinaryAppender gives, at most 213 bytes:
 //
 //	MD5, SHA-1, SHA-2: 4 bytes of magic, the chaining value, the block begun (zeros after it), 8 bytes: the bytes hashed
-//	SHA-3:        4 bytes of magic, 1 byte: the rate, 200 bytes of sponge, 1 byte: the bytes begun, 1 byte: 0, absorbing
+//	SHA-3, SHAKE: 4 bytes of magic, 1 byte: the rate, 200 bytes of sponge, 1 byte: the bytes begun, 1 byte: 0, absorbing
 //	BLAKE2b:      3 bytes of magic, 64 bytes of chaining value, 16 bytes: the bytes compressed, 1 byte: the digest's length, the
 //	              block begun (older bytes after it), 1 byte: the bytes begun, none only at the beginning
 //
@@ -23,13 +23,14 @@ const (
 	magicLen = 4
 	countLen = 8
 	// countMost is what SHA-1 and SHA-256 can count: 2^64 bits (FIPS 180-4, 5.1.1). Nobody hashes as much with the others.
-	countMost = 1<<61 - 1
-	magicSHA3 = "sha\x08"
-	magicB2b  = "b2b"
-	absorbing = 0
+	countMost  = 1<<61 - 1
+	magicSHA3  = "sha\x08"
+	magicSHAKE = "sha\x09"
+	magicB2b   = "b2b"
+	absorbing  = 0
 )
 
-// AppendState appends the state of a hash of the table. It is as secret as what was hashed.
+// AppendState appends the state of a hash of the table, or of a SHAKE that is used as one. It is as secret as what was hashed.
 func AppendState(dst []byte, h hash.Hash) ([]byte, error) {
 	a, ok := h.(encoding.BinaryAppender)
 	if !ok {
@@ -58,15 +59,17 @@ func Resume(h hash.Hash, state []byte) error {
 	return nil
 }
 
-// Hashed returns how many bytes a state has taken in; -1 for SHA-3, which does not count, and BLAKE2b. state is one that Resume takes.
+// Hashed returns how many bytes a state has taken in; -1 for SHA-3 and SHAKE, which does not count, and BLAKE2b. state is one that Resume takes.
 func Hashed(state []byte) int64 {
-	if isSHA3(state) || isBLAKE2b(state) {
+	if isSponge(state) || isBLAKE2b(state) {
 		return -1
 	}
 	return int64(binary.BigEndian.Uint64(state[len(state)-countLen:])) //nolint:gosec // at most countMost
 }
 
-func isSHA3(state []byte) bool { return bytes.HasPrefix(state, []byte(magicSHA3)) }
+func isSponge(state []byte) bool {
+	return bytes.HasPrefix(state, []byte(magicSHA3)) || bytes.HasPrefix(state, []byte(magicSHAKE))
+}
 
 func isBLAKE2b(state []byte) bool { return bytes.HasPrefix(state, []byte(magicB2b)) }
 
@@ -101,7 +104,7 @@ func checkState(h hash.Hash, state []byte) error {
 		return checkBLAKE2b(state, h.Size(), block)
 	case !bytes.Equal(state[:magicLen], own[:magicLen]):
 		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "the state of another hash")
-	case isSHA3(state):
+	case isSponge(state):
 		if rate, begun, phase := state[magicLen], state[len(state)-2], state[len(state)-1]; int(rate) != block || int(begun) >= block || phase != absorbing {
 			return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "a sponge of rate %d with %d bytes begun in phase %d; want rate %d", rate, begun, phase, block)
 		}

@@ -48,7 +48,7 @@ func TestEveryHashGivesItsStateOut(t *testing.T) {
 				require.EqualValues(t, begun, state[len(state)-1])
 				require.Equal(t, data[len(data)-begun:], state[len(state)-1-s.BlockSize():][:begun])
 				require.EqualValues(t, -1, Hashed(state))
-			case isSHA3(state):
+			case isSponge(state):
 				kind += string(state[magicLen])
 				require.Equal(t, []byte{byte(begun), absorbing}, state[len(state)-2:])
 				require.EqualValues(t, -1, Hashed(state))
@@ -94,7 +94,7 @@ func TestResumeRefuses(t *testing.T) {
 			bad["part of a block compressed"] = func(b []byte) []byte { b[len(magicB2b)+64+7] = 1; return b }
 			bad["too many compressed"] = func(b []byte) []byte { b[len(magicB2b)+64] = 0x80; return b }
 			bad["nothing begun"] = func(b []byte) []byte { b[len(magicB2b)+64+7], b[end-1] = 128, 0; return b }
-		} else if isSHA3(good) {
+		} else if isSponge(good) {
 			bad["another rate"] = func(b []byte) []byte { b[magicLen]++; return b }
 			bad["squeezing"] = func(b []byte) []byte { b[end-1] = 1; return b }
 			bad["a full block"] = func(b []byte) []byte { b[end-2] = byte(s.BlockSize()); return b }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -52,7 +53,7 @@ func ikePRF(d *mech.Derivation) (*mech.Derived, error) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%d bytes of nonces, as the key %v, for a new key %v", len(nonces), p.DataAsKey, p.Rekey)
 	}
 	if p.DataAsKey {
-		h := hmacOf(p.PRF)
+		h := hashes.ByHMAC(p.PRF)
 		if h == nil {
 			return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%v does not take nonces for a key", p.PRF)
 		}

@@ -38,6 +38,8 @@ type Case struct {
 	Templates  []pkcs11.Template // wishes that Generate fulfils
 	Same       bool              // Generate makes the same key again: from a password
 	PublicPart []pkcs11.Template // the public templates that belong to Templates, for GeneratePair
+
+	index uint64 // of the next signature, where the row has a Capacity
 }
 
 // Lens returns the lengths that are tried by default: all the short ones, and some around powers of two.

@@ -62,7 +62,7 @@ func (c *Case) resumeCipher(t *testing.T, param any) {
 				c.resumeInput(t, d.create, d.key, param, hop, in, sealed)
 			}
 		}
-		hostileStates(t, create, func(op mech.Cipher, part []byte) {
+		hostileStates(t, c.stride(), create, func(op mech.Cipher, part []byte) {
 			op.UpdateLen(len(part))
 			op.Update(nil, part) //nolint:errcheck // only a panic counts
 		}, func(op mech.Cipher) {
@@ -123,6 +123,11 @@ func (c *Case) resumeSign(t *testing.T, param any) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		again, err := c.signParts(t, param, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := !bytes.Equal(again, want) // a signature that draws lots
 		tried := 0
 		cuts(in, func(parts [][]byte) {
 			if tried++; c.Costly && tried > 4 {
@@ -143,10 +148,10 @@ func (c *Case) resumeSign(t *testing.T, param any) {
 			s, v = carry(t, s, signer), carry(t, v, verifier)
 			last := parts[len(parts)-1]
 			got, err := s.Finish(nil, last)
-			if err == nil && !bytes.Equal(got, want) { // a signature that draws lots
+			if err == nil && random {
 				err = c.verifyParts(t, param, got, in)
 			}
-			if err != nil {
+			if err != nil || !random && !bytes.Equal(got, want) {
 				t.Errorf("parts %v, moved: %x, %v; in one %x", shape(parts), got, err, want)
 			}
 			if err := v.Verify(last, want); err != nil {
@@ -156,7 +161,7 @@ func (c *Case) resumeSign(t *testing.T, param any) {
 			v.Close()
 		})
 	}
-	hostileStates(t, signer, func(op mech.Signer, part []byte) {
+	hostileStates(t, c.stride(), signer, func(op mech.Signer, part []byte) {
 		op.Update(part) //nolint:errcheck // only a panic counts
 	}, func(op mech.Signer) {
 		op.Finish(nil, data(16)) //nolint:errcheck // only a panic counts
@@ -196,8 +201,8 @@ func (c *Case) resumeDigest(t *testing.T, param any) {
 }
 
 // hostileStates offers operations what no State has returned: cut, lengthened, with bytes changed, to ones that have begun
-// or ended. What is refused leaves the operation as it was; what is taken must not make a later part panic.
-func hostileStates[T closer](t *testing.T, create func() (T, error), update func(T, []byte), finish func(T)) {
+// or ended; every stride-th byte is tried. What is refused leaves the operation as it was; what is taken must not make a later part panic.
+func hostileStates[T closer](t *testing.T, stride int, create func() (T, error), update func(T, []byte), finish func(T)) {
 	fresh := func() T {
 		op, err := create()
 		if err != nil {
@@ -245,11 +250,11 @@ func hostileStates[T closer](t *testing.T, create func() (T, error), update func
 		_, err := any(op).(mech.Resumable).State()
 		wantRV(t, err, pkcs11.CKR_OPERATION_NOT_INITIALIZED)
 		wantRV(t, any(op).(mech.Resumable).Resume(state), pkcs11.CKR_OPERATION_NOT_INITIALIZED)
-		for cut := range state {
+		for cut := 0; cut < len(state); cut += stride {
 			try(state[:cut], true)
 		}
 		try(append(bytes.Clone(state), 0), true)
-		for i := range state {
+		for i := 0; i < len(state); i += stride {
 			for _, b := range []byte{0, 1, 16, 17, 0x7f, 0xff} {
 				changed := bytes.Clone(state)
 				changed[i] = b
@@ -257,6 +262,14 @@ func hostileStates[T closer](t *testing.T, create func() (T, error), update func
 			}
 		}
 	}
+}
+
+// stride thins out the bytes of a state that are changed.
+func (c *Case) stride() int {
+	if c.Costly {
+		return 29
+	}
+	return 1
 }
 
 // digested signs and verifies with digests made outside, where the row's operations hash first.

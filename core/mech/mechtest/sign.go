@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -16,6 +17,10 @@ func (c *Case) signParts(t *testing.T, param any, parts ...[]byte) ([]byte, erro
 	}
 	defer op.Close()
 	defer op.Close()
+	if c.Row.Capacity != nil {
+		op.(mech.Indexed).UseIndex(c.index)
+		c.index++
+	}
 	size := op.Size()
 	for _, p := range parts[:len(parts)-1] {
 		if err := op.Update(p); err != nil {
