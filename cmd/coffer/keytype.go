@@ -113,7 +113,7 @@ var keyKinds = []keyKind{
 	{"ed25519", nil, false, pkcs11.CKM_EC_EDWARDS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"x25519", nil, false, pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN, []string{}, []string{"derive"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
-		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
+		[]string{"encrypt", "decrypt"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},
 	{"generic", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"derive"}},
 }

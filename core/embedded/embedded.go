@@ -26,7 +26,8 @@ func OpenLogged(slot config.Slot, log func(error)) (hsm.HSM, error) {
 			return sqlite.Open(slot.Path, sqlite.Options{Create: create})
 		},
 		Mechanisms: registry,
-		KDF:        vault.DefaultKDF,
+		Policy:     slot.Policy,
+		KDF:        vault.KDFFor(slot.Policy.FIPS),
 		Log:        log,
 	})
 }

@@ -80,6 +80,9 @@ func (e *Engine) set(ctx context.Context, c *call, cred hsm.Credential, n *entry
 	if err != nil {
 		return err
 	}
+	if err := e.changed(v.head, head); err != nil {
+		return err
+	}
 	if !n.token {
 		secretPart, err := e.secretOf(v)
 		if err != nil {

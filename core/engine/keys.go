@@ -48,7 +48,7 @@ func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.Obje
 	if err != nil {
 		return nil, err
 	}
-	return object.Build(r, t)
+	return e.build(r, t)
 }
 
 // GenerateKey makes a secret key. PKCS#11 v3.2, C_GenerateKey.
@@ -280,7 +280,7 @@ func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11
 	if err != nil {
 		return nil, err
 	}
-	return object.Build(r, t)
+	return e.build(r, t)
 }
 
 // decode turns an unwrapped key into material.

@@ -108,7 +108,7 @@ func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs1
 			wipe(template)
 		}
 	}()
-	draft, err := object.Build(r, template)
+	draft, err := e.build(r, template)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +137,9 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	}
 	head, err := object.Copy(v.head, r.SO, r.User, c.id(), template)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.changed(v.head, head); err != nil {
 		return nil, err
 	}
 	return e.keepOne(ctx, c, fresh{head, secretPart.Clone()})
