@@ -90,7 +90,7 @@ func (e *Engine) key(cred hsm.Credential, o hsm.Object, u keyUse) (*version, err
 
 func (e *Engine) checkKey(v *version, u keyUse) error {
 	kt, isKey := v.head.KeyType()
-	if !isKey {
+	if !isKey || v.head.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
 		return pkcs11.Errorf(u.invalid, "the object is a %v, not a key", v.head.Class())
 	}
 	if !slices.Contains(u.row.KeyTypes, kt) {

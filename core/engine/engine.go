@@ -63,6 +63,8 @@ type Engine struct {
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
 
+	builtin *builtins
+
 	logins chan struct{} // as many places as PIN checks may run at once: see turn
 }
 
@@ -83,6 +85,9 @@ func New(opts Options) (e *Engine, err error) {
 		opts.Now = time.Now
 	}
 	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	if e.builtin, err = newBuiltins(&e.opts); err != nil {
+		return nil, err
+	}
 	if opts.Node != nil {
 		if e.node, err = newNode(opts.Node); err != nil {
 			return nil, err

@@ -122,6 +122,9 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 		}
 	}
 	add(made)
+	if d.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
+		return completeDomain(all, made)
+	}
 	kt, isKey := d.KeyType()
 	if !isKey {
 		return completeOther(d, made)
@@ -156,6 +159,9 @@ func completeOther(d *object.Draft, made pkcs11.Template) (pkcs11.Template, erro
 	}
 	sum := sha1.Sum(der)
 	made = made.Set(pkcs11.CKA_CHECK_VALUE, sum[:3])
+	if kind, _ := d.Template().Uint(pkcs11.CKA_CERTIFICATE_TYPE); pkcs11.CertificateType(kind) != pkcs11.CKC_X_509 {
+		return made, nil
+	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return made, nil

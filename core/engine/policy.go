@@ -40,7 +40,7 @@ func (e *Engine) changed(before, after *object.Object) error {
 
 // admits asks the policy about a new key.
 func (e *Engine) admits(f fresh) error {
-	if _, isKey := f.head.KeyType(); !isKey {
+	if _, isKey := f.head.KeyType(); !isKey || f.head.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
 		return nil
 	}
 	return e.opts.Policy.Key(f)
