@@ -174,6 +174,7 @@ func (d *doctor) token(ctx context.Context, slot config.Slot) {
 		d.remote(ctx, slot)
 		return
 	}
+	d.policy(slot)
 	info, err := os.Stat(slot.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.say("file", verdictWarn, "there is no token yet: "+slot.Path, fmt.Sprintf("make one: coffer token init --slot %d --label NAME", slot.ID))
@@ -190,7 +191,6 @@ func (d *doctor) token(ctx context.Context, slot config.Slot) {
 	}
 	d.say("file", verdictOK, slot.Path, "")
 	d.permissions(slot.Path, info)
-	d.policy(slot)
 	readable := d.format(slot.Path)
 	d.room(slot.Path)
 	if readable {

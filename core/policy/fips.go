@@ -169,6 +169,11 @@ var approved = map[pkcs11.MechanismType]pkcs11.Flags{
 	pkcs11.CKM_PKCS5_PBKD2:                   key,
 }
 
+// Operations are the flags of C_GetMechanismInfo that stand for something that a mechanism does.
+const Operations = pkcs11.CKF_ENCRYPT | pkcs11.CKF_DECRYPT | pkcs11.CKF_DIGEST | pkcs11.CKF_SIGN | pkcs11.CKF_SIGN_RECOVER |
+	pkcs11.CKF_VERIFY | pkcs11.CKF_VERIFY_RECOVER | pkcs11.CKF_GENERATE | pkcs11.CKF_GENERATE_KEY_PAIR | pkcs11.CKF_WRAP |
+	pkcs11.CKF_UNWRAP | pkcs11.CKF_DERIVE | pkcs11.CKF_ENCAPSULATE | pkcs11.CKF_DECAPSULATE
+
 // Approved returns the operations of a mechanism that are approved.
 func Approved(t pkcs11.MechanismType) pkcs11.Flags { return approved[t] }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -61,11 +62,12 @@ func table() ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "<!-- Generated from the mechanisms' rows by docs/gen; do not edit. -->\n\n# Mechanisms\n\n")
 	fmt.Fprintf(&b, "%d mechanisms. Key sizes are in the unit that the standard's table names: bits for RSA, EC and generic\n", len(registry.Types()))
-	fmt.Fprintf(&b, "secrets, bytes for AES and HMAC. Those marked 1 work in one part only.\n\n| mechanism | key types | sizes |")
+	fmt.Fprintf(&b, "secrets, bytes for AES and HMAC. Those marked 1 work in one part only. FIPS says what is left where the token's\n")
+	fmt.Fprintf(&b, "[policy](policy.md#fips-mode) has `fips = true`: all of it (x), what is named, or nothing.\n\n| mechanism | key types | sizes |")
 	for _, c := range columns {
 		fmt.Fprintf(&b, " %s |", c.title)
 	}
-	fmt.Fprintf(&b, " parts |\n|---|---|---|%s---|\n", strings.Repeat("---|", len(columns)))
+	fmt.Fprintf(&b, " parts | FIPS |\n|---|---|---|%s---|---|\n", strings.Repeat("---|", len(columns)))
 	for _, t := range registry.Types() {
 		line(&b, registry.Mechanism(t))
 	}
@@ -89,7 +91,23 @@ func line(b *bytes.Buffer, m *mech.Mechanism) {
 	for _, c := range columns {
 		fmt.Fprintf(b, " %s |", mark(flags&c.flag != 0, "x"))
 	}
-	fmt.Fprintf(b, " %s |\n", mark(m.OnePart, "1"))
+	fmt.Fprintf(b, " %s | %s |\n", mark(m.OnePart, "1"), fips(m))
+}
+
+// fips says which of a mechanism's operations are approved: all, or those that are named.
+func fips(m *mech.Mechanism) string {
+	operations := m.Info().Flags & policy.Operations
+	left := policy.Approved(m.Type) & operations
+	if left == operations {
+		return "x"
+	}
+	var words []string
+	for _, c := range columns {
+		if left&c.flag != 0 {
+			words = append(words, c.title)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func mark(set bool, s string) string {
