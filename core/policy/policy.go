@@ -27,7 +27,7 @@ type Policy struct {
 	Legacy bool
 	// Dates refuses keys before CKA_START_DATE and after CKA_END_DATE.
 	Dates bool
-	// WrapAndDecrypt lets one key do both: it can then give away what it has wrapped.
+	// WrapAndDecrypt lets one secret key wrap and decrypt, or encrypt: it can then give away what it has wrapped.
 	WrapAndDecrypt bool
 	// FIPS leaves what is approved (see fips.go).
 	FIPS bool
@@ -141,27 +141,30 @@ func content(point []byte) []byte {
 
 // Head is what the policy must see of an object's head.
 type Head interface {
+	Class() pkcs11.ObjectClass
 	Bool(t pkcs11.AttributeType) bool
 }
 
+// ciphers reports whether a key can give back what it has wrapped: in a counter mode (CTR, GCM) encrypting is decrypting.
+func ciphers(h Head) bool { return h.Bool(pkcs11.CKA_DECRYPT) || h.Bool(pkcs11.CKA_ENCRYPT) }
+
 // Roles answers whether an object may have the roles that it has been given; before is what it was, or was copied from,
-// and nil for a new one. A key that decrypts can read what it wraps, so one key has one of the roles, from its beginning:
-// it could change them between two calls otherwise. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
+// and nil for a new one. A secret key wraps other keys, or it encrypts and decrypts, and that from its beginning: it could
+// change between two calls otherwise. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
 func (p *Policy) Roles(before, after Head) error {
-	if p.WrapAndDecrypt {
+	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY {
 		return nil
 	}
-	wraps, decrypts := after.Bool(pkcs11.CKA_WRAP), after.Bool(pkcs11.CKA_DECRYPT)
-	if wraps && decrypts {
-		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_WRAP and CKA_DECRYPT: the token's policy lets one key do one of them")
+	if after.Bool(pkcs11.CKA_WRAP) && ciphers(after) {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT,
+			"CKA_WRAP together with CKA_DECRYPT or CKA_ENCRYPT: the token's policy lets one key do one of them")
 	}
 	if before == nil {
 		return nil
 	}
-	for _, t := range []pkcs11.AttributeType{pkcs11.CKA_WRAP, pkcs11.CKA_DECRYPT} {
-		if after.Bool(t) && !before.Bool(t) {
-			return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_READ_ONLY, "%v: the token's policy has it that a key wraps or decrypts from its beginning", t)
-		}
+	if after.Bool(pkcs11.CKA_WRAP) && !before.Bool(pkcs11.CKA_WRAP) || ciphers(after) && !ciphers(before) {
+		return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_READ_ONLY,
+			"the token's policy has it that a key wraps, or encrypts and decrypts, from its beginning")
 	}
 	return nil
 }

@@ -14,6 +14,12 @@ type fake struct {
 	t  pkcs11.Template
 }
 
+func (k fake) Class() pkcs11.ObjectClass {
+	if k.kt == pkcs11.CKK_RSA {
+		return pkcs11.CKO_PUBLIC_KEY
+	}
+	return pkcs11.CKO_SECRET_KEY
+}
 func (k fake) Type() pkcs11.KeyType                     { return k.kt }
 func (k fake) Bytes(t pkcs11.AttributeType) []byte      { return k.t.Bytes(t) }
 func (k fake) Uint(t pkcs11.AttributeType) (uint, bool) { return k.t.Uint(t) }
@@ -125,12 +131,19 @@ func TestRolesAreForLife(t *testing.T) {
 	with := func(wraps, decrypts bool) fake {
 		return of(pkcs11.CKK_AES, pkcs11.Attr(pkcs11.CKA_WRAP, wraps), pkcs11.Attr(pkcs11.CKA_DECRYPT, decrypts))
 	}
+	encrypts := of(pkcs11.CKK_AES, pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))
 	p := &Policy{}
 	want(t, "wraps", pkcs11.CKR_OK, p.Roles(nil, with(true, false)))
 	want(t, "decrypts", pkcs11.CKR_OK, p.Roles(nil, with(false, true)))
 	want(t, "both", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, with(true, true)))
 	want(t, "wraps, then decrypts", pkcs11.CKR_ATTRIBUTE_READ_ONLY, p.Roles(with(true, false), with(false, true)))
 	want(t, "neither, then wraps", pkcs11.CKR_ATTRIBUTE_READ_ONLY, p.Roles(with(false, false), with(true, false)))
+	want(t, "wraps, then encrypts", pkcs11.CKR_ATTRIBUTE_READ_ONLY, p.Roles(with(true, false), encrypts))
+	want(t, "wraps and encrypts", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, of(pkcs11.CKK_AES,
+		pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))))
+	want(t, "encrypts, then decrypts", pkcs11.CKR_OK, p.Roles(encrypts, with(false, true)))
+	public := of(pkcs11.CKK_RSA, pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))
+	want(t, "a public key wraps and encrypts", pkcs11.CKR_OK, p.Roles(nil, public))
 	want(t, "wraps no more", pkcs11.CKR_OK, p.Roles(with(true, false), with(false, false)))
 	want(t, "stays", pkcs11.CKR_OK, p.Roles(with(false, true), with(false, true)))
 	free := &Policy{WrapAndDecrypt: true}

@@ -97,7 +97,7 @@ func TestDatesBoundUse(t *testing.T) {
 	day := func(a pkcs11.AttributeType, days int) T {
 		return octets(a, []byte(time.Now().UTC().AddDate(0, 0, days).Format("20060102")))
 	}
-	usage := yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE)
+	usage := yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_UNWRAP, pkcs11.CKA_DERIVE)
 	for _, enforced := range []bool{true, false} {
 		under(t, policy.Policy{Dates: enforced}, func(t *testing.T, e *env) {
 			h := e.user(t)
@@ -120,7 +120,7 @@ func TestDatesBoundUse(t *testing.T) {
 				rv(t, want, e.EncryptInit(h, &mech{Type: pkcs11.CKM_AES_ECB}, key), name)
 				rv(t, want, e.SignInit(h, cmac, key), name)
 				rv(t, want, e.VerifyInit(h, cmac, key), name)
-				rv(t, want, e.WrapKey(h, kw, key, other, big16()), name)
+				rv(t, want, e.WrapKey(h, kw, e.aes(t, h, wrapping, c.dates), other, big16()), name)
 				derive := &mech{Type: pkcs11.CKM_AES_ECB_ENCRYPT_DATA, Params: &pkcs11.KeyDerivationString{Data: message(32)}}
 				_, err := e.DeriveKey(h, derive, key, with(aesKind, num(pkcs11.CKA_VALUE_LEN, uint(32))))
 				rv(t, want, err, name)
@@ -153,8 +153,11 @@ func TestOneKeyWrapsOrDecrypts(t *testing.T) {
 		require.NoError(t, e.SetAttributeValue(h, kek, no(pkcs11.CKA_WRAP)))
 		rv(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, e.SetAttributeValue(h, kek, decrypts), "in turn")
 
+		rv(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, e.SetAttributeValue(h, kek, yes(pkcs11.CKA_ENCRYPT)), "in counter modes that is decrypting")
+
 		key := e.aes(t, h, decrypts)
-		copied, err := e.CopyObject(h, key, no(pkcs11.CKA_DECRYPT))
+		require.NoError(t, e.SetAttributeValue(h, key, yes(pkcs11.CKA_ENCRYPT)))
+		copied, err := e.CopyObject(h, key, no(pkcs11.CKA_DECRYPT, pkcs11.CKA_ENCRYPT))
 		require.NoError(t, err)
 		rv(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, e.SetAttributeValue(h, copied, wraps))
 		// What a base key's template demands is the new key's as well.
