@@ -27,7 +27,7 @@ type Policy struct {
 	Legacy bool
 	// Dates refuses keys before CKA_START_DATE and after CKA_END_DATE.
 	Dates bool
-	// WrapAndDecrypt lets one secret key wrap and decrypt, or encrypt: it can then give away what it has wrapped.
+	// WrapAndDecrypt lets one secret key wrap and decrypt, encrypt or sign: it can then give away what it has wrapped.
 	WrapAndDecrypt bool
 	// FIPS leaves what is approved (see fips.go).
 	FIPS bool
@@ -145,11 +145,14 @@ type Head interface {
 	Bool(t pkcs11.AttributeType) bool
 }
 
-// ciphers reports whether a key can give back what it has wrapped: in a counter mode (CTR, GCM) encrypting is decrypting.
-func ciphers(h Head) bool { return h.Bool(pkcs11.CKA_DECRYPT) || h.Bool(pkcs11.CKA_ENCRYPT) }
+// ciphers reports whether a key can give back what it has wrapped: in a counter mode (CTR, GCM) encrypting is decrypting,
+// and a CBC-MAC of one block encrypts it.
+func ciphers(h Head) bool {
+	return h.Bool(pkcs11.CKA_DECRYPT) || h.Bool(pkcs11.CKA_ENCRYPT) || h.Bool(pkcs11.CKA_SIGN)
+}
 
 // Roles answers whether an object may have the roles that it has been given; before is what it was, or was copied from,
-// and nil for a new one. A secret key wraps other keys, or it encrypts and decrypts, and that from its beginning: it could
+// and nil for a new one. A secret key wraps other keys, or it encrypts, decrypts and signs, and that from its beginning: it could
 // change between two calls otherwise. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
 func (p *Policy) Roles(before, after Head) error {
 	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY {
@@ -157,14 +160,14 @@ func (p *Policy) Roles(before, after Head) error {
 	}
 	if after.Bool(pkcs11.CKA_WRAP) && ciphers(after) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT,
-			"CKA_WRAP together with CKA_DECRYPT or CKA_ENCRYPT: the token's policy lets one key do one of them")
+			"CKA_WRAP together with CKA_DECRYPT, CKA_ENCRYPT or CKA_SIGN: the token's policy lets one key do one of them")
 	}
 	if before == nil {
 		return nil
 	}
 	if after.Bool(pkcs11.CKA_WRAP) && !before.Bool(pkcs11.CKA_WRAP) || ciphers(after) && !ciphers(before) {
 		return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_READ_ONLY,
-			"the token's policy has it that a key wraps, or encrypts and decrypts, from its beginning")
+			"the token's policy has it that a key wraps, or it encrypts, decrypts and signs, from its beginning")
 	}
 	return nil
 }

@@ -142,6 +142,7 @@ func TestRolesAreForLife(t *testing.T) {
 	want(t, "wraps and encrypts", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, of(pkcs11.CKK_AES,
 		pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))))
 	want(t, "encrypts, then decrypts", pkcs11.CKR_OK, p.Roles(encrypts, with(false, true)))
+	want(t, "wraps, then signs", pkcs11.CKR_ATTRIBUTE_READ_ONLY, p.Roles(with(true, false), of(pkcs11.CKK_AES, pkcs11.Attr(pkcs11.CKA_SIGN, true))))
 	public := of(pkcs11.CKK_RSA, pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))
 	want(t, "a public key wraps and encrypts", pkcs11.CKR_OK, p.Roles(nil, public))
 	want(t, "wraps no more", pkcs11.CKR_OK, p.Roles(with(true, false), with(false, false)))

@@ -157,7 +157,7 @@ func TestOneKeyWrapsOrDecrypts(t *testing.T) {
 
 		key := e.aes(t, h, decrypts)
 		require.NoError(t, e.SetAttributeValue(h, key, yes(pkcs11.CKA_ENCRYPT)))
-		copied, err := e.CopyObject(h, key, no(pkcs11.CKA_DECRYPT, pkcs11.CKA_ENCRYPT))
+		copied, err := e.CopyObject(h, key, no(pkcs11.CKA_DECRYPT, pkcs11.CKA_ENCRYPT, pkcs11.CKA_SIGN))
 		require.NoError(t, err)
 		rv(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, e.SetAttributeValue(h, copied, wraps))
 		// What a base key's template demands is the new key's as well.
