@@ -124,5 +124,8 @@ func TestFIPSTokenSaysSo(t *testing.T) {
 			octets(pkcs11.CKA_VALIDATION_VERSION, []byte{140, 3}), text(pkcs11.CKA_VALIDATION_MODULE_ID, "Go Cryptographic Module "+fips140.Version()),
 			num(pkcs11.CKA_VALIDATION_FLAG, uint(engine.ValidationFlag))))
 		rv(t, pkcs11.CKR_ACTION_PROHIBITED, e.DestroyObject(h, found[0]))
+		flags, err := e.GetSessionValidationFlags(h, pkcs11.CKS_LAST_VALIDATION_OK)
+		require.NoError(t, err)
+		require.Equal(t, pkcs11.Flags(engine.ValidationFlag), flags)
 	})
 }
