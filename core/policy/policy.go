@@ -158,6 +158,9 @@ func (p *Policy) Roles(before, after Head) error {
 	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY {
 		return nil
 	}
+	if before != nil && before.Bool(pkcs11.CKA_WRAP) && ciphers(before) {
+		return nil // from before this policy; its label may be changed all the same
+	}
 	if after.Bool(pkcs11.CKA_WRAP) && ciphers(after) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT,
 			"CKA_WRAP together with CKA_DECRYPT, CKA_ENCRYPT or CKA_SIGN: the token's policy lets one key do one of them")

@@ -146,6 +146,7 @@ func TestRolesAreForLife(t *testing.T) {
 	public := of(pkcs11.CKK_RSA, pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_ENCRYPT, true))
 	want(t, "a public key wraps and encrypts", pkcs11.CKR_OK, p.Roles(nil, public))
 	want(t, "wraps no more", pkcs11.CKR_OK, p.Roles(with(true, false), with(false, false)))
+	want(t, "both since long", pkcs11.CKR_OK, p.Roles(with(true, true), with(true, true)))
 	want(t, "stays", pkcs11.CKR_OK, p.Roles(with(false, true), with(false, true)))
 	free := &Policy{WrapAndDecrypt: true}
 	want(t, "both, allowed", pkcs11.CKR_OK, free.Roles(nil, with(true, true)))
