@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all help deps demo demo-cluster cluster-test test check unit race conformance capi interop bench fuzz generate clean FORCE
+.PHONY: all fips help deps demo demo-cluster cluster-test test check unit race conformance capi interop bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
 all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
@@ -22,6 +22,13 @@ build/coffer: FORCE
 
 build/cofferd: FORCE
 	$(GO) build -trimpath -o $@ ./cmd/cofferd
+
+# Go's certified cryptographic module, and FIPS mode from the start: a slot's or node's policy may say fips = true.
+fips: FORCE ## build the library and the commands for FIPS 140-3 mode into build/fips/
+	GOFIPS140=certified $(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/fips/$(notdir $(MODULE)) ./cbridge
+	@rm -f build/fips/libcoffer_pkcs11.h
+	GOFIPS140=certified $(GO) build -trimpath -o build/fips/coffer ./cmd/coffer
+	GOFIPS140=certified $(GO) build -trimpath -o build/fips/cofferd ./cmd/cofferd
 
 build/coffer-bench: FORCE
 	@sh cmd/coffer-bench/build.sh $@

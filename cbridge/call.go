@@ -27,6 +27,7 @@ type call struct {
 	hasOutput     bool
 	result        []byte // output that the last calls had room for goes here; wiped, of length 0
 
+	inner uintptr // attributes in templates that are values
 	attrs rows[attribute]
 	types rows[pkcs11.AttributeType]
 	pairs rows[pkcs11.Attribute]
@@ -91,7 +92,7 @@ func (c *call) leave(rv *uintptr) {
 	c.attrs.clear()
 	c.types.clear()
 	c.pairs.clear()
-	c.function, c.session, c.err = "", 0, nil
+	c.function, c.session, c.err, c.inner = "", 0, nil, 0
 	c.m, c.fields = pkcs11.Mechanism{}, fields{}
 	clear(c.places)
 	c.places = c.places[:0]

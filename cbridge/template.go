@@ -6,8 +6,8 @@ import (
 
 const (
 	attributeSize = 3 * ulongSize // CK_ATTRIBUTE: type, pValue, ulValueLen
-	maxAttributes = 1024          // the standard has fewer than 200
-	maxDepth      = 2             // a wrap template inside a template, and nothing inside that
+	maxAttributes = 1024          // in one template, and in all that are inside of it; the standard has fewer than 200
+	maxDepth      = 4             // as package object has it
 )
 
 // attribute is CK_ATTRIBUTE.
@@ -117,7 +117,13 @@ func (c *call) nested(a attribute, depth int) (any, error) {
 	if a.length%attributeSize != 0 || depth >= maxDepth {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %d bytes at depth %d", a.typ, a.length, depth)
 	}
-	list, err := c.attributes(a.value, a.length/attributeSize)
+	// Templates may lie in the same memory again and again, so that what is at depth 4 were a number without bound.
+	n := a.length / attributeSize
+	if n > maxAttributes-c.inner {
+		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: more than %d attributes inside of others", a.typ, maxAttributes)
+	}
+	c.inner += n
+	list, err := c.attributes(a.value, n)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", a.typ, err)
 	}

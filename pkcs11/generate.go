@@ -89,6 +89,17 @@ func (n names) text(v uint) string {
 	return fmt.Sprintf("%s0x%08X", n.prefix, v)
 }
 
+// MechanismTypes lists the mechanisms of the standard and of Coffer's own, in ascending order.
+func MechanismTypes() []MechanismType {
+	var list []MechanismType
+	for _, n := range namesMechanismType.all {
+		if t := MechanismType(n.value); len(list) == 0 || t != list[len(list)-1] {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
 // parse is the inverse of text. It also takes deprecated names and a number alone, decimal or with 0x.
 func (n names) parse(text string) (uint, bool) {
 	for _, c := range n.all {

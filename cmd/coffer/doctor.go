@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -172,6 +174,7 @@ func (d *doctor) token(ctx context.Context, slot config.Slot) {
 		d.remote(ctx, slot)
 		return
 	}
+	d.policy(slot)
 	info, err := os.Stat(slot.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.say("file", verdictWarn, "there is no token yet: "+slot.Path, fmt.Sprintf("make one: coffer token init --slot %d --label NAME", slot.ID))
@@ -193,6 +196,16 @@ func (d *doctor) token(ctx context.Context, slot config.Slot) {
 	if readable {
 		d.state(ctx, slot)
 	}
+}
+
+// policy says what the slot's policy has decided, and whether this process can keep it.
+func (d *doctor) policy(slot config.Slot) {
+	text := strings.Join(slot.Policy.Words(), "; ")
+	if slot.Policy.FIPS && !fips140.Enabled() {
+		d.say("policy", verdictFail, text+"; this process is not in FIPS mode", "set GODEBUG=fips140=on for each program that uses the slot, or use what `make fips` builds")
+		return
+	}
+	d.say("policy", verdictOK, text, "")
 }
 
 // state asks the token itself.

@@ -147,7 +147,7 @@ var keyKinds = []keyKind{
 	{"slh-dsa", []string{"sha2-128s", "sha2-128f", "sha2-192s", "sha2-192f", "sha2-256s", "sha2-256f", "shake-128s", "shake-128f",
 		"shake-192s", "shake-192f", "shake-256s", "shake-256f"}, false, pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
-		[]string{"encrypt", "decrypt", "wrap", "unwrap"}},
+		[]string{"encrypt", "decrypt"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},
 	{"generic", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"derive"}},
 }

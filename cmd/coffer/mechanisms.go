@@ -47,7 +47,8 @@ func (a *app) mechanismsCommand() *cobra.Command {
 		Use:   "mechanisms [WORD]",
 		Short: "List what the token can compute",
 		Long: `Lists the mechanisms of the token with the sizes of keys that they take and what they do; with a WORD, those that have it
-in their name. Sizes are in bits for RSA and elliptic curves, in bytes for AES and generic secrets, as PKCS #11 has it.`,
+in their name. What the token's policy does not allow is not there. In JSON there are also the counts: of mechanisms, of those of
+the standard, and of pairs of a mechanism and a thing that it does. Sizes are in bits for RSA and elliptic curves, in bytes for AES and generic secrets, as PKCS #11 has it.`,
 		Example: "  coffer mechanisms\n  coffer mechanisms ecdsa\n  coffer mechanisms --output json",
 		Args:    arguments(0, 1, "a WORD"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -72,7 +73,11 @@ in their name. Sizes are in bits for RSA and elliptic curves, in bytes for AES a
 			if len(list) == 0 {
 				return notFound("the token has no mechanism with %q in its name", "coffer mechanisms lists all", word)
 			}
-			return a.emit(map[string]any{"mechanisms": list}, func(w io.Writer) {
+			pairs := 0
+			for _, r := range list {
+				pairs += len(r.Flags)
+			}
+			return a.emit(map[string]any{"mechanisms": list, "count": len(list), "standard": standard(list), "pairs": pairs}, func(w io.Writer) {
 				var rows [][]string
 				for _, r := range list {
 					rows = append(rows, []string{r.Name, keySizes(r), strings.Join(r.Flags, ",")})
@@ -81,6 +86,16 @@ in their name. Sizes are in bits for RSA and elliptic curves, in bytes for AES a
 			})
 		},
 	}
+}
+
+// standard counts those that are the standard's, not a vendor's.
+func standard(list []mechanismRow) (n int) {
+	for _, r := range list {
+		if r.Number < uint(pkcs11.CKM_VENDOR_DEFINED) {
+			n++
+		}
+	}
+	return n
 }
 
 func flagWords(flags pkcs11.Flags) []string {

@@ -111,14 +111,15 @@ func (d *daemon) open(ctx context.Context) (node.Cluster, store.Store, error) {
 }
 
 func (d *daemon) openEngine(st store.Store) error {
-	registry, err := all.Registry()
+	registry, err := all.Full()
 	if err != nil {
 		return err
 	}
 	d.engine, err = engine.New(engine.Options{
 		OpenStore:  func(bool) (store.Store, error) { return st, nil },
 		Mechanisms: registry,
-		KDF:        vault.DefaultKDF,
+		Policy:     d.conf.Policy,
+		KDF:        vault.KDFFor(d.conf.Policy.FIPS),
 		Log:        reasons(d.log, slog.LevelError, "a record of the token cannot be used"),
 		Node:       &engine.NodeOptions{Root: d.place.Root(), Serial: d.place.Serial(), CredentialLifetime: d.conf.CredentialLifetime, Now: timeOfDay},
 	})

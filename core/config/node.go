@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/coffer-hsm/coffer/core/policy"
 )
 
 // Node is the checked configuration of the daemon. Paths are absolute; an address that is empty is not used.
@@ -38,6 +40,7 @@ type Node struct {
 	EtcdKey         string
 
 	Unseal Unseal
+	Policy policy.Policy // of the node's token; the same on all nodes of a cluster
 
 	CredentialLifetime time.Duration // of a login
 	ReplaceAfter       time.Duration // how long a voter is dead before a standby takes its vote; 0: never

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 const nodeFile = "/etc/coffer/cofferd.toml"
@@ -82,6 +85,9 @@ key_file = "u.key"
 		{"alone on a socket", "store = 'file'\nlisten = ''", func(n *Node) {
 			n.Store, n.Listen, n.Advertise = StoreFile, "", ""
 			n.PeerListen, n.PeerAdvertise, n.StoreListen, n.StoreAdvertise = "", "", "", ""
+		}},
+		{"policy", "[policy]\ndates = true\nmin_bits = { rsa = 3072 }", func(n *Node) {
+			n.Policy = policy.Policy{Dates: true, MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 3072}}
 		}},
 		{"no socket", "socket = ''", func(n *Node) { n.Socket = "" }},
 		{"unseal without method", "[unseal]\nkey_file = '/k'", func(n *Node) { n.Unseal.KeyFile = "/k" }},
@@ -238,6 +244,9 @@ func TestEveryKeyOfANodeIsDocumented(t *testing.T) {
 	}
 	for _, k := range slotKeys {
 		pages["configuration.md"] = append(pages["configuration.md"], k.name)
+	}
+	for _, k := range policyKeys {
+		pages["policy.md"] = append(pages["policy.md"], k.name)
 	}
 	for page, names := range pages {
 		text, err := os.ReadFile(filepath.Join("../../docs", page))

@@ -91,6 +91,16 @@ func parseNode(doc, path, host string) (*Node, error) {
 	n := defaultNode(path, host)
 	unseal, there := tree["unseal"]
 	delete(tree, "unseal")
+	if v, there := tree["policy"]; there {
+		delete(tree, "policy")
+		var err error
+		n.Policy, err = p.policy(v, "policy", func(name string) int {
+			return p.lineOf(func(t map[string]any) bool { return holdsPolicy(t, name) })
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if err := fill(p, tree, "", nodeKeys, choiceOf(tree, "store", storeKinds, n.Store), n); err != nil {
 		return nil, err
 	}

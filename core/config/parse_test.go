@@ -3,6 +3,9 @@ package config
 import (
 	"reflect"
 	"testing"
+
+	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 const (
@@ -28,6 +31,14 @@ path = "/srv/ca.db"
 		{"home", "[[slot]]\nid = 0\npath = '~/t.db'", []Slot{{ID: 0, Path: "/home/alice/t.db"}}},
 		{"path is cleaned", "[[slot]]\nid = 0\npath = '../x/./t.db'", []Slot{{ID: 0, Path: "/etc/x/t.db"}}},
 		{"inline tables", `slot = [{id = 1, path = "a"}, {id = 2, path = "b"}]`, []Slot{{ID: 1, Path: "/etc/coffer/a"}, {ID: 2, Path: "/etc/coffer/b"}}},
+		{"policy", "[[slot]]\nid = 0\npath = '/t'\n[slot.policy]\nallow = ['CKM_ECDSA', 'SHA256_HMAC*']\ndeny = ['SHA256_HMAC_GENERAL']\n" +
+			"min_bits = { rsa = 3072, CKK_EC = 256 }\nlegacy = true\ndates = true\nwrap_and_decrypt = true\nfips = true\n",
+			[]Slot{{Path: "/t", Policy: policy.Policy{
+				Allow:   []pkcs11.MechanismType{pkcs11.CKM_SHA256_HMAC, pkcs11.CKM_SHA256_HMAC_GENERAL, pkcs11.CKM_ECDSA},
+				Deny:    []pkcs11.MechanismType{pkcs11.CKM_SHA256_HMAC_GENERAL},
+				MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 3072, pkcs11.CKK_EC: 256},
+				Legacy:  true, Dates: true, WrapAndDecrypt: true, FIPS: true}}}},
+		{"an empty policy is the default", "[[slot]]\nid = 0\npath = '/t'\npolicy = {}\n", []Slot{{Path: "/t"}}},
 		{"largest id", "[[slot]]\nid = 0xffff_ffff\npath = 't'", []Slot{{ID: 4294967295, Path: "/etc/coffer/t"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -75,6 +86,18 @@ func TestParseRefusesWithLineAndHint(t *testing.T) {
 		{"description is a table", good + "description = {a = true}\n", 4, "a table", "text in quotes"},
 		{"id is taken", good + "\n[[slot]]\nid = 0\npath = 'b.db'\n", 6, "slot in line 1", "of its own"},
 		{"id is taken, inline", "slot = [\n {id = 1, path = 'a'},\n {id = 1, path = 'b'},\n]\n", 4, "id 1", "of its own"},
+		{"policy is no table", good + "policy = true\n", 4, "policy is true", "[slot.policy]"},
+		{"unknown key in a policy", good + "[slot.policy]\ndates = true\n\nalow = ['x']\n", 7, `no key "alow"`, "allow, deny, min_bits, legacy"},
+		{"allow is text", good + "[slot.policy]\nallow = 'CKM_ECDSA'\n", 5, `the text "CKM_ECDSA"`, "a list of mechanisms"},
+		{"allow is empty", good + "[slot.policy]\nallow = []\n", 5, "empty", "a list of mechanisms"},
+		{"allow holds a number", good + "[slot.policy]\nallow = [1]\n", 5, "the number 1", "a list of mechanisms"},
+		{"no such mechanism", good + "[slot.policy]\ndeny = ['CKM_SHA_1', 'CKM_SHA2']\n", 5, `"CKM_SHA2"`, "a list of mechanisms"},
+		{"no mechanism begins so", good + "[slot.policy]\ndeny = ['CKM_NONE*']\n", 5, `"CKM_NONE*"`, "a list of mechanisms"},
+		{"no such key type", good + "[slot.policy.min_bits]\nrsaa = 2048\n", 4, `"rsaa"`, "min_bits = {"},
+		{"no number of bits", good + "[slot.policy.min_bits]\nrsa = '2048'\n", 4, `the text "2048"`, "min_bits = {"},
+		{"no bits", good + "[slot.policy]\nmin_bits = {rsa = 0}\n", 5, "the number 0", "min_bits = {"},
+		{"legacy is text", good + "[slot.policy]\nlegacy = 'yes'\n", 5, `the text "yes"`, "true or false"},
+		{"policy behind a node", "[[slot]]\nid = 0\nsocket = '/s'\n[slot.policy]\ndates = true\n", 4, "has no policy", "id, description, socket"},
 		{"path is taken", good + "[[slot]]\nid = 1\npath = './a.db'\n", 6, "slot 0 and slot 1", "of its own"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coffer-hsm/coffer/core/policy"
 )
 
 // Slot is one slot of the library. ID never changes by itself: it is what the configuration says. Exactly one of Path,
@@ -24,6 +26,8 @@ type Slot struct {
 	Zone        string        // with Nodes: nodes of this zone are preferred; may be empty
 	ExposeNodes bool          // with Nodes: one more slot for each node, read-only
 	Timeout     time.Duration // with Socket and Nodes: of one call, all tries together; 0 with Path
+
+	Policy policy.Policy // with Path; behind a node it is the node's
 }
 
 // Remote reports whether the token is behind a node.
@@ -98,6 +102,7 @@ var slotKeys = []key[Slot]{
 	{"key", nodesSlot, nodesSlot, `text in quotes, such as key = "client-key.pem"`, file(func(s *Slot) *string { return &s.Key })},
 	{"zone", nodesSlot, 0, `text in quotes, such as zone = "a"`, word(func(s *Slot) *string { return &s.Zone })},
 	{"expose_nodes", nodesSlot, 0, "true or false, such as expose_nodes = true", flag(func(s *Slot) *bool { return &s.ExposeNodes })},
+	{"policy", embeddedSlot, 0, `a table, such as [slot.policy] and below it dates = true`, later},
 	{"timeout", remoteSlot, 0, `a time between 100ms and 10m, such as timeout = "30s"`, span(func(s *Slot) *time.Duration { return &s.Timeout }, minTimeout, maxTimeout)},
 }
 
@@ -128,6 +133,11 @@ func (p *parser) slot(index int, table map[string]any) (s Slot, err error) {
 		}
 		if problem := k.set(p, k.name, &s, v); problem != "" {
 			return s, p.fail(p.lineOfKey(index, k.name), problem, "wanted is "+k.wants)
+		}
+	}
+	if v, there := table["policy"]; there {
+		if s.Policy, err = p.policy(v, "slot.policy", func(name string) int { return p.lineOfPolicy(index, name) }); err != nil {
+			return s, err
 		}
 	}
 	if s.ExposeNodes && s.ID > maxExposedID {
@@ -208,6 +218,9 @@ func setID(_ *parser, _ string, s *Slot, v any) string {
 	return ""
 }
 
+// later is for what slot reads with lines of its own.
+func later(*parser, string, *Slot, any) string { return "" }
+
 // namesOf lists the keys that tables of a kind have.
 func namesOf[T any](rows []key[T], kind kinds) string {
 	var names []string
@@ -235,4 +248,25 @@ func (p *parser) lineOfKey(index int, name string) int {
 		_, ok := tables[index][name]
 		return ok
 	})
+}
+
+// lineOfPolicy finds a key of a slot's policy; an empty name is the policy as a whole.
+func (p *parser) lineOfPolicy(index int, name string) int {
+	return p.lineOf(func(tree map[string]any) bool {
+		tables, _ := tablesOf(tree["slot"])
+		if len(tables) <= index {
+			return false
+		}
+		return holdsPolicy(tables[index], name)
+	})
+}
+
+func holdsPolicy(table map[string]any, name string) bool {
+	v, ok := table["policy"]
+	if name == "" || !ok {
+		return ok
+	}
+	inner, _ := v.(map[string]any)
+	_, ok = inner[name]
+	return ok
 }

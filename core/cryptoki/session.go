@@ -196,16 +196,30 @@ func (l *Library) GetSessionInfo(h SessionHandle) (info pkcs11.SessionInfo, err 
 	return info, err
 }
 
-// GetSessionValidationFlags says which validations the last operation of the session was covered by. No authority has
-// validated anything here, and there is no object of class CKO_VALIDATION, so that no flag has a meaning and none is set.
-// Another question than CKS_LAST_VALIDATION_OK is CKR_ARGUMENTS_BAD. PKCS#11 v3.2, C_GetSessionValidationFlags.
-func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (pkcs11.Flags, error) {
-	return 0, l.inSession("GetSessionValidationFlags", h, func(*session) error {
+// GetSessionValidationFlags says which validations the last operation of the session was covered by: those of the token's
+// objects of class CKO_VALIDATION, which a token in FIPS mode has. Such a token does nothing else than what they cover, so
+// that their flags are set before the first operation too. Another question than CKS_LAST_VALIDATION_OK is
+// CKR_ARGUMENTS_BAD. PKCS#11 v3.2, C_GetSessionValidationFlags.
+func (l *Library) GetSessionValidationFlags(h SessionHandle, kind uint) (flags pkcs11.Flags, err error) {
+	err = l.inSession("GetSessionValidationFlags", h, func(x *session) error {
 		if kind != pkcs11.CKS_LAST_VALIDATION_OK {
 			return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "validation flags of type %d", kind)
 		}
+		found, err := x.hsm.Find(x.ctx, x.cred(), pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_VALIDATION)})
+		if err != nil {
+			return err
+		}
+		for _, o := range found {
+			values, err := x.hsm.Attributes(x.ctx, x.cred(), o, []pkcs11.AttributeType{pkcs11.CKA_VALIDATION_FLAG})
+			if err != nil {
+				return err
+			}
+			flag, _ := values[0].Value.(uint)
+			flags |= pkcs11.Flags(flag)
+		}
 		return nil
 	})
+	return flags, err
 }
 
 func (x *session) state() pkcs11.State {

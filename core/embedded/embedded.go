@@ -17,7 +17,7 @@ func Open(slot config.Slot) (hsm.HSM, error) { return OpenLogged(slot, nil) }
 
 // OpenLogged is Open with a log, which is told of records that cannot be read and never of a secret.
 func OpenLogged(slot config.Slot, log func(error)) (hsm.HSM, error) {
-	registry, err := all.Registry()
+	registry, err := all.Full()
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,8 @@ func OpenLogged(slot config.Slot, log func(error)) (hsm.HSM, error) {
 			return sqlite.Open(slot.Path, sqlite.Options{Create: create})
 		},
 		Mechanisms: registry,
-		KDF:        vault.DefaultKDF,
+		Policy:     slot.Policy,
+		KDF:        vault.KDFFor(slot.Policy.FIPS),
 		Log:        log,
 	})
 }

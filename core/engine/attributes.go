@@ -12,15 +12,21 @@ import (
 )
 
 // Attributes answers for each type. PKCS#11 v3.2, C_GetAttributeValue.
-func (e *Engine) Attributes(_ context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) (values []hsm.Value, err error) {
+func (e *Engine) Attributes(ctx context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) (values []hsm.Value, err error) {
 	defer answer(&err)
-	_, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
+	n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
 	if err != nil {
 		return nil, err
 	}
 	defer v.release()
 	values = make([]hsm.Value, len(types))
 	for i, t := range types {
+		if n.live != nil && t == pkcs11.CKA_VALUE {
+			if values[i].Value, err = n.live(ctx, e); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		value, where, err := v.head.Reveal(t)
 		if err == nil && where == object.InSecret {
 			value, err = e.reveal(v, t)
@@ -78,6 +84,9 @@ func (e *Engine) set(ctx context.Context, c *call, cred hsm.Credential, n *entry
 	}
 	head, err := object.Set(v.head, r.SO, template)
 	if err != nil {
+		return err
+	}
+	if err := e.changed(v.head, head); err != nil {
 		return err
 	}
 	if !n.token {

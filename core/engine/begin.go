@@ -57,7 +57,9 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 	if err != nil {
 		return nil, err
 	}
-	op, err = starters[kind](row, v, m.Params)
+	if err = e.signs(kind, m.Params); err == nil {
+		op, err = starters[kind](row, v, m.Params)
+	}
 	if s, ok := op.(*signOp); ok && err == nil && row.Capacity != nil {
 		op = &indexedOp{signOp: s, engine: e, cred: cred, key: key}
 	}
@@ -91,7 +93,7 @@ func (e *Engine) key(cred hsm.Credential, o hsm.Object, u keyUse) (*version, err
 
 func (e *Engine) checkKey(v *version, u keyUse) error {
 	kt, isKey := v.head.KeyType()
-	if !isKey {
+	if !isKey || v.head.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
 		return pkcs11.Errorf(u.invalid, "the object is a %v, not a key", v.head.Class())
 	}
 	if !slices.Contains(u.row.KeyTypes, kt) {
@@ -105,8 +107,10 @@ func (e *Engine) checkKey(v *version, u keyUse) error {
 			return pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "the key's CKA_ALLOWED_MECHANISMS does not name %v", u.row.Type)
 		}
 	}
-	_, err := e.secretOf(v)
-	return err
+	if _, err := e.secretOf(v); err != nil {
+		return err
+	}
+	return e.usable(v)
 }
 
 // held is an operation with the key that it uses, which must not be wiped before the operation ends.

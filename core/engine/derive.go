@@ -141,7 +141,7 @@ func (e *Engine) drafts(cred hsm.Credential, row *mech.Mechanism, keys *bases, p
 		if p.Class == pkcs11.CKO_DATA && p.Fixed && !t.Has(pkcs11.CKA_PRIVATE) { // who may not see the key sees nothing made of it
 			t = append(slices.Clip(t), pkcs11.Attr(pkcs11.CKA_PRIVATE, keys.base.head.Private()))
 		}
-		d, err := e.build(cred, r, t)
+		d, err := e.buildFor(cred, r, t)
 		if err != nil {
 			return nil, nil, pkcs11.Errorf(pkcs11.RVOf(err), "template %d: %w", i, err)
 		}

@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/index"
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -26,8 +28,12 @@ type Options struct {
 	// OpenStore opens the token's store; create says that a missing one is to be made. store.ErrNotFound means that
 	// there is no token yet.
 	OpenStore func(create bool) (store.Store, error)
-	// Mechanisms is what the token can do.
+	// Mechanisms is what the token can do, before the policy.
 	Mechanisms *mech.Registry
+	// Policy is what its owner allows. One with FIPS set wants a process in Go's FIPS 140-3 mode.
+	Policy policy.Policy
+	// Now is the clock for the policy's dates; nil: time.Now.
+	Now func() time.Time
 	// Log is told of records that cannot be read, and is never given a secret; it may be nil.
 	Log func(err error)
 	// KDF is the cost of guessing a PIN that is set from now on.
@@ -59,6 +65,8 @@ type Engine struct {
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
 
+	builtin *builtins
+
 	logins chan struct{} // as many places as PIN checks may run at once: see turn
 }
 
@@ -71,7 +79,17 @@ var _ hsm.Portable = (*Engine)(nil)
 // there yet is no error.
 func New(opts Options) (e *Engine, err error) {
 	defer answer(&err)
+	if err := fipsMode(&opts.Policy); err != nil {
+		return nil, err
+	}
+	opts.Mechanisms = opts.Mechanisms.Restrict(opts.Policy.May)
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	if e.builtin, err = newBuiltins(&e.opts); err != nil {
+		return nil, err
+	}
 	if opts.Node != nil {
 		if e.node, err = newNode(opts.Node); err != nil {
 			return nil, err
@@ -99,7 +117,7 @@ func (e *Engine) Close() error {
 	return o.store.Close()
 }
 
-// Mechanisms lists what the token can do, in ascending order.
+// Mechanisms lists what the token can do and may, in ascending order.
 func (e *Engine) Mechanisms() []pkcs11.MechanismType { return e.opts.Mechanisms.Types() }
 
 // Mechanism describes one mechanism.

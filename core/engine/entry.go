@@ -21,6 +21,7 @@ type entry struct {
 	token, private bool
 	current        atomic.Pointer[version] // nil once destroyed, or hidden by a logout
 	session        atomic.Pointer[session] // of a session object on a node; else nil
+	live           live                    // of some built-in objects: their CKA_VALUE
 }
 
 // session is what a node knows of a session object: the life of the token that it was made in and, once the object has been

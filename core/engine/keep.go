@@ -35,7 +35,12 @@ func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, 
 		wipeMaterial(draft, whole)
 		return fresh{}, err
 	}
-	return fresh{head, secretPart}, nil
+	f := fresh{head, secretPart}
+	if err := e.admits(f); err != nil {
+		wipe(secretPart)
+		return fresh{}, err
+	}
+	return f, nil
 }
 
 // wipeMaterial wipes what is secret of an object's material: the rest may be the caller's bytes, or a curve's name.
@@ -76,6 +81,23 @@ type fresh struct {
 	head   *object.Object
 	secret pkcs11.Template
 }
+
+// Type is CKA_KEY_TYPE.
+func (f fresh) Type() pkcs11.KeyType {
+	kt, _ := f.head.KeyType()
+	return kt
+}
+
+// Bytes returns a byte-string attribute, of either part.
+func (f fresh) Bytes(t pkcs11.AttributeType) []byte {
+	if b := f.head.Bytes(t); b != nil {
+		return b
+	}
+	return f.secret.Bytes(t)
+}
+
+// Uint returns a numeric attribute.
+func (f fresh) Uint(t pkcs11.AttributeType) (uint, bool) { return f.head.Uint(t) }
 
 // keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The
 // secret parts are its own; what is not kept is wiped. Of a request that is sent again, what the first has made is the answer.

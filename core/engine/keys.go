@@ -48,7 +48,7 @@ func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.Obje
 	if err != nil {
 		return nil, err
 	}
-	return object.Build(r, t)
+	return e.build(r, t)
 }
 
 // GenerateKey makes a secret key or domain parameters. PKCS#11 v3.2, C_GenerateKey.
@@ -126,6 +126,9 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 		}
 	}
 	add(made)
+	if d.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
+		return completeDomain(all, made)
+	}
 	kt, isKey := d.KeyType()
 	if !isKey {
 		return completeOther(d, made)
@@ -160,6 +163,9 @@ func completeOther(d *object.Draft, made pkcs11.Template) (pkcs11.Template, erro
 	}
 	sum := sha1.Sum(der)
 	made = made.Set(pkcs11.CKA_CHECK_VALUE, sum[:3])
+	if kind, _ := d.Template().Uint(pkcs11.CKA_CERTIFICATE_TYPE); pkcs11.CertificateType(kind) != pkcs11.CKC_X_509 {
+		return made, nil
+	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return made, nil
@@ -280,15 +286,16 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 
 // from builds the object that an unwrapping, an encapsulation or a decapsulation is to make.
 func (e *Engine) from(cred hsm.Credential, op object.Op, base *version, t pkcs11.Template) (*object.Draft, error) {
-	return e.build(cred, object.Request{Op: op, Base: base.head}, t)
+	return e.buildFor(cred, object.Request{Op: op, Base: base.head}, t)
 }
 
-func (e *Engine) build(cred hsm.Credential, r object.Request, t pkcs11.Template) (*object.Draft, error) {
+// buildFor is build for a caller, as whom the rules take him.
+func (e *Engine) buildFor(cred hsm.Credential, r object.Request, t pkcs11.Template) (*object.Draft, error) {
 	r, err := e.caller(cred, r)
 	if err != nil {
 		return nil, err
 	}
-	return object.Build(r, t)
+	return e.build(r, t)
 }
 
 // decode turns an unwrapped key into material.

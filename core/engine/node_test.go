@@ -15,6 +15,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
@@ -57,6 +58,7 @@ func (g *group) open(serial string) (*Engine, error) {
 	return New(Options{
 		OpenStore:  func(bool) (store.Store, error) { return shared{g.store}, nil },
 		Mechanisms: registry,
+		Policy:     policy.Policy{WrapAndDecrypt: true},
 		KDF:        vault.KDF{Time: 1, MemoryKiB: 64, Threads: 1},
 		Log:        func(err error) { g.t.Log(err) },
 		Node: &NodeOptions{Root: g.root, Serial: serial, CredentialLifetime: time.Hour,

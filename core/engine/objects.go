@@ -27,6 +27,11 @@ func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*ent
 	if v, ok := e.acquire(n); ok {
 		return n, v, nil
 	}
+	if own := e.builtin.byID[n.id]; own != nil && n.token { // as a node is asked for it
+		if v, ok := own.acquire(); ok {
+			return own, v, nil
+		}
+	}
 	// The private objects may have been locked and unlocked again since the near side was given this entry.
 	if now, ok := e.objects.Get(n.id); ok && n.token && now.private == n.private {
 		if v, ok := now.acquire(); ok {
@@ -108,7 +113,7 @@ func (e *Engine) Create(ctx context.Context, cred hsm.Credential, template pkcs1
 			wipe(template)
 		}
 	}()
-	draft, err := object.Build(r, template)
+	draft, err := e.build(r, template)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +142,9 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	}
 	head, err := object.Copy(v.head, r.SO, r.User, c.id(), template)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.changed(v.head, head); err != nil {
 		return nil, err
 	}
 	return e.keepOne(ctx, c, fresh{head, secretPart.Clone()})
@@ -253,7 +261,11 @@ func (e *Engine) Find(_ context.Context, cred hsm.Credential, template pkcs11.Te
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range e.objects.Candidates(template) {
+	candidates := e.builtin.ofClass(template)
+	if candidates == nil {
+		candidates = e.objects.Candidates(template)
+	}
+	for _, n := range candidates {
 		if !role.May(pick(n.private, auth.ReadPrivate, auth.ReadPublic)) {
 			continue
 		}

@@ -19,6 +19,7 @@ import (
 const (
 	Manufacturer = "Coffer"
 	model        = "Coffer embedded"
+	fipsModel    = "Coffer FIPS" // of a token in FIPS mode, embedded or behind a node
 )
 
 // Info describes the token. PKCS#11 v3.2, C_GetTokenInfo.
@@ -40,6 +41,9 @@ func (e *Engine) Info(context.Context) (info pkcs11.TokenInfo, err error) {
 	}
 	if e.node != nil {
 		info.Model, info.Serial = e.node.opts.Model, e.node.opts.Serial
+	}
+	if e.opts.Policy.FIPS {
+		info.Model = fipsModel
 	}
 	v, err := e.now()
 	if errors.Is(err, errNoToken) {

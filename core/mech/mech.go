@@ -180,26 +180,8 @@ type Verifier interface {
 // Info computes what C_GetMechanismInfo answers.
 func (m *Mechanism) Info() pkcs11.MechanismInfo {
 	info := pkcs11.MechanismInfo{MinKeySize: m.Min, MaxKeySize: m.Max, Flags: m.Flags}
-	for _, c := range []struct {
-		has  bool
-		flag pkcs11.Flags
-	}{
-		{m.Digest != nil, pkcs11.CKF_DIGEST},
-		{m.Encrypt != nil, pkcs11.CKF_ENCRYPT},
-		{m.Decrypt != nil, pkcs11.CKF_DECRYPT},
-		{m.Sign != nil, pkcs11.CKF_SIGN},
-		{m.Verify != nil, pkcs11.CKF_VERIFY},
-		{m.SignRecover != nil, pkcs11.CKF_SIGN_RECOVER},
-		{m.VerifyRecover != nil, pkcs11.CKF_VERIFY_RECOVER},
-		{m.Generate != nil, pkcs11.CKF_GENERATE},
-		{m.GeneratePair != nil, pkcs11.CKF_GENERATE_KEY_PAIR},
-		{m.Wrap != nil, pkcs11.CKF_WRAP},
-		{m.Unwrap != nil, pkcs11.CKF_UNWRAP},
-		{m.Derives(), pkcs11.CKF_DERIVE},
-		{m.Encapsulate != nil, pkcs11.CKF_ENCAPSULATE},
-		{m.Decapsulate != nil, pkcs11.CKF_DECAPSULATE},
-	} {
-		if c.has {
+	for _, c := range constructors {
+		if c.has(m) {
 			info.Flags |= c.flag
 		}
 	}

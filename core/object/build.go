@@ -89,6 +89,12 @@ func (d *Draft) KeyType() (kt pkcs11.KeyType, ok bool) {
 // are in it, and what the base key's template adds. It is not to be written to.
 func (d *Draft) Template() pkcs11.Template { return d.asked }
 
+// Bool returns a boolean attribute as it has been decided, false where the object will not have it.
+func (d *Draft) Bool(t pkcs11.AttributeType) bool {
+	v, _ := d.head.Bool(t)
+	return v
+}
+
 func (d *Draft) op() *operation { return &operations[d.req.Op] }
 
 // bases are the keys that the new one comes from.

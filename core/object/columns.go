@@ -132,6 +132,10 @@ var certificate = []row{
 	{pkcs11.CKA_START_DATE, 0, empty, nil},
 	{pkcs11.CKA_END_DATE, 0, empty, nil},
 	{pkcs11.CKA_PUBLIC_KEY_INFO, 0, empty, nil},
+}
+
+// certificates of a key, which may be somewhere else
+var keyCertificate = []row{
 	{pkcs11.CKA_ISSUER, settable, empty, nil},
 	{pkcs11.CKA_VALUE, either, empty, nil},
 	{pkcs11.CKA_URL, either, empty, nil},
@@ -200,8 +204,25 @@ var trust = []row{
 	{pkcs11.CKA_TRUST_OCSP_SIGNING, 0, zero, upTo(pkcs11.CKT_TRUST_MUST_VERIFY_TRUST)},
 }
 
-// objects of the token itself; Load makes them
+// objects of the token itself; Builtin makes them. The standard gives them no storage attributes. Ours have those that
+// programs ask of every object that they find.
 var (
+	own = []row{
+		{pkcs11.CKA_TOKEN, byToken, yes, nil},
+		{pkcs11.CKA_PRIVATE, byToken, no, nil},
+		{pkcs11.CKA_MODIFIABLE, byToken, no, nil},
+		{pkcs11.CKA_COPYABLE, byToken, no, nil},
+		{pkcs11.CKA_DESTROYABLE, byToken, no, nil},
+		{pkcs11.CKA_LABEL, byToken, empty, nil},
+	}
+	hardware = []row{
+		{pkcs11.CKA_HW_FEATURE_TYPE, byToken, nil, nil},
+		{pkcs11.CKA_VALUE, byToken, nil, nil}, // computed anew each time that it is read
+	}
+	counter = []row{
+		{pkcs11.CKA_RESET_ON_INIT, byToken, nil, nil},
+		{pkcs11.CKA_HAS_RESET, byToken, nil, nil},
+	}
 	profile    = []row{{pkcs11.CKA_PROFILE_ID, byToken, nil, nil}}
 	mechanism  = []row{{pkcs11.CKA_MECHANISM_TYPE, byToken, nil, nil}}
 	validation = []row{

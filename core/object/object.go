@@ -36,7 +36,7 @@ func newObject(p *policy, attrs pkcs11.Template) *Object {
 
 // Load makes an object from a stored head, which it takes over. It checks that the head is one that this package could
 // have written: known attributes of the right form, none of them secret, an identity, and no flag missing on which the
-// object's protection rests. Objects of the token itself (profiles, validations, mechanisms) are made with Load too.
+// object's protection rests. Objects of the token itself are made by Builtin.
 func Load(head pkcs11.Template) (*Object, error) {
 	if err := wellFormed(head); err != nil {
 		return nil, err

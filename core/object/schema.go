@@ -117,8 +117,8 @@ func schema() []kind {
 		{class: pkcs11.CKO_DATA, columns: [][]row{common, storage, data}},
 		{class: pkcs11.CKO_TRUST, columns: [][]row{common, storage, trust}, check: checkTrust},
 
-		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_X_509)}, columns: cert(x509), check: checkCertificate},
-		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_WTLS)}, columns: cert(wtls), check: checkCertificate},
+		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_X_509)}, columns: cert(keyCertificate, x509), check: checkCertificate},
+		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_WTLS)}, columns: cert(keyCertificate, wtls), check: checkCertificate},
 		{class: pkcs11.CKO_CERTIFICATE, types: []uint{uint(pkcs11.CKC_X_509_ATTR_CERT)}, columns: cert(attributeCertificate)},
 
 		{class: pkcs11.CKO_DOMAIN_PARAMETERS, types: keys(pkcs11.CKK_DH), columns: params()},
@@ -168,9 +168,11 @@ func schema() []kind {
 
 		{class: pkcs11.CKO_OTP_KEY, types: keys(pkcs11.CKK_HOTP, pkcs11.CKK_SECURID, pkcs11.CKK_ACTI), columns: sec(otp, chosenLength), may: mac},
 
-		{class: pkcs11.CKO_PROFILE, columns: [][]row{common, profile}, builtin: true},
-		{class: pkcs11.CKO_MECHANISM, columns: [][]row{common, mechanism}, builtin: true},
-		{class: pkcs11.CKO_VALIDATION, columns: [][]row{common, validation}, builtin: true},
+		{class: pkcs11.CKO_HW_FEATURE, types: []uint{uint(pkcs11.CKH_CLOCK)}, columns: [][]row{common, own, hardware}, builtin: true},
+		{class: pkcs11.CKO_HW_FEATURE, types: []uint{uint(pkcs11.CKH_MONOTONIC_COUNTER)}, columns: [][]row{common, own, hardware, counter}, builtin: true},
+		{class: pkcs11.CKO_PROFILE, columns: [][]row{common, own, profile}, builtin: true},
+		{class: pkcs11.CKO_MECHANISM, columns: [][]row{common, own, mechanism}, builtin: true},
+		{class: pkcs11.CKO_VALIDATION, columns: [][]row{common, own, validation}, builtin: true},
 	}
 }
 
@@ -203,11 +205,13 @@ type policies struct {
 	classes  map[pkcs11.ObjectClass]bool
 	keyTypes map[uint]bool
 	material map[pkcs11.AttributeType]bool // key material of any kind
+	builtin  map[pkcs11.ObjectClass]bool
 }
 
 // subtype is the attribute that tells the kinds of a class apart.
 var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
 	pkcs11.CKO_CERTIFICATE:       pkcs11.CKA_CERTIFICATE_TYPE,
+	pkcs11.CKO_HW_FEATURE:        pkcs11.CKA_HW_FEATURE_TYPE,
 	pkcs11.CKO_DOMAIN_PARAMETERS: pkcs11.CKA_KEY_TYPE,
 	pkcs11.CKO_PUBLIC_KEY:        pkcs11.CKA_KEY_TYPE,
 	pkcs11.CKO_PRIVATE_KEY:       pkcs11.CKA_KEY_TYPE,
@@ -216,7 +220,7 @@ var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
 }
 
 var table = sync.OnceValue(func() *policies {
-	all := &policies{map[kindKey]*policy{}, map[pkcs11.ObjectClass]bool{}, map[uint]bool{}, map[pkcs11.AttributeType]bool{}}
+	all := &policies{map[kindKey]*policy{}, map[pkcs11.ObjectClass]bool{}, map[uint]bool{}, map[pkcs11.AttributeType]bool{}, map[pkcs11.ObjectClass]bool{}}
 	for _, k := range schema() {
 		merged := map[pkcs11.AttributeType]row{}
 		for _, column := range k.columns {
@@ -232,6 +236,7 @@ var table = sync.OnceValue(func() *policies {
 		slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.attr, b.attr) })
 
 		all.classes[k.class] = true
+		all.builtin[k.class] = k.builtin
 		types := k.types
 		if types == nil {
 			types = []uint{0}
@@ -242,6 +247,8 @@ var table = sync.OnceValue(func() *policies {
 			case pkcs11.CKA_KEY_TYPE:
 				all.keyTypes[t] = true
 				p.name += "/" + pkcs11.KeyType(t).String()
+			case pkcs11.CKA_HW_FEATURE_TYPE:
+				p.name += fmt.Sprintf("/%#x", t)
 			case pkcs11.CKA_CERTIFICATE_TYPE:
 				p.name += "/" + pkcs11.CertificateType(t).String()
 			}

@@ -93,7 +93,11 @@ func TestEveryPrivateAndSecretKeyHasSecretMaterial(t *testing.T) {
 func TestClassAndTypeAreChecked(t *testing.T) {
 	refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), nil)
 	refused(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, user(OpCreate), tmpl{class(pkcs11.CKO_VENDOR_DEFINED)})
-	refused(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, user(OpCreate), tmpl{class(pkcs11.CKO_HW_FEATURE)})
+	refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), tmpl{class(pkcs11.CKO_HW_FEATURE)})
+	refused(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, user(OpCreate), tmpl{class(pkcs11.CKO_HW_FEATURE),
+		num(pkcs11.CKA_HW_FEATURE_TYPE, uint(pkcs11.CKH_USER_INTERFACE))})
+	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), tmpl{class(pkcs11.CKO_HW_FEATURE),
+		num(pkcs11.CKA_HW_FEATURE_TYPE, uint(pkcs11.CKH_CLOCK))})
 	refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), tmpl{class(pkcs11.CKO_SECRET_KEY)})
 	refused(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, user(OpCreate), tmpl{class(pkcs11.CKO_SECRET_KEY), ktype(pkcs11.CKK_SKIPJACK)})
 	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), tmpl{class(pkcs11.CKO_SECRET_KEY), ktype(pkcs11.CKK_RSA)})
@@ -103,9 +107,18 @@ func TestClassAndTypeAreChecked(t *testing.T) {
 }
 
 func TestTokenObjectsAreReadOnly(t *testing.T) {
-	o, err := Load(tmpl{class(pkcs11.CKO_PROFILE), text(pkcs11.CKA_UNIQUE_ID, newID()),
-		num(pkcs11.CKA_PROFILE_ID, uint(pkcs11.CKP_BASELINE_PROVIDER))})
+	o, err := Builtin(pkcs11.CKO_PROFILE, tmpl{num(pkcs11.CKA_PROFILE_ID, uint(pkcs11.CKP_BASELINE_PROVIDER))})
 	require.NoError(t, err)
+	same, err := Builtin(pkcs11.CKO_PROFILE, tmpl{num(pkcs11.CKA_PROFILE_ID, uint(pkcs11.CKP_BASELINE_PROVIDER))})
+	require.NoError(t, err)
+	require.Equal(t, o.ID(), same.ID(), "stable")
+	other, err := Builtin(pkcs11.CKO_PROFILE, tmpl{num(pkcs11.CKA_PROFILE_ID, uint(pkcs11.CKP_EXTENDED_PROVIDER))})
+	require.NoError(t, err)
+	require.NotEqual(t, o.ID(), other.ID())
+	require.True(t, o.Token())
+	require.False(t, o.Private())
+	_, err = Builtin(pkcs11.CKO_DATA, nil)
+	requireRV(t, pkcs11.CKR_GENERAL_ERROR, err)
 	v, where, err := o.Reveal(pkcs11.CKA_PROFILE_ID)
 	require.NoError(t, err)
 	require.Equal(t, InHead, where)

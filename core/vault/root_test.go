@@ -16,7 +16,7 @@ var (
 func TestRootComesBackWithThePIN(t *testing.T) {
 	root, err := NewRoot()
 	require.NoError(t, err)
-	for _, kdf := range []KDF{tinyKDF, {Time: 2, MemoryKiB: 64, Threads: 3}} {
+	for _, kdf := range []KDF{tinyKDF, {Time: 2, MemoryKiB: 64, Threads: 3}, {Iterations: minIterations}} {
 		blob, err := WrapRoot(root, []byte("1234"), kdf, userLabel)
 		require.NoError(t, err)
 		require.Len(t, blob, wrappedSize)
@@ -75,8 +75,8 @@ func TestCostIsBoundedBeforeAnythingIsAllocated(t *testing.T) {
 	blob, err := WrapRoot(root, []byte("1234"), tinyKDF, userLabel)
 	require.NoError(t, err)
 	for _, kdf := range []KDF{
-		{0, 64, 1}, {65, 64, 1}, {1, 7, 1}, {1, 0, 1}, {1, 31, 4}, {1, 64, 0}, {1, 1024, 17},
-		{1, maxMemoryKiB + 1, 1}, {1, 1<<32 - 1, 1}, {1<<32 - 1, 1<<32 - 1, 255}, {64, maxMemoryKiB, 4}, {5, maxMemoryKiB, 4},
+		{Time: 0, MemoryKiB: 64, Threads: 1}, {Time: 65, MemoryKiB: 64, Threads: 1}, {Time: 1, MemoryKiB: 7, Threads: 1}, {Time: 1, MemoryKiB: 0, Threads: 1}, {Time: 1, MemoryKiB: 31, Threads: 4}, {Time: 1, MemoryKiB: 64, Threads: 0}, {Time: 1, MemoryKiB: 1024, Threads: 17},
+		{Time: 1, MemoryKiB: maxMemoryKiB + 1, Threads: 1}, {Time: 1, MemoryKiB: 1<<32 - 1, Threads: 1}, {Time: 1<<32 - 1, MemoryKiB: 1<<32 - 1, Threads: 255}, {Time: 64, MemoryKiB: maxMemoryKiB, Threads: 4}, {Time: 5, MemoryKiB: maxMemoryKiB, Threads: 4},
 	} {
 		_, err := WrapRoot(root, []byte("1234"), kdf, userLabel)
 		require.ErrorIs(t, err, ErrKDF, "%+v", kdf)
@@ -87,7 +87,37 @@ func TestCostIsBoundedBeforeAnythingIsAllocated(t *testing.T) {
 		_, err = UnwrapRoot(blob, []byte("1234"), userLabel)
 		require.ErrorIs(t, err, ErrSealBroken, "%+v", kdf)
 	}
+	for _, kdf := range []KDF{{Iterations: minIterations - 1}, {Iterations: maxIterations + 1}, {Iterations: minIterations, Time: 1},
+		{Iterations: minIterations, MemoryKiB: 64}, {Iterations: minIterations, Threads: 1}} {
+		_, err := WrapRoot(root, []byte("1234"), kdf, userLabel)
+		require.ErrorIs(t, err, ErrKDF, "%+v", kdf)
+	}
+	for _, iterations := range []uint32{0, 1, minIterations - 1, maxIterations + 1, 1<<32 - 1} {
+		blob[1] = kdfPBKDF2
+		binary.BigEndian.PutUint32(blob[2:], iterations)
+		binary.BigEndian.PutUint32(blob[6:], 0)
+		blob[10] = 0
+		_, err = UnwrapRoot(blob, []byte("1234"), userLabel)
+		require.ErrorIs(t, err, ErrSealBroken, "%d iterations", iterations)
+	}
 	require.NoError(t, DefaultKDF.check())
+	require.NoError(t, FIPSKDF.check())
+	require.Equal(t, FIPSKDF, KDFFor(true))
+	require.Equal(t, DefaultKDF, KDFFor(false))
+}
+
+// TestDerivationsAreToldApart: a blob that says PBKDF2 is not opened by Argon2id's key, nor the other way round.
+func TestDerivationsAreToldApart(t *testing.T) {
+	root, err := NewRoot()
+	require.NoError(t, err)
+	blob, err := WrapRoot(root, []byte("1234"), KDF{Iterations: minIterations}, userLabel)
+	require.NoError(t, err)
+	require.Equal(t, []byte{rootFormat, kdfPBKDF2, 0, 0, 3, 0xe8, 0, 0, 0, 0, 0}, blob[:11])
+	_, err = UnwrapRoot(blob, []byte("1235"), userLabel)
+	require.ErrorIs(t, err, ErrWrongPIN)
+	blob[1] = kdfArgon2id
+	_, err = UnwrapRoot(blob, []byte("1234"), userLabel)
+	require.ErrorIs(t, err, ErrSealBroken)
 }
 
 func TestLaterRootFormatIsToldApart(t *testing.T) {
@@ -95,7 +125,7 @@ func TestLaterRootFormatIsToldApart(t *testing.T) {
 	require.NoError(t, err)
 	blob, err := WrapRoot(root, []byte("1234"), tinyKDF, userLabel)
 	require.NoError(t, err)
-	for _, head := range [][2]byte{{2, 1}, {1, 2}, {255, 0}} {
+	for _, head := range [][2]byte{{2, 1}, {1, 3}, {255, 0}} {
 		later := append(head[:], blob[2:]...)
 		_, err := UnwrapRoot(later, []byte("1234"), userLabel)
 		require.ErrorIs(t, err, ErrSealVersion, "%v", head)
@@ -115,7 +145,7 @@ func FuzzUnwrapRoot(f *testing.F) {
 	f.Add(append([]byte{rootFormat, kdfArgon2id}, make([]byte, wrappedSize-2)...))
 	f.Fuzz(func(t *testing.T, blob []byte) {
 		kdf, err := parseHeader(blob)
-		if err == nil && uint64(kdf.Time)*uint64(kdf.MemoryKiB) > 1024 {
+		if err == nil && uint64(kdf.Time)*uint64(kdf.MemoryKiB) > 1024 || kdf.Iterations > 2*minIterations {
 			return // allowed, but too slow to fuzz
 		}
 		if _, err := UnwrapRoot(blob, []byte("other"), userLabel); err == nil {

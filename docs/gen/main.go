@@ -11,6 +11,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -67,13 +68,14 @@ func table() ([]byte, error) {
 			legacy++
 		}
 	}
-	fmt.Fprintf(&b, "%d mechanisms, and %d marked old, which are broken or dead and offered only where they are asked for. Key sizes are in\n"+
-		"the unit that the standard's table names: bits for RSA, EC and generic secrets, bytes for AES and HMAC. Those marked 1 work in\n"+
-		"one part only.\n\n| mechanism | key types | sizes |", len(registry.Types())-legacy, legacy)
+	fmt.Fprintf(&b, "%d mechanisms, and %d marked old, which are broken or dead and offered only where the token's [policy](policy.md) has\n"+
+		"`legacy = true`. Key sizes are in the unit that the standard's table names: bits for RSA, EC and generic secrets, bytes for AES and\n"+
+		"HMAC. Those marked 1 work in one part only. FIPS says what is left where the policy has `fips = true`: all of it (x), what is\n"+
+		"named, or nothing.\n\n| mechanism | key types | sizes |", len(registry.Types())-legacy, legacy)
 	for _, c := range columns {
 		fmt.Fprintf(&b, " %s |", c.title)
 	}
-	fmt.Fprintf(&b, " parts | |\n|---|---|---|%s---|---|\n", strings.Repeat("---|", len(columns)))
+	fmt.Fprintf(&b, " parts | FIPS | |\n|---|---|---|%s---|---|---|\n", strings.Repeat("---|", len(columns)))
 	for _, t := range registry.Types() {
 		line(&b, registry.Mechanism(t))
 	}
@@ -97,7 +99,23 @@ func line(b *bytes.Buffer, m *mech.Mechanism) {
 	for _, c := range columns {
 		fmt.Fprintf(b, " %s |", mark(flags&c.flag != 0, "x"))
 	}
-	fmt.Fprintf(b, " %s | %s |\n", mark(m.OnePart, "1"), mark(m.Legacy, "old"))
+	fmt.Fprintf(b, " %s | %s | %s |\n", mark(m.OnePart, "1"), fips(m), mark(m.Legacy, "old"))
+}
+
+// fips says which of a mechanism's operations are approved: all, or those that are named.
+func fips(m *mech.Mechanism) string {
+	operations := m.Info().Flags & policy.Operations
+	left := policy.Approved(m.Type) & operations
+	if left == operations {
+		return "x"
+	}
+	var words []string
+	for _, c := range columns {
+		if left&c.flag != 0 {
+			words = append(words, c.title)
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 func mark(set bool, s string) string {

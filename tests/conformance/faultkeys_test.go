@@ -178,7 +178,7 @@ func TestTwoViewsOfOneToken(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		e.needs(t, secondView)
 		h := e.user(t)
-		l := bare(t, inFile(sqlitePath(t)))
+		l := bare(t, roomy, inFile(sqlitePath(t)))
 		require.NoError(t, l.Initialize(nil))
 		other := &env{Module: e.rec.over(l), stack: e.stack, rec: e.rec}
 		g := other.user(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/engine"
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/core/store/sqlite"
@@ -56,12 +57,19 @@ func inFile(path string) opener {
 // cheap makes PIN checks quick.
 var cheap = vault.KDF{Time: 1, MemoryKiB: 64, Threads: 1}
 
+// roomy is the policy of the stacks: the battery asks everything of one key, and of what is dead.
+var roomy = policy.Policy{WrapAndDecrypt: true, Legacy: true}
+
 func inProcess(name string, make func(*testing.T) opener) *Stack {
+	return inProcessUnder(name, roomy, make)
+}
+
+func inProcessUnder(name string, p policy.Policy, make func(*testing.T) opener) *Stack {
 	return &Stack{
 		Name: name,
-		Bare: func(t *testing.T) Module { return bare(t, make(t)) },
+		Bare: func(t *testing.T) Module { return bare(t, p, make(t)) },
 		Open: func(t *testing.T) Module {
-			l := bare(t, make(t))
+			l := bare(t, p, make(t))
 			require.NoError(t, l.Initialize(nil))
 			setUp(t, l)
 			return l
@@ -70,7 +78,7 @@ func inProcess(name string, make func(*testing.T) opener) *Stack {
 }
 
 // bare returns a library over one slot.
-func bare(t *testing.T, open opener) *cryptoki.Library {
+func bare(t *testing.T, p policy.Policy, open opener) *cryptoki.Library {
 	t.Helper()
 	registry, err := all.Full() // the suite executes what is not offered by default too
 	require.NoError(t, err)
@@ -78,7 +86,7 @@ func bare(t *testing.T, open opener) *cryptoki.Library {
 		Version: pkcs11.Version{Major: 0, Minor: 1},
 		Slots: func() ([]cryptoki.Slot, error) {
 			return []cryptoki.Slot{{Description: "conformance", Open: func() (hsm.HSM, error) {
-				return engine.New(engine.Options{OpenStore: open, Mechanisms: registry, KDF: cheap, Log: func(err error) { t.Log(err) }})
+				return engine.New(engine.Options{OpenStore: open, Mechanisms: registry, Policy: p, KDF: cheap, Log: func(err error) { t.Log(err) }})
 			}}}, nil
 		},
 	})

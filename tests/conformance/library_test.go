@@ -45,7 +45,7 @@ func (l *loader) load(t *testing.T) *cModule {
 func (l *loader) point(t *testing.T, dir string) *cModule {
 	t.Helper()
 	conf := filepath.Join(dir, "coffer.toml")
-	lines := fmt.Sprintf("[[slot]]\nid = 0\npath = %q\n", filepath.Join(dir, "token.db"))
+	lines := fmt.Sprintf("[[slot]]\nid = 0\npath = %q\npolicy = { wrap_and_decrypt = true }\n", filepath.Join(dir, "token.db"))
 	require.NoError(t, os.WriteFile(conf, []byte(lines), 0o600))
 	require.NoError(t, os.Setenv("COFFER_CONF", conf))
 	m := l.load(t)

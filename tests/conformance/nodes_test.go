@@ -22,6 +22,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/engine"
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
 	hidden "github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
@@ -45,6 +46,8 @@ type site struct {
 	tls   bool
 	dead  int           // of the nodes, from the beginning
 	every time.Duration // one after another is killed and started again
+	// policy is that of the nodes, one for each; nil: roomy.
+	policy func(i int) policy.Policy
 }
 
 func overNodes(name string, s site) *Stack {
@@ -180,7 +183,7 @@ func (c *nodesAtWork) up(i int) {
 	require.NoError(c.t, err)
 	n.engine, err = engine.New(engine.Options{
 		OpenStore:  func(bool) (store.Store, error) { return c.store, nil },
-		Mechanisms: registry, KDF: cheap,
+		Mechanisms: registry, Policy: c.policyOf(i), KDF: cheap,
 		Node: &engine.NodeOptions{Root: c.root, Serial: "0123456789ABCDEF", CredentialLifetime: time.Minute},
 	})
 	require.NoError(c.t, err)
@@ -204,6 +207,13 @@ func (c *nodesAtWork) up(i int) {
 	require.NoError(c.t, err)
 	cert := c.certificate(pki.Identity{Kind: pki.Node, Cluster: clusterID, Name: fmt.Sprintf("n%d", i)}, []string{n.host})
 	go n.server.ServeTLS(l, pki.ServerTLS(cert, c.pool, clusterID))
+}
+
+func (c *nodesAtWork) policyOf(i int) policy.Policy {
+	if c.policy == nil {
+		return roomy
+	}
+	return c.policy(i)
 }
 
 // down cuts a node's connections, in the middle of whatever it does.

@@ -37,9 +37,17 @@ func TestCreateEachClass(t *testing.T) {
 		h := e.user(t)
 		set := newKeySet(e, h)
 		templates := map[string]T{
-			"data":  with(data("d"), text(pkcs11.CKA_APPLICATION, "app"), octets(pkcs11.CKA_OBJECT_ID, []byte{6, 1, 42})),
-			"x509":  with(x509, octets(pkcs11.CKA_SUBJECT, subject), octets(pkcs11.CKA_ID, []byte{1})),
+			"data": with(data("d"), text(pkcs11.CKA_APPLICATION, "app"), octets(pkcs11.CKA_OBJECT_ID, []byte{6, 1, 42})),
+			"x509": with(x509, octets(pkcs11.CKA_SUBJECT, subject), octets(pkcs11.CKA_ID, []byte{1})),
+			"attribute certificate": with(num(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), num(pkcs11.CKA_CERTIFICATE_TYPE, pkcs11.CKC_X_509_ATTR_CERT),
+				octets(pkcs11.CKA_OWNER, subject), octets(pkcs11.CKA_AC_ISSUER, subject), octets(pkcs11.CKA_SERIAL_NUMBER, []byte{2, 1, 7}),
+				octets(pkcs11.CKA_ATTR_TYPES, []byte{0x30, 0}), octets(pkcs11.CKA_VALUE, []byte{0x30, 0})),
+			"WTLS certificate": with(num(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), num(pkcs11.CKA_CERTIFICATE_TYPE, pkcs11.CKC_WTLS),
+				octets(pkcs11.CKA_SUBJECT, subject), octets(pkcs11.CKA_VALUE, []byte{1})),
 			"trust": with(num(pkcs11.CKA_CLASS, pkcs11.CKO_TRUST), octets(pkcs11.CKA_ISSUER, subject), octets(pkcs11.CKA_SERIAL_NUMBER, []byte{2, 1, 7})),
+		}
+		for kt, group := range map[pkcs11.KeyType]T{pkcs11.CKK_DH: dhGroup, pkcs11.CKK_DSA: dsaGroup, pkcs11.CKK_X9_42_DH: dsaGroup} {
+			templates["domain parameters "+kt.String()] = with(kind(pkcs11.CKO_DOMAIN_PARAMETERS, kt), group)
 		}
 		for _, kt := range []pkcs11.KeyType{pkcs11.CKK_RSA, pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS, pkcs11.CKK_EC_MONTGOMERY,
 			pkcs11.CKK_AES, pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_SHA256_HMAC} {

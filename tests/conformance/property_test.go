@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -27,18 +28,35 @@ func TestRandomWalkNeverGetsASensitiveValue(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("run again with -seed %d", seed)
-	each(t, func(t *testing.T, e *env) {
-		w := &walk{env: e, t: t, rand: rand.New(rand.NewPCG(seed, 0)), h: e.user(t)}
-		w.plant()
-		for i := range *stepsFlag {
-			w.step = fmt.Sprintf("step %d, seed %d", i, seed)
-			w.any()
-		}
-		require.NotZero(t, w.wraps, "no key was ever wrapped: the walk proves nothing")
-		require.NotZero(t, w.unwraps, "no key was ever unwrapped: the walk proves nothing")
-		require.NotZero(t, w.reads, "no value was ever read: the walk proves nothing")
-		t.Logf("%d keys, %d wraps, %d unwraps, %d values read", len(w.keys), w.wraps, w.unwraps, w.reads)
-	})
+	each(t, func(t *testing.T, e *env) { walkOn(t, e, seed, false) })
+	under(t, policy.Policy{}, func(t *testing.T, e *env) { walkOn(t, e, seed, true) })
+}
+
+// walkOn is one walk. strict says that the token's policy is the default, so that the thief may ask for any usage of any
+// key, those that wrap among them.
+func walkOn(t *testing.T, e *env, seed uint64, strict bool) {
+	w := &walk{env: e, t: t, rand: rand.New(rand.NewPCG(seed, 0)), h: e.user(t), strict: strict}
+	w.plant()
+	for i := range *stepsFlag {
+		w.step = fmt.Sprintf("step %d, seed %d, strict %v", i, seed, strict)
+		w.any()
+	}
+	done := func(what string, n int) {
+		t.Helper()
+		require.NotZero(t, n, "nothing was ever %s: the walk proves nothing", what)
+	}
+	done("wrapped", w.wraps)
+	done("unwrapped", w.unwraps)
+	done("read", w.reads)
+	done("derived", w.derived)
+	done("generated", w.generated)
+	done("created", w.created)
+	if e.can(functions3) {
+		done("encapsulated", w.encapsulated)
+		done("decapsulated", w.decapsulated)
+	}
+	t.Logf("%d keys, %d wraps, %d unwraps, %d derived, %d generated, %d created, %d encapsulated, %d decapsulated, %d values read", len(w.keys),
+		w.wraps, w.unwraps, w.derived, w.generated, w.created, w.encapsulated, w.decapsulated, w.reads)
 }
 
 type walk struct {
@@ -54,7 +72,10 @@ type walk struct {
 	planted   int      // how many of them are there from the beginning and stay as they are
 	blobs     []blob   // wrapped keys, ciphertexts
 
-	wraps, unwraps, reads int
+	strict bool
+	pairs  [][2]handle // public and private, on P-256
+
+	wraps, unwraps, reads, derived, generated, created, encapsulated, decapsulated int
 }
 
 // blob is what came out, and the mechanism that it came from.
@@ -63,8 +84,8 @@ type blob struct {
 	m *mech
 }
 
-// cipherUse is what the keys may do. The standard lets a key that both decrypts and wraps give away what it wraps; that
-// no key gets both is the application's to see to (CKA_MODIFIABLE, CKA_WRAP_TEMPLATE), so the walk asks for no usage.
+// cipherUse is what the keys may do. Where the policy lets a key both decrypt and wrap, it can give away what it wraps, and
+// the walk asks for no usage.
 var cipherUse = yes(pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY, pkcs11.CKA_DERIVE)
 
 // plant imports the keys whose values the walk knows and must not see again.
@@ -83,9 +104,14 @@ func (w *walk) plant() {
 		w.treasures = append(w.treasures, value)
 	}
 	for range 3 {
-		w.keks = append(w.keks, w.aes(w.t, w.h, wrapping, no(pkcs11.CKA_MODIFIABLE, pkcs11.CKA_COPYABLE, pkcs11.CKA_EXTRACTABLE)))
+		stays := no(pkcs11.CKA_MODIFIABLE, pkcs11.CKA_COPYABLE, pkcs11.CKA_EXTRACTABLE)
+		if w.strict {
+			stays = no(pkcs11.CKA_EXTRACTABLE)
+		}
+		w.keks = append(w.keks, w.aes(w.t, w.h, wrapping, stays))
 		w.keys = append(w.keys, w.aes(w.t, w.h, readable, cipherUse), w.aes(w.t, w.h, leaves, cipherUse))
 	}
+	w.plantPrivate()
 	w.planted = len(w.keys)
 }
 
@@ -149,7 +175,7 @@ func (w *walk) any() {
 	if w.rand.IntN(2) == 0 {
 		key = pick(w, w.keys[:w.planted])
 	}
-	switch w.rand.IntN(12) {
+	switch w.rand.IntN(16) {
 	case 0, 1:
 		w.read(key)
 	case 2:
@@ -170,11 +196,21 @@ func (w *walk) any() {
 			w.unwraps++
 		}
 	case 8:
-		w.adopt(w.DeriveKey(w.h, m, key, with(w.kind(), w.template())))
+		if w.adopt(w.DeriveKey(w.h, m, key, with(w.kind(), w.template()))) {
+			w.derived++
+		}
 	case 9:
 		w.search()
 	case 10, 11:
 		w.use(m, key)
+	case 12:
+		w.make()
+	case 13:
+		w.agree()
+	case 14:
+		w.encapsulate()
+	case 15:
+		w.turn()
 	}
 	if excess := len(w.keys) - 60; excess > 0 {
 		w.keys = slices.Delete(w.keys, w.planted, w.planted+excess)

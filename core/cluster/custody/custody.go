@@ -6,6 +6,7 @@ package custody
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -47,8 +48,17 @@ const (
 	maxKept = 1 << 16
 )
 
-// A random key needs no slow derivation; a passphrase needs it.
-var quick = vault.KDF{Time: 1, MemoryKiB: 8, Threads: 1}
+// derivation is how a key becomes the one that seals the root: a random one needs nothing slow, a passphrase does. In FIPS
+// mode both are by PBKDF2.
+func derivation(guessable, fips bool) vault.KDF {
+	switch {
+	case guessable:
+		return vault.KDFFor(fips)
+	case fips:
+		return vault.KDF{Iterations: 1000}
+	}
+	return vault.KDF{Time: 1, MemoryKiB: 8, Threads: 1}
+}
 
 // Seal returns what may lie on the disk. The root stays the caller's.
 func Seal(ctx context.Context, root *secret.Bytes, b Binding, m Method) ([]byte, error) {
@@ -57,11 +67,7 @@ func Seal(ctx context.Context, root *secret.Bytes, b Binding, m Method) ([]byte,
 		return nil, err
 	}
 	defer key.Zero()
-	kdf := quick
-	if m.guessable() {
-		kdf = vault.DefaultKDF
-	}
-	blob, err := vault.WrapRoot(root, key.Expose(), kdf, b.label())
+	blob, err := vault.WrapRoot(root, key.Expose(), derivation(m.guessable(), fips140.Enabled()), b.label())
 	if err != nil {
 		return nil, err
 	}
