@@ -187,7 +187,15 @@ func (m *Member) run(ctx context.Context) {
 	tick := time.NewTicker(m.opts.Timing.Tick)
 	defer tick.Stop()
 	m.renewCertificates(ctx)
+	refused := 0
 	for {
+		// A voter whose vote was taken away first hears nothing of its removal from the store: that refuses it already.
+		if m.alive.fresh() || !m.turnedAway(ctx) {
+			refused = 0
+		} else if refused++; refused == refusalsBelieved {
+			m.removedOnce.Do(func() { close(m.removed) })
+			return
+		}
 		list, err := m.records.members(ctx)
 		if err == nil {
 			i := slices.IndexFunc(list, func(r Record) bool { return r.ID == m.id.Member })

@@ -42,10 +42,10 @@ var Family = mech.Family{
 			Type:    pkcs11.CKM_AES_GCM,
 			Encrypt: gcmMode(false), Decrypt: gcmMode(true),
 		}, 1, 0),
-		base.Wrapping(mech.Mechanism{
+		keyLength(base.Wrapping(mech.Mechanism{
 			Type:    pkcs11.CKM_AES_CCM,
 			Encrypt: ccmMode(false), Decrypt: ccmMode(true),
-		}, 1, 0),
+		}, 1, 0)),
 		base.Row(modes.MACRow(pkcs11.CKM_AES_GMAC, newGMAC)),
 		base.CTS(pkcs11.CKM_AES_CTS),
 		base.Wrapping(mech.Mechanism{

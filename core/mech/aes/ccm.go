@@ -46,3 +46,29 @@ func ccmMode(decrypt bool) modes.Constructor {
 		return modes.NewAEAD(aead, p.Nonce, p.AAD, int(p.DataLen), decrypt), nil
 	}
 }
+
+// keyLength has CCM wrap and unwrap by the length that the key has: whoever wraps a private key cannot know it, so the
+// parameter's is not looked at.
+func keyLength(m mech.Mechanism) mech.Mechanism {
+	wrap, unwrap := m.Wrap, m.Unwrap
+	of := func(param any, n int) any {
+		p, ok := param.(*pkcs11.CCMParams)
+		if !ok || p == nil {
+			return param
+		}
+		q := *p
+		q.DataLen = uint(max(n, 0))
+		return &q
+	}
+	m.Wrap = func(k mech.Key, param any, plain []byte) ([]byte, error) {
+		return wrap(k, of(param, len(plain)), plain)
+	}
+	m.Unwrap = func(k mech.Key, param any, wrapped []byte) ([]byte, error) {
+		tag := 0
+		if p, ok := param.(*pkcs11.CCMParams); ok && p != nil {
+			tag = int(min(p.MACLen, 16))
+		}
+		return unwrap(k, of(param, len(wrapped)-tag), wrapped)
+	}
+	return m
+}

@@ -12,10 +12,10 @@ import (
 // ikeRows are the derivations of IKE (RFC 2409, RFC 7296). Of the functions that the standard allows there are the HMACs
 // and AES-CMAC.
 var ikeRows = []mech.Mechanism{
-	{Type: pkcs11.CKM_IKE2_PRF_PLUS_DERIVE, KeyTypes: secrets, Min: 1, Max: maxKey, DeriveKeys: ike2Plus},
-	{Type: pkcs11.CKM_IKE_PRF_DERIVE, KeyTypes: secrets, Min: 1, Max: maxKey, DeriveKeys: ikePRF},
-	{Type: pkcs11.CKM_IKE1_PRF_DERIVE, KeyTypes: secrets, Min: 1, Max: maxKey, DeriveKeys: ike1PRF},
-	{Type: pkcs11.CKM_IKE1_EXTENDED_DERIVE, KeyTypes: secrets, Min: 1, Max: maxKey, DeriveKeys: ike1Extended},
+	{Type: pkcs11.CKM_IKE2_PRF_PLUS_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike2Plus},
+	{Type: pkcs11.CKM_IKE_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ikePRF},
+	{Type: pkcs11.CKM_IKE1_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike1PRF},
+	{Type: pkcs11.CKM_IKE1_EXTENDED_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike1Extended},
 }
 
 // namedValue returns the bytes of a key that the parameter may name; none where it does not.

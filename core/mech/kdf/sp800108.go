@@ -4,19 +4,28 @@ import (
 	"encoding/binary"
 
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// kbkdfKeys are the types of keys that a pseudorandom function of SP 800-108 takes.
-var kbkdfKeys = secrets
+// prfKeys are the types of keys that a pseudorandom function takes.
+var prfKeys = func() []pkcs11.KeyType {
+	list := []pkcs11.KeyType{pkcs11.CKK_GENERIC_SECRET, pkcs11.CKK_AES, pkcs11.CKK_HKDF}
+	for _, h := range hashes.All {
+		if h.KeyType != 0 && hashes.ByHMAC(h.HMAC) == h {
+			list = append(list, h.KeyType)
+		}
+	}
+	return list
+}()
 
 // kbkdfRows are the three modes of SP 800-108, the first under CloudHSM's number too. Key sizes are bits here (PKCS#11 v3.2, SP800-108 Key Derivation).
 var kbkdfRows = []mech.Mechanism{
-	{Type: pkcs11.CKM_SP800_108_COUNTER_KDF, KeyTypes: kbkdfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: counterMode},
-	{Type: pkcs11.CKM_CLOUDHSM_SP800_108_COUNTER_KDF, KeyTypes: kbkdfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: counterMode},
-	{Type: pkcs11.CKM_SP800_108_FEEDBACK_KDF, KeyTypes: kbkdfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: feedbackMode},
-	{Type: pkcs11.CKM_SP800_108_DOUBLE_PIPELINE_KDF, KeyTypes: kbkdfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: doublePipelineMode},
+	{Type: pkcs11.CKM_SP800_108_COUNTER_KDF, KeyTypes: prfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: counterMode},
+	{Type: pkcs11.CKM_CLOUDHSM_SP800_108_COUNTER_KDF, KeyTypes: prfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: counterMode},
+	{Type: pkcs11.CKM_SP800_108_FEEDBACK_KDF, KeyTypes: prfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: feedbackMode},
+	{Type: pkcs11.CKM_SP800_108_DOUBLE_PIPELINE_KDF, KeyTypes: prfKeys, Min: 8, Max: 8 * maxKey, OneWay: true, DeriveKeys: doublePipelineMode},
 }
 
 func counterMode(d *mech.Derivation) (*mech.Derived, error) {
