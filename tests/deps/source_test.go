@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 func importsUnsafe(t *testing.T, file string) bool {
@@ -96,6 +97,55 @@ func TestReadmeCounts(t *testing.T) {
 	} {
 		if !strings.Contains(string(readme), want) {
 			t.Errorf("the README does not say %q", want)
+		}
+	}
+}
+
+// TestMechanismsLeftOutAreNamed: docs/limits.md gives a reason for each of the standard's mechanisms that the code lacks, and
+// for none that it has.
+func TestMechanismsLeftOutAreNamed(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/limits.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "## Mechanisms left out")
+	table, _, _ = strings.Cut(table, "\n## ")
+	patterns := map[string]bool{} // and whether it is of use
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for i, p := range strings.Split(cells[1], "`") {
+				if i%2 == 1 {
+					patterns[p] = false
+				}
+			}
+		}
+	}
+	full, err := all.Full()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const last = 0x10000 // of the standard's own
+	for m := pkcs11.MechanismType(0); m < last; m++ {
+		name := m.String()
+		if strings.HasPrefix(name, "CKM_0x") {
+			continue // no mechanism has the number
+		}
+		named := false
+		for p := range patterns {
+			if prefix, any := strings.CutSuffix(p, "*"); name == p || any && strings.HasPrefix(name, prefix) {
+				named, patterns[p] = true, true
+				if full.Mechanism(m) != nil {
+					t.Errorf("docs/limits.md says by %s that %s is left out", p, name)
+				}
+			}
+		}
+		if !named && full.Mechanism(m) == nil {
+			t.Errorf("docs/limits.md does not say why %s is left out", name)
+		}
+	}
+	for p, used := range patterns {
+		if !used {
+			t.Errorf("docs/limits.md names %s, which no mechanism is", p)
 		}
 	}
 }
