@@ -121,12 +121,20 @@ func (d *daemon) openEngine(st store.Store) error {
 		Policy:     d.conf.Policy,
 		KDF:        vault.KDFFor(d.conf.Policy.FIPS),
 		Log:        reasons(d.log, slog.LevelError, "a record of the token cannot be used"),
-		Node:       &engine.NodeOptions{Root: d.place.Root(), Serial: d.place.Serial(), CredentialLifetime: d.conf.CredentialLifetime, Now: timeOfDay},
+		Node:       d.nodeOptions(),
 	})
 	if err != nil {
 		return fmt.Errorf("the token cannot be opened: %w", err)
 	}
 	return nil
+}
+
+func (d *daemon) nodeOptions() *engine.NodeOptions {
+	o := &engine.NodeOptions{Root: d.place.Root(), Serial: d.place.Serial(), CredentialLifetime: d.conf.CredentialLifetime, Now: timeOfDay}
+	if m, ok := d.place.(*member.Member); ok {
+		o.Settle = m.Settle
+	}
+	return o
 }
 
 // listen begins to serve; what ends a listener comes from the channel.

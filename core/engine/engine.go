@@ -57,6 +57,7 @@ type Engine struct {
 	revision int64
 	// reflected is revision for readers without mu.
 	reflected atomic.Int64
+	objectsAt atomic.Int64 // revision of the last change of a token object
 	objects   *index.Index[*entry]
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 

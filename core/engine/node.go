@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -27,6 +28,9 @@ type NodeOptions struct {
 	Model string
 	// CredentialLifetime is how long a login goes on without being renewed; 0: 30 minutes.
 	CredentialLifetime time.Duration
+	// Settle returns once all that was committed up to a revision is on every node: an answer that rests on a change must
+	// not be undone by the next node's. It is cheap where that is known. nil: there are no others.
+	Settle func(ctx context.Context, revision int64) error
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -261,4 +265,17 @@ func joined(list ...[]byte) []byte {
 		out = append(out, s...)
 	}
 	return out
+}
+
+// settleLimit bounds the asking of other nodes; who asks for longer is told to ask elsewhere before.
+const settleLimit = 10 * time.Second
+
+// settle returns once all nodes have what was committed up to a revision. It may be called on nil.
+func (n *node) settle(revision int64) error {
+	if n == nil || n.opts.Settle == nil || revision == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+	defer cancel()
+	return n.opts.Settle(ctx, revision)
 }

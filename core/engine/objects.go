@@ -14,6 +14,28 @@ import (
 // use returns the current version of an object that the caller may see; it must be released. invalid is the return
 // value for a handle that names nothing.
 func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, error) {
+	n, v, err := e.useHere(cred, o, invalid)
+	if e.node == nil {
+		return n, v, err
+	}
+	rests := int64(0) // on the revision of what was found; of what was not, on all that is known
+	switch {
+	case err == nil:
+		rests = v.revision
+	case pkcs11.RVOf(err) == invalid:
+		rests = e.objectsAt.Load()
+	}
+	if unsettled := e.node.settle(rests); unsettled != nil {
+		if v != nil {
+			v.release()
+		}
+		return nil, nil, unsettled
+	}
+	return n, v, err
+}
+
+// useHere is use by what this process holds.
+func (e *Engine) useHere(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, error) {
 	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
 		return nil, nil, err
 	}
@@ -280,6 +302,9 @@ func (e *Engine) Find(_ context.Context, cred hsm.Credential, template pkcs11.Te
 			found = append(found, n)
 		}
 		v.release()
+	}
+	if err := e.node.settle(e.objectsAt.Load()); err != nil { // afterwards: it covers what was looked at
+		return nil, err
 	}
 	return found, nil
 }

@@ -233,6 +233,7 @@ func (e *Engine) apply(v *view, events []store.Event) error {
 		if !isObject {
 			continue
 		}
+		e.objectsAt.Store(max(e.objectsAt.Load(), ev.Modified))
 		if ev.Deleted {
 			e.drop(id)
 			continue

@@ -43,6 +43,10 @@ type alive struct {
 	version uint64        // of others
 }
 
+// markPrefix begins, among the keys of who is alive, the mark of one whose lease another node has ended: what it claims is
+// good for a while yet, and everybody who changes something must know. The mark's own lease lasts longer than that.
+const markPrefix = "~"
+
 // limit is when the last renewal was sent, plus how long it is good for: by the clock that does not jump, and by the time
 // of day.
 type limit struct{ steady, day time.Time }
@@ -138,7 +142,9 @@ func (a *alive) back(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	again := false
 	if lease == clientv3.NoLease || len(r.Kvs) == 0 || clientv3.LeaseID(r.Kvs[0].Lease) != lease {
+		again = true
 		g, err := a.client.Grant(ctx, max(1, int64(a.ttl/time.Second)))
 		if err != nil {
 			return err
@@ -151,7 +157,11 @@ func (a *alive) back(ctx context.Context) error {
 		a.mu.Unlock()
 	}
 	// After the key is there: who committed before it did not wait for us.
-	return a.catchUp(ctx)
+	if err := a.catchUp(ctx); err != nil || !again {
+		return err
+	}
+	_, err = a.client.Delete(ctx, a.prefix+markPrefix+a.id) // what was claimed before counts no more
+	return err
 }
 
 // leave gives the lease up, so that nobody waits for this node.
@@ -250,7 +260,9 @@ func (a *alive) set(f func(map[string]presence)) {
 func (a *alive) now() (map[string]presence, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return maps.Clone(a.others), a.changed
+	living := maps.Clone(a.others)
+	maps.DeleteFunc(living, func(id string, _ presence) bool { return strings.HasPrefix(id, markPrefix) })
+	return living, a.changed
 }
 
 // sleep reports false if ctx ended first.

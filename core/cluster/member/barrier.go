@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -28,6 +29,7 @@ type settled struct {
 	// linearize returns a revision not below any that was committed before.
 	linearize func(ctx context.Context) (int64, error)
 	log       *slog.Logger
+	floor     floor
 }
 
 // prefixOperation begins the keys of the records that let a request be sent twice and done once.
@@ -39,7 +41,11 @@ func (s *settled) Commit(ctx context.Context, compares []store.Compare, ops []st
 	revision, err := s.Store.Commit(ctx, compares, ops)
 	switch {
 	case err == nil && len(ops) > 0:
-		return revision, s.settle(ctx, revision)
+		if err := s.settle(ctx, revision); err != nil {
+			return revision, err
+		}
+		s.floor.raise(revision)
+		return revision, nil
 	case errors.Is(err, store.ErrConflict) && repeated(compares):
 		// It may be a request that was done already and whose answer was lost: by a node that may have died before the
 		// others had taken it in.
@@ -69,10 +75,14 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 	var wg sync.WaitGroup
 	ask := func(who map[string]presence) {
 		for id := range who {
-			if !asked[id] {
-				asked[id] = true
+			switch {
+			case asked[id]:
+			case strings.HasPrefix(id, markPrefix):
+				wg.Go(func() { s.outlast(ctx, id) })
+			default:
 				wg.Go(func() { s.wait(ctx, id, revision) })
 			}
+			asked[id] = true
 		}
 	}
 	// Those whom we know are asked at once. Who came back just before the commit may not have shown here yet: the store
@@ -141,7 +151,7 @@ func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan 
 			// What is known here may be old; the store's word counts.
 			now, err := s.look(ctx)
 			if have, there := now[id]; err == nil && (!there || have.since > revision) {
-				dead()
+				s.gone(ctx, dead, now, id)
 				return
 			}
 			sleep(ctx, 20*time.Millisecond)
@@ -160,6 +170,31 @@ func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan 
 	}
 }
 
+// gone calls dead for a member that the store does not name any more, or that has come back: when another node has ended
+// its lease, after the claim that it may still hold.
+func (s *settled) gone(ctx context.Context, dead func(), now map[string]presence, id string) {
+	_, there := now[id]
+	if _, marked := now[markPrefix+id]; marked && !there {
+		s.outlast(ctx, markPrefix+id)
+	}
+	dead()
+}
+
+// outlast returns when the claim of a member whose lease was ended before now must be over, or it has caught up.
+func (s *settled) outlast(ctx context.Context, mark string) {
+	for end := time.Now().Add(s.claimOver()); ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 50*time.Millisecond) {
+		if now, err := s.look(ctx); err == nil {
+			if _, marked := now[mark]; !marked {
+				return
+			}
+		}
+	}
+}
+
+// claimOver is how long what a node claims is good after its lease was ended: a claim's time from what it sent last; a bit
+// more, for clocks that do not run at the same speed.
+func (s *settled) claimOver() time.Duration { return s.alive.claim + s.alive.claim/50 }
+
 // takeLease ends a member's lease, and calls dead when the member must have noticed.
 func (s *settled) takeLease(ctx context.Context, dead func(), id string, revision int64) {
 	s.log.Warn("a node does not confirm a change; it has to catch up before it answers again", "member", id)
@@ -170,19 +205,33 @@ func (s *settled) takeLease(ctx context.Context, dead func(), id string, revisio
 		}
 		have, there := now[id]
 		if !there || have.since > revision {
-			dead()
+			s.gone(ctx, dead, now, id)
 			return
 		}
-		within, cancel := context.WithTimeout(ctx, s.alive.claim)
-		_, err = s.alive.client.Revoke(within, have.lease)
-		cancel()
-		if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		if err := s.fence(ctx, id, have.lease); err != nil {
 			continue
 		}
-		// What it sent before that is good for a claim's time; a bit more, for clocks that do not run at the same speed.
-		if sleep(ctx, s.alive.claim+s.alive.claim/50) {
+		if sleep(ctx, s.claimOver()) {
 			dead()
 		}
 		return
 	}
+}
+
+// fence ends a member's lease, and leaves a mark beforehand for everybody else who would find it gone.
+func (s *settled) fence(ctx context.Context, id string, lease clientv3.LeaseID) error {
+	ctx, cancel := context.WithTimeout(ctx, s.alive.claim)
+	defer cancel()
+	c := s.alive.client
+	g, err := c.Grant(ctx, int64((s.claimOver()+2*time.Second)/time.Second))
+	if err != nil {
+		return err
+	}
+	if _, err := c.Put(ctx, s.alive.prefix+markPrefix+id, "", clientv3.WithLease(g.ID)); err != nil {
+		return err
+	}
+	if _, err := c.Revoke(ctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return err
+	}
+	return nil
 }

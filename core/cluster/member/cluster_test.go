@@ -370,3 +370,54 @@ func TestFailedStoreShowsAndItsVoteGoesToAnother(t *testing.T) {
 	a.eventually("it is ready again", state("ready"))
 	require.NoError(t, failing.sign(failing.user(), id))
 }
+
+// TestNobodyIsPassedOverWhileItMayAnswer: a lease that one change has ended counts for the next change too, until what its
+// holder claims is over; and nobody is shown the change before.
+func TestNobodyIsPassedOverWhileItMayAnswer(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(1)
+	a, b := nodes[0], nodes[1]
+	cred := a.user()
+	b.server.Close() // it renews its lease, and answers nobody
+	// givesUp is closed once b does not take itself to be alive: from then on it catches up before it answers.
+	givesUp := func() <-chan struct{} {
+		b.eventually("it is alive", b.m.alive.fresh)
+		lost := make(chan struct{})
+		go func() {
+			for b.m.alive.fresh() {
+				time.Sleep(time.Millisecond)
+			}
+			close(lost)
+		}()
+		return lost
+	}
+	hasGivenUp := func(lost <-chan struct{}, what string) {
+		t.Helper()
+		select {
+		case <-lost:
+		case <-time.After(20 * time.Millisecond):
+			t.Error(what)
+		}
+	}
+	var wg sync.WaitGroup
+	lost, revision := givesUp(), a.m.token.Applied()
+	wg.Go(func() { a.generate(cred) })
+	a.eventually("the change is on its way", func() bool { return a.m.token.Applied() > revision })
+	found, err := a.engine.Find(within(t), cred, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY)})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	hasGivenUp(lost, "a change was shown that a node which may answer does not confirm")
+	wg.Wait()
+
+	lost = givesUp()
+	wg.Go(func() { a.generate(cred) })
+	a.eventually("its lease is ended", func() bool {
+		now, _, err := a.m.alive.ask(within(t))
+		require.NoError(t, err)
+		_, marked := now[markPrefix+b.m.id.Member]
+		return marked
+	})
+	a.generate(cred)
+	hasGivenUp(lost, "a change returned while a node that does not confirm it may answer")
+	wg.Wait()
+}

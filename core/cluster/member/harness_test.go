@@ -111,7 +111,7 @@ func (h *machine) tryStart(ctx context.Context) error {
 	h.engine, err = engine.New(engine.Options{
 		OpenStore:  func(bool) (store.Store, error) { return m.Store(), nil },
 		Mechanisms: registry, KDF: vault.KDF{Time: 1, MemoryKiB: 64, Threads: 1},
-		Node: &engine.NodeOptions{Root: m.Root(), Serial: m.Serial()},
+		Node: &engine.NodeOptions{Root: m.Root(), Serial: m.Serial(), Settle: m.Settle},
 	})
 	require.NoError(h.t, err)
 	h.server, err = node.New(node.Options{HSM: h.engine, Cluster: m, Version: "test", Identify: m.Identify, CredentialLifetime: time.Hour})
