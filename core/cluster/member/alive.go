@@ -39,6 +39,7 @@ type alive struct {
 	mu      sync.Mutex
 	lease   clientv3.LeaseID // NoLease: none
 	others  map[string]presence
+	ended   map[string]ending // of members whose key was seen to go
 	changed chan struct{} // closed when others changes
 	version uint64        // of others
 }
@@ -57,9 +58,15 @@ type presence struct {
 	since int64 // revision at which the key came
 }
 
+// ending is when this node saw a key go, and the revision at which it went.
+type ending struct {
+	at       time.Time
+	revision int64
+}
+
 func newAlive(client *clientv3.Client, prefix, id string, t Timing, clock func() time.Time, log *slog.Logger) *alive {
 	return &alive{client: client, prefix: prefix, id: id, ttl: t.Lease, claim: t.Claim, clock: clock, log: log,
-		others: map[string]presence{}, changed: make(chan struct{})}
+		others: map[string]presence{}, ended: map[string]ending{}, changed: make(chan struct{})}
 }
 
 // fresh reports whether the others know this node to be alive. It costs reading the clock. Time that passed while the
@@ -227,6 +234,7 @@ func (a *alive) take(events []*clientv3.Event) {
 			id := strings.TrimPrefix(string(ev.Kv.Key), a.prefix)
 			if ev.Type == clientv3.EventTypeDelete {
 				delete(m, id)
+				a.ended[id] = ending{time.Now(), ev.Kv.ModRevision}
 			} else {
 				m[id] = presence{clientv3.LeaseID(ev.Kv.Lease), ev.Kv.ModRevision}
 			}
@@ -282,4 +290,12 @@ func (a *alive) count() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.version
+}
+
+// endedAfter returns when this node saw a member's key go, if that was after the revision.
+func (a *alive) endedAfter(id string, revision int64) (time.Time, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e, seen := a.ended[id]
+	return e.at, seen && e.revision > revision
 }

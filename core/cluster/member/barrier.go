@@ -78,7 +78,7 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 			switch {
 			case asked[id]:
 			case strings.HasPrefix(id, markPrefix):
-				wg.Go(func() { s.outlast(ctx, id) })
+				wg.Go(func() { s.outlast(ctx, id, who[id].since) })
 			default:
 				wg.Go(func() { s.wait(ctx, id, revision) })
 			}
@@ -174,15 +174,20 @@ func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan 
 // its lease, after the claim that it may still hold.
 func (s *settled) gone(ctx context.Context, dead func(), now map[string]presence, id string) {
 	_, there := now[id]
-	if _, marked := now[markPrefix+id]; marked && !there {
-		s.outlast(ctx, markPrefix+id)
+	if mark, marked := now[markPrefix+id]; marked && !there {
+		s.outlast(ctx, markPrefix+id, mark.since)
 	}
 	dead()
 }
 
-// outlast returns when the claim of a member whose lease was ended before now must be over, or it has caught up.
-func (s *settled) outlast(ctx context.Context, mark string) {
-	for end := time.Now().Add(s.claimOver()); ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 50*time.Millisecond) {
+// outlast returns when the claim of a member whose lease was ended before now must be over, or it has caught up. since is
+// the mark's revision: the lease was ended after it.
+func (s *settled) outlast(ctx context.Context, mark string, since int64) {
+	from := time.Now()
+	if at, seen := s.alive.endedAfter(strings.TrimPrefix(mark, markPrefix), since); seen {
+		from = at
+	}
+	for end := from.Add(s.claimOver()); ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 50*time.Millisecond) {
 		if now, err := s.look(ctx); err == nil {
 			if _, marked := now[mark]; !marked {
 				return

@@ -246,6 +246,13 @@ func report(t *testing.T, h *history, events []event) {
 // a create that began after it was acknowledged.
 func (e event) measure(h *history) string {
 	var longest [4]time.Duration
+	made := map[string]int64{} // when a key's making was acknowledged
+	for _, o := range h.list {
+		if o.verb == create && !o.unknown {
+			made[o.id] = o.ret
+		}
+	}
+	var old time.Duration // the longest use of a key that every node has had for a while
 	next := time.Duration(math.MaxInt64)
 	for _, o := range h.list {
 		if o.verb == create && !o.unknown && o.call >= e.begin {
@@ -253,11 +260,14 @@ func (e event) measure(h *history) string {
 		}
 		if o.ret >= e.begin && o.call <= e.end {
 			longest[o.verb] = max(longest[o.verb], time.Duration(o.ret-o.call))
+			if at, known := made[o.id]; o.verb == use && o.there && known && at < e.begin {
+				old = max(old, time.Duration(o.ret-o.call))
+			}
 		}
 	}
 	s := fmt.Sprintf("next create after %v; longest", next.Round(time.Millisecond))
 	for v, d := range longest {
 		s += fmt.Sprintf(" %v %v", verb(v), d.Round(time.Millisecond))
 	}
-	return s
+	return s + fmt.Sprintf(", of a key that was there before %v", old.Round(time.Millisecond))
 }
