@@ -40,8 +40,8 @@ type alive struct {
 	lease   clientv3.LeaseID // NoLease: none
 	others  map[string]presence
 	ended   map[string]ending // of members whose key was seen to go
-	changed chan struct{} // closed when others changes
-	version uint64        // of others
+	changed chan struct{}     // closed when others changes
+	version uint64            // of others
 }
 
 // markPrefix begins, among the keys of who is alive, the mark of one whose lease another node has ended: what it claims is
