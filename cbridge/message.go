@@ -21,7 +21,9 @@ func (f *fields) inout(p, n uint) []byte {
 	}
 	b := f.bytes(p, n)
 	if len(b) > 0 {
-		f.call.places = append(f.call.places, place{uintptr(p), bytes.Clone(b), b})
+		was := f.call.room(len(b))
+		copy(was, b)
+		f.call.places = append(f.call.places, place{uintptr(p), was, b})
 	}
 	return b
 }

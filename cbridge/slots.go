@@ -48,9 +48,11 @@ func slots() ([]cryptoki.Slot, error) {
 	}
 	var list []cryptoki.Slot
 	for _, s := range conf.Slots {
-		list = append(list, cryptoki.Slot{ID: s.ID, Description: s.Description, Open: func() (hsm.HSM, error) { return open(s) }})
+		list = append(list, cryptoki.Slot{ID: s.ID, Description: s.Description, CloudHSMIV: s.CloudHSMIV, Open: func() (hsm.HSM, error) {
+			return open(s)
+		}})
 		for i, node := range s.ExposedNodes() {
-			list = append(list, cryptoki.Slot{ID: node.ID, Description: node.Description, Open: func() (hsm.HSM, error) {
+			list = append(list, cryptoki.Slot{ID: node.ID, Description: node.Description, CloudHSMIV: s.CloudHSMIV, Open: func() (hsm.HSM, error) {
 				return remote.OpenNode(s, i, logOf(s.Nodes[i]))
 			}})
 		}

@@ -187,7 +187,7 @@ func readGCMParams(f *fields, p *pkcs11.GCMParams, short bool) {
 	pAAD := f.ulong()
 	ulAADLen := f.ulong()
 	set(&p.TagBits, f.ulong())
-	p.IV = f.bytes(pIv, ulIvLen)
+	p.IV = f.inout(pIv, ulIvLen)
 	p.AAD = f.bytes(pAAD, ulAADLen)
 }
 

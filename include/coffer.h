@@ -10,7 +10,8 @@
 /* The manufacturer that C_GetInfo, C_GetSlotInfo and C_GetTokenInfo name, before padding with blanks. */
 #define COFFER_MANUFACTURER_ID "Coffer"
 
-/* Mechanisms of AWS CloudHSM, under its names and numbers: programs that are written for it build and run. */
+/* Mechanisms of AWS CloudHSM, under its names and numbers. Programs that are written for it include
+ * cloudhsm_pkcs11_vendor_defs.h, which has its structs too. */
 #define CKM_CLOUDHSM_SP800_108_COUNTER_KDF 0x80000001UL
 #define CKM_CLOUDHSM_AES_GCM 0x80001087UL
 #define CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD 0x80002109UL

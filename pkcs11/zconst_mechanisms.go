@@ -614,5 +614,9 @@ const (
 
 // Mechanisms of other makers, which include/coffer.h names.
 const (
-	CKM_CLOUDHSM_SP800_108_COUNTER_KDF MechanismType = 0x80000001
+	CKM_CLOUDHSM_SP800_108_COUNTER_KDF  MechanismType = 0x80000001
+	CKM_CLOUDHSM_AES_GCM                MechanismType = 0x80001087
+	CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD    MechanismType = 0x80002109
+	CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD MechanismType = 0x8000210a
+	CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD  MechanismType = 0x8000216f
 )

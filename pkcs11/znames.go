@@ -895,6 +895,10 @@ var namesMechanismType = names{"CKM_", []name{
 	{0x403a, "CKM_PUB_KEY_FROM_PRIV_KEY"},
 	{0x80000000, "CKM_VENDOR_DEFINED"},
 	{0x80000001, "CKM_CLOUDHSM_SP800_108_COUNTER_KDF"},
+	{0x80001087, "CKM_CLOUDHSM_AES_GCM"},
+	{0x80002109, "CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD"},
+	{0x8000210a, "CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD"},
+	{0x8000216f, "CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD"},
 }}
 
 // String returns the standard's name, or CKM_ and the number for a value that has none.

@@ -563,7 +563,8 @@ func (m MechanismType) ParamKind() ParamKind {
 	case CKM_EDDSA:
 		return ParamEdDSA
 	case CKM_AES_GCM,
-		CKM_AES_GMAC:
+		CKM_AES_GMAC,
+		CKM_CLOUDHSM_AES_GCM:
 		return ParamGCM
 	case CKM_HKDF_DERIVE,
 		CKM_HKDF_DATA:
@@ -865,7 +866,10 @@ func (m MechanismType) ParamKind() ParamKind {
 		CKM_XMSSMT_KEY_PAIR_GEN,
 		CKM_XMSS,
 		CKM_XMSSMT,
-		CKM_PUB_KEY_FROM_PRIV_KEY:
+		CKM_PUB_KEY_FROM_PRIV_KEY,
+		CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD,
+		CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD,
+		CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD:
 		return ParamNone
 	case CKM_RSA_PKCS_OAEP:
 		return ParamOAEP

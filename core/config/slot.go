@@ -27,6 +27,8 @@ type Slot struct {
 	ExposeNodes bool          // with Nodes: one more slot for each node, read-only
 	Timeout     time.Duration // with Socket and Nodes: of one call, all tries together; 0 with Path
 
+	CloudHSMIV bool // CKM_AES_GCM makes its IV, as AWS CloudHSM's does
+
 	Policy policy.Policy // with Path; behind a node it is the node's
 }
 
@@ -102,6 +104,7 @@ var slotKeys = []key[Slot]{
 	{"key", nodesSlot, nodesSlot, `text in quotes, such as key = "client-key.pem"`, file(func(s *Slot) *string { return &s.Key })},
 	{"zone", nodesSlot, 0, `text in quotes, such as zone = "a"`, word(func(s *Slot) *string { return &s.Zone })},
 	{"expose_nodes", nodesSlot, 0, "true or false, such as expose_nodes = true", flag(func(s *Slot) *bool { return &s.ExposeNodes })},
+	{"cloudhsm_iv", anySlot, 0, "true or false, such as cloudhsm_iv = true", flag(func(s *Slot) *bool { return &s.CloudHSMIV })},
 	{"policy", embeddedSlot, 0, `a table, such as [slot.policy] and below it dates = true`, later},
 	{"timeout", remoteSlot, 0, `a time between 100ms and 10m, such as timeout = "30s"`, span(func(s *Slot) *time.Duration { return &s.Timeout }, minTimeout, maxTimeout)},
 }

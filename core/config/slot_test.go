@@ -11,14 +11,14 @@ import (
 const remote = "[[slot]]\nid = 0\nnodes = ['hsm1', 'HSM2.example.org:9000', '192.0.2.1', '[2001:db8::1]:9', '2001:db8::2']\nca = 'ca.pem'\ncertificate = 'client.pem'\nkey = '/k.pem'\n"
 
 func TestRemoteSlots(t *testing.T) {
-	got, err := parse(remote+"zone = 'cellar'\nexpose_nodes = true\ntimeout = '1500ms'\n\n[[slot]]\nid = 3\nsocket = '~/c.sock'\n", testFile, testHome)
+	got, err := parse(remote+"zone = 'cellar'\nexpose_nodes = true\ntimeout = '1500ms'\n\n[[slot]]\nid = 3\nsocket = '~/c.sock'\ncloudhsm_iv = true\n", testFile, testHome)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Slot{
 		{ID: 0, Nodes: []string{"hsm1:2223", "hsm2.example.org:9000", "192.0.2.1:2223", "[2001:db8::1]:9", "[2001:db8::2]:2223"},
 			CA: "/etc/coffer/ca.pem", Certificate: "/etc/coffer/client.pem", Key: "/k.pem", Zone: "cellar", ExposeNodes: true, Timeout: 1500 * time.Millisecond},
-		{ID: 3, Socket: "/home/alice/c.sock", Timeout: DefaultTimeout},
+		{ID: 3, Socket: "/home/alice/c.sock", Timeout: DefaultTimeout, CloudHSMIV: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -16,15 +16,18 @@ type bench struct {
 	logs atomic.Int64
 }
 
-const slot1 SlotID = 7
+const (
+	slot1     SlotID = 7
+	cloudSlot SlotID = 3
+)
 
 func start(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, hsm: newFake()}
 	b.Library = New(Options{
 		Slots: func() ([]Slot, error) {
-			return []Slot{{slot1, "one", func() (hsm.HSM, error) { return b.hsm, nil }},
-				{3, "two", func() (hsm.HSM, error) { return newFake(), nil }}}, nil
+			return []Slot{{ID: slot1, Description: "one", Open: func() (hsm.HSM, error) { return b.hsm, nil }},
+				{ID: cloudSlot, Description: "two", CloudHSMIV: true, Open: func() (hsm.HSM, error) { return newFake(), nil }}}, nil
 		},
 		Log: func(string, error) { b.logs.Add(1) },
 	})

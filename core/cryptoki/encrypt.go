@@ -7,7 +7,16 @@ import (
 
 // EncryptInit begins an encryption; nil for the mechanism cancels it. PKCS#11 v3.2, C_EncryptInit.
 func (l *Library) EncryptInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.begin("EncryptInit", h, hsm.OpEncrypt, m, key)
+	return l.inSession("EncryptInit", h, func(x *session) error {
+		iv, err := x.makeIV(m)
+		if err != nil {
+			return err
+		}
+		if err = x.initialise(hsm.OpEncrypt, m, key); err != nil {
+			clear(iv)
+		}
+		return err
+	})
 }
 
 // Encrypt encrypts in one part. PKCS#11 v3.2, C_Encrypt.

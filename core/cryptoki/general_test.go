@@ -189,13 +189,13 @@ func TestSlotsKeepTheirOrderAndOpenLate(t *testing.T) {
 	opened := 0
 	var fail error
 	l := New(Options{Slots: func() ([]Slot, error) {
-		return []Slot{{9, "nine", func() (hsm.HSM, error) {
+		return []Slot{{ID: 9, Description: "nine", Open: func() (hsm.HSM, error) {
 			opened++
 			if fail != nil {
 				return nil, fail
 			}
 			return newFake(), nil
-		}}, {2, "two", nil}}, nil
+		}}, {ID: 2, Description: "two"}}, nil
 	}})
 	b := &bench{Library: l, t: t}
 	b.ok(b.Initialize(nil))

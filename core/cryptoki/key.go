@@ -78,6 +78,13 @@ func (l *Library) WrapKey(h SessionHandle, m *pkcs11.Mechanism, wrapping, key Ob
 			_, err := x.wrapUnder(p, m.Type, p.Whole, w, k, 0, wrapped)
 			return err
 		}
+		switch p, err := x.cloudIV(m); {
+		case err != nil:
+			return err
+		case p != nil:
+			_, err := x.wrapUnder(p, m.Type, func() any { return p.GCMParams }, w, k, 0, wrapped)
+			return err
+		}
 		b, err := x.hsm.WrapKey(x.ctx, x.cred(), *m, w.far(), k.far())
 		if err != nil {
 			return err

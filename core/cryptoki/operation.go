@@ -80,14 +80,16 @@ func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, 
 
 // begin is the Init functions but C_DigestInit's and C_VerifySignatureInit's. No mechanism cancels what is running.
 func (l *Library) begin(function string, h SessionHandle, kind hsm.OpKind, m *pkcs11.Mechanism, key ObjectHandle) error {
-	return l.inSession(function, h, func(x *session) error {
-		if m == nil {
-			x.cancel(kind)
-			return nil
-		}
-		_, err := x.begin(kind, kind, *m, key)
-		return err
-	})
+	return l.inSession(function, h, func(x *session) error { return x.initialise(kind, m, key) })
+}
+
+func (x *session) initialise(kind hsm.OpKind, m *pkcs11.Mechanism, key ObjectHandle) error {
+	if m == nil {
+		x.cancel(kind)
+		return nil
+	}
+	_, err := x.begin(kind, kind, *m, key)
+	return err
 }
 
 // begin starts an operation with a key. kind is its place in the session, far what the far side knows it as.

@@ -24,7 +24,8 @@ const (
 
 // approved says which operations of a mechanism are approved. What is not here is not.
 //
-// AES-GCM encrypts under a nonce that the caller chooses, which SP 800-38D, 8.2 leaves to the module: decryption only.
+// AES-GCM encrypts under a nonce that the caller chooses, which SP 800-38D, 8.2 leaves to the module: decryption only. In
+// CloudHSM's form the token draws it, as 8.2.2 has it.
 // Keys are wrapped by the methods of SP 800-38F and by OAEP, not by plain encryption. Raw ECDSA and PKCS #1 v1.5 take
 // digests: that they are of an approved hash is the caller's to see to.
 var approved = map[pkcs11.MechanismType]pkcs11.Flags{
@@ -112,6 +113,10 @@ var approved = map[pkcs11.MechanismType]pkcs11.Flags{
 	pkcs11.CKM_AES_KEY_WRAP_KWP: crypt | wrap,
 	pkcs11.CKM_AES_KEY_WRAP_PAD: crypt | wrap,
 
+	pkcs11.CKM_CLOUDHSM_AES_GCM:               crypt | wrap,
+	pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD:   wrap,
+	pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD: wrap,
+
 	pkcs11.CKM_GENERIC_SECRET_KEY_GEN: key,
 	pkcs11.CKM_SHA_1_KEY_GEN:          key,
 	pkcs11.CKM_SHA224_KEY_GEN:         key,
@@ -160,13 +165,14 @@ var approved = map[pkcs11.MechanismType]pkcs11.Flags{
 	pkcs11.CKM_SHA3_512_HMAC:           sign,
 	pkcs11.CKM_SHA3_512_HMAC_GENERAL:   sign,
 
-	pkcs11.CKM_HKDF_DERIVE:                   derive,
-	pkcs11.CKM_HKDF_DATA:                     derive,
-	pkcs11.CKM_HKDF_KEY_GEN:                  key,
-	pkcs11.CKM_SP800_108_COUNTER_KDF:         derive,
-	pkcs11.CKM_SP800_108_FEEDBACK_KDF:        derive,
-	pkcs11.CKM_SP800_108_DOUBLE_PIPELINE_KDF: derive,
-	pkcs11.CKM_PKCS5_PBKD2:                   key,
+	pkcs11.CKM_HKDF_DERIVE:                    derive,
+	pkcs11.CKM_HKDF_DATA:                      derive,
+	pkcs11.CKM_HKDF_KEY_GEN:                   key,
+	pkcs11.CKM_SP800_108_COUNTER_KDF:          derive,
+	pkcs11.CKM_CLOUDHSM_SP800_108_COUNTER_KDF: derive,
+	pkcs11.CKM_SP800_108_FEEDBACK_KDF:         derive,
+	pkcs11.CKM_SP800_108_DOUBLE_PIPELINE_KDF:  derive,
+	pkcs11.CKM_PKCS5_PBKD2:                    key,
 }
 
 // Operations are the flags of C_GetMechanismInfo that stand for something that a mechanism does.

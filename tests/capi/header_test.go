@@ -268,6 +268,8 @@ func TestHeaderCompiles(t *testing.T) {
 	for _, c := range []struct{ name, compiler, std, text string }{
 		{"C89", "gcc", "-std=c89", "#include \"coffer.h\"\n" + lists.String()},
 		{"C17", "gcc", "-std=c17", "#include \"coffer.h\"\n#include \"pkcs11.h\"\n" + lists.String()},
+		{"CloudHSM's names in C89", "gcc", "-std=c89", "#include \"coffer.h\"\n#include \"cloudhsm_pkcs11_vendor_defs.h\"\n" + lists.String()},
+		{"CloudHSM's names in C++", "g++", "-std=c++11", "#include \"cloudhsm_pkcs11_vendor_defs.h\"\n#include \"coffer.h\"\n" + lists.String()},
 		{"C89 with macros", "gcc", "-std=c89", oasisMacros + "#include \"pkcs11.h\"\n" + lists.String()},
 		{"C++", "g++", "-std=c++11", "#include \"coffer.h\"\n" + lists.String()},
 		{"C++ with macros", "g++", "-std=c++11", oasisMacros + "#include \"pkcs11.h\"\n" + lists.String()},
@@ -290,5 +292,37 @@ func TestGeneratedVocabularyIsCurrent(t *testing.T) {
 	cmd.Dir = filepath.Dir(headerDir(t))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestVendorNumbers: the headers that are written by hand have the tables' numbers of other makers' mechanisms, and CloudHSM's
+// names for the standard's things have the standard's numbers.
+func TestVendorNumbers(t *testing.T) {
+	numbers := map[string]string{}
+	for _, g := range tables(t).Known() {
+		for _, n := range g.Names {
+			numbers[n.Name] = fmt.Sprintf("0x%08xUL", n.Value)
+		}
+	}
+	alias := strings.NewReplacer("CKM_CLOUDHSM_", "CKM_", "CKA_CLOUDHSM_", "CKA_", "CKP_CLOUDHSM_", "CKP_", "CKD_CLOUDHSM_X963_", "CKD_")
+	define := regexp.MustCompile(`(?m)^#define (CK[MAPD]_CLOUDHSM_\w+) (\w+)$`)
+	for header, least := range map[string]int{"coffer.h": 5, "cloudhsm_pkcs11_vendor_defs.h": 17} {
+		text, err := os.ReadFile(filepath.Join(headerDir(t), header))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := define.FindAllStringSubmatch(string(text), -1)
+		for _, d := range found {
+			want, vendor := numbers[d[1]]
+			if !vendor {
+				want = numbers[alias.Replace(d[1])]
+			}
+			if d[2] != want {
+				t.Errorf("%s: %s is %s, the tables say %q", header, d[1], d[2], want)
+			}
+		}
+		if len(found) < least {
+			t.Errorf("%s: %d names, at least %d expected", header, len(found), least)
+		}
 	}
 }

@@ -163,6 +163,20 @@ func TestVersion32(t *testing.T) {
 	runHost(t, harness.NewToken(t, "version32").Env(), compileHost(t, "version32"), harness.Module(t), harness.UserPIN)
 }
 
+// TestCloudHSMPrograms: see hosts/cloudhsm.c.
+func TestCloudHSMPrograms(t *testing.T) {
+	token, exe := harness.NewToken(t, "cloudhsm"), compileHost(t, "cloudhsm")
+	runHost(t, token.Env(), exe, harness.Module(t), harness.UserPIN)
+	conf, err := os.ReadFile(token.Conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(token.Conf, append(conf, "cloudhsm_iv = true\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runHost(t, token.Env(), exe, harness.Module(t), harness.UserPIN, "iv")
+}
+
 // TestForkedChildrenWork: see hosts/fork.c.
 func TestForkedChildrenWork(t *testing.T) {
 	exe := compileHost(t, "fork")

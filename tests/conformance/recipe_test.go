@@ -314,6 +314,12 @@ func recipeOf(m *rows.Mechanism, peer func(pkcs11.KeyType) []byte) recipe {
 		r.sealed, r.params, r.lens, r.refused = true, []any{nil, pkcs11.IV("four")}, []int{1, 7, 8, 9, 100}, []int{0}
 	case pkcs11.CKM_AES_KEY_WRAP_PKCS7:
 		r.sealed, r.params, r.lens = true, []any{nil, pkcs11.IV("8 bytes!")}, []int{8, 9, 100}
+	case pkcs11.CKM_CLOUDHSM_AES_GCM:
+		r.random, r.params = true, []any{&pkcs11.GCMParams{AAD: []byte("header"), TagBits: 128}, &pkcs11.GCMParams{TagBits: 96}}
+	case pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD:
+		r.sealed, r.wraps, r.targets = true, []uint{16, 24, 200}, r.targets[:1]
+	case pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD, pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD:
+		r.sealed = true
 	case pkcs11.CKM_RSA_PKCS:
 		r.random, r.lens, r.refused, r.targets = true, []int{0, 1, 32, 245}, []int{246, 257}, r.targets[:1]
 	case pkcs11.CKM_RSA_X_509:

@@ -74,7 +74,7 @@ var Family = mech.Family{
 		base.XCBC(pkcs11.CKM_AES_XCBC_MAC_96, 12, aes.NewCipher),
 		base.EncryptECBData(pkcs11.CKM_AES_ECB_ENCRYPT_DATA),
 		base.EncryptCBCData(pkcs11.CKM_AES_CBC_ENCRYPT_DATA, cbcData),
-	}, xtsRows...),
+	}, append(xtsRows, cloudRows...)...),
 }
 
 func gcmMode(decrypt bool) modes.Constructor {

@@ -65,7 +65,15 @@ var cases = map[pkcs11.MechanismType]mechtest.Case{
 	pkcs11.CKM_AES_KEY_WRAP_PAD:   {Authentic: true, Takes: atLeast(1), Params: []any{nil, pkcs11.IV("four")}},
 	pkcs11.CKM_AES_KEY_WRAP_KWP:   {Authentic: true, Takes: atLeast(1), Params: []any{nil, pkcs11.IV("four")}},
 	pkcs11.CKM_AES_KEY_WRAP_PKCS7: {Authentic: true, Takes: atLeast(8), WrapTakes: atLeast(8), Params: []any{nil, pkcs11.IV("8 bytes!")}},
-	pkcs11.CKM_AES_CMAC:           {FixedSize: true},
+	pkcs11.CKM_CLOUDHSM_AES_GCM: {Authentic: true, Params: []any{
+		&pkcs11.GCMParams{TagBits: 128, AAD: []byte("header")},
+		&pkcs11.GCMParams{IVBits: 96, TagBits: 64},
+	}},
+	pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD:    {Authentic: true, WrapTakes: multiple(8, 16)},
+	pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD: {Authentic: true, WrapTakes: atLeast(8)},
+	pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD:  {Authentic: true},
+
+	pkcs11.CKM_AES_CMAC: {FixedSize: true},
 	// Tags shorter than four bytes are allowed, but a changed bit may well pass.
 	pkcs11.CKM_AES_CMAC_GENERAL: {FixedSize: true, Params: []any{pkcs11.MACGeneralParams(16), pkcs11.MACGeneralParams(8), pkcs11.MACGeneralParams(4)}},
 	pkcs11.CKM_AES_MAC:          {FixedSize: true},

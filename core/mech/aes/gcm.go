@@ -29,22 +29,34 @@ type gcm struct {
 //
 // Deviation: the standard also allows tags of other lengths down to 0 bits. They protect nothing and are refused.
 func checkGCM(p *pkcs11.GCMParams) error {
-	switch p.TagBits {
-	case 32, 64, 96, 104, 112, 120, 128:
-	default:
-		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a tag of %d bits; 32, 64, 96, 104, 112, 120 and 128 are possible", p.TagBits)
-	}
 	if len(p.IV) == 0 {
 		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "an empty IV")
 	}
-	return nil
+	return checkTag(p)
+}
+
+func checkTag(p *pkcs11.GCMParams) error {
+	switch p.TagBits {
+	case 32, 64, 96, 104, 112, 120, 128:
+		return nil
+	}
+	return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a tag of %d bits; 32, 64, 96, 104, 112, 120 and 128 are possible", p.TagBits)
 }
 
 func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) {
 	if err := checkGCM(p); err != nil {
 		return nil, err
 	}
-	aead, err := keyAEAD(k, len(p.IV))
+	g, err := operation(k, p, len(p.IV), decrypt)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// operation returns a checked one, whose IV has ivLen bytes.
+func operation(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) (*gcm, error) {
+	aead, err := keyAEAD(k, ivLen)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +111,13 @@ func (g *gcm) Finish(dst, src []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return g.all(dst, in)
+}
+
+// all is Finish for the whole input.
+func (g *gcm) all(dst, in []byte) (_ []byte, err error) {
 	if uint64(len(in)) > gcmMax {
-		return nil, pkcs11.Errorf(g.Excess, "%d bytes, at most %d are safe with one IV", len(in), uint64(gcmMax))
+		return nil, g.tooLong(in)
 	}
 	if !g.decrypt {
 		out := g.aead.Seal(dst, g.iv, in, g.aad)
@@ -118,6 +135,10 @@ func (g *gcm) Finish(dst, src []byte) ([]byte, error) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ENCRYPTED_DATA_INVALID, "the tag is wrong")
 	}
 	return dst, nil
+}
+
+func (g *gcm) tooLong(in []byte) error {
+	return pkcs11.Errorf(g.Excess, "%d bytes, at most %d are safe with one IV", len(in), uint64(gcmMax))
 }
 
 // openShort decrypts under a tag shorter than 16 bytes, which the standard library does not do for each length of IV.

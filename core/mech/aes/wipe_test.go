@@ -17,6 +17,8 @@ func TestFailedDecryptionLeavesNothing(t *testing.T) {
 	}{
 		{pkcs11.CKM_AES_GCM, gcm(128)},
 		{pkcs11.CKM_AES_GCM, gcm(64)},
+		{pkcs11.CKM_CLOUDHSM_AES_GCM, &pkcs11.GCMParams{TagBits: 128}},
+		{pkcs11.CKM_CLOUDHSM_AES_GCM, &pkcs11.GCMParams{TagBits: 64}},
 		{pkcs11.CKM_AES_CCM, &pkcs11.CCMParams{DataLen: 32, Nonce: make([]byte, 13), MACLen: 8}},
 		{pkcs11.CKM_AES_KEY_WRAP, nil},
 		{pkcs11.CKM_AES_KEY_WRAP_KWP, nil},
