@@ -62,6 +62,7 @@ type Engine struct {
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 
 	reserved reserved // of keys with state
+	failed   sync.Map // mechanisms whose failed self-test the log has been told of
 
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
@@ -88,6 +89,9 @@ func New(opts Options) (e *Engine, err error) {
 		opts.Now = time.Now
 	}
 	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	if err := e.testAll(); err != nil {
+		return nil, err
+	}
 	if e.builtin, err = newBuiltins(&e.opts); err != nil {
 		return nil, err
 	}
