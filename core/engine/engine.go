@@ -34,7 +34,8 @@ type Options struct {
 	Policy policy.Policy
 	// Now is the clock for the policy's dates; nil: time.Now.
 	Now func() time.Time
-	// Log is told of records that cannot be read, and is never given a secret; it may be nil.
+	// Log is told of records that cannot be read and of mechanisms whose self-test fails, and is never given a secret; it
+	// may be nil.
 	Log func(err error)
 	// KDF is the cost of guessing a PIN that is set from now on.
 	KDF vault.KDF
