@@ -52,6 +52,7 @@ func (a *app) commands() []*cobra.Command {
 		a.encryptCommand(),
 		a.decryptCommand(),
 		a.mechanismsCommand(),
+		a.selfTestCommand(),
 		a.doctorCommand(),
 		a.benchCommand(),
 		a.versionCommand(),

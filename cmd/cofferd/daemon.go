@@ -120,7 +120,7 @@ func (d *daemon) openEngine(st store.Store) error {
 		Mechanisms: registry,
 		Policy:     d.conf.Policy,
 		KDF:        vault.KDFFor(d.conf.Policy.FIPS),
-		Log:        reasons(d.log, slog.LevelError, "a record of the token cannot be used"),
+		Log:        reasons(d.log, slog.LevelError, "a record or a mechanism of the token cannot be used"),
 		Node:       d.nodeOptions(),
 	})
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 // Open returns the token of a slot. Its file is made when the token is initialised, not before.
 func Open(slot config.Slot) (hsm.HSM, error) { return OpenLogged(slot, nil) }
 
-// OpenLogged is Open with a log, which is told of records that cannot be read and never of a secret.
+// OpenLogged is Open with a log, which is told of records that cannot be read and of mechanisms whose self-test fails, and never
+// of a secret.
 func OpenLogged(slot config.Slot, log func(error)) (hsm.HSM, error) {
 	registry, err := all.Full()
 	if err != nil {

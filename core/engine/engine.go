@@ -34,7 +34,8 @@ type Options struct {
 	Policy policy.Policy
 	// Now is the clock for the policy's dates; nil: time.Now.
 	Now func() time.Time
-	// Log is told of records that cannot be read, and is never given a secret; it may be nil.
+	// Log is told of records that cannot be read and of mechanisms whose self-test fails, and is never given a secret; it
+	// may be nil.
 	Log func(err error)
 	// KDF is the cost of guessing a PIN that is set from now on.
 	KDF vault.KDF
@@ -62,6 +63,7 @@ type Engine struct {
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 
 	reserved reserved // of keys with state
+	failed   sync.Map // mechanisms whose failed self-test the log has been told of
 
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]
@@ -88,6 +90,9 @@ func New(opts Options) (e *Engine, err error) {
 		opts.Now = time.Now
 	}
 	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	if err := e.testAll(); err != nil {
+		return nil, err
+	}
 	if e.builtin, err = newBuiltins(&e.opts); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,10 @@ func (e *Engine) row(t pkcs11.MechanismType, what string, has func(*mech.Mechani
 	if !has(m) {
 		return nil, errCannot(m, what)
 	}
+	if err := m.Ready(); err != nil {
+		e.tellOnce(m.Type, err)
+		return nil, err
+	}
 	return m, nil
 }
 

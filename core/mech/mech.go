@@ -27,6 +27,9 @@ type Mechanism struct {
 	Hash     crypto.Hash      // the hash of a digest, or what a signature hashes the data with first; 0 if none
 	Legacy   bool             // broken or dead: offered only where the token's policy asks for it
 
+	// SelfTests have to pass before the row is used; package selftest gives each row of a registry its own.
+	SelfTests []*SelfTest
+
 	// Digest's results are hashes of package hashes: hashes.AppendState and hashes.Resume take them between processes.
 	Digest  func(param any) (hash.Hash, error)
 	Encrypt func(k Key, param any) (Cipher, error)

@@ -60,9 +60,15 @@ func TestSP800108GivesTheAnswersOfCAVP(t *testing.T) {
 		if v[0] == "FEEDBACK" {
 			param = &pkcs11.SP800108FeedbackParams{PRF: prf, Data: data, IV: iv}
 		}
-		d, err := row(t, m).Run(&mech.Derivation{Base: keyFor(prf, v.Hex(t, 4)), Param: param, Sizes: []int{len(want)}})
-		require.NoError(t, err)
-		assert.Equal(t, want, d.Keys[0].Bytes(pkcs11.CKA_VALUE), "%s %s %s %s", v[0], v[1], v[2], v[3])
+		rows := []pkcs11.MechanismType{m}
+		if v[0] == "CTR" {
+			rows = append(rows, pkcs11.CKM_CLOUDHSM_SP800_108_COUNTER_KDF)
+		}
+		for _, m := range rows {
+			d, err := row(t, m).Run(&mech.Derivation{Base: keyFor(prf, v.Hex(t, 4)), Param: param, Sizes: []int{len(want)}})
+			require.NoError(t, err)
+			assert.Equal(t, want, d.Keys[0].Bytes(pkcs11.CKA_VALUE), "%v %s %s %s", m, v[1], v[2], v[3])
+		}
 	}
 }
 
@@ -124,6 +130,7 @@ func TestSP800108Withstands(t *testing.T) {
 			&pkcs11.SP800108FeedbackParams{PRF: pkcs11.CKM_SHA3_512_HMAC, Data: other}},
 		pkcs11.CKM_SP800_108_DOUBLE_PIPELINE_KDF: {&pkcs11.SP800108KDFParams{PRF: pkcs11.CKM_SHA384_HMAC, Data: other, More: more}},
 	}
+	cases[pkcs11.CKM_CLOUDHSM_SP800_108_COUNTER_KDF] = cases[pkcs11.CKM_SP800_108_COUNTER_KDF]
 	for m, params := range cases {
 		mechtest.Run(t, mechtest.Case{Row: row(t, m), Key: secretOf([]byte("a base key")), Named: names([]byte("key")), Params: params})
 	}

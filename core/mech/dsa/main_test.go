@@ -1,0 +1,10 @@
+package dsa
+
+import (
+	"os"
+	"testing"
+
+	"github.com/coffer-hsm/coffer/core/mech/mechtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(mechtest.Main(m, Family)) }
