@@ -26,6 +26,8 @@ func Others() []Instead {
 		{"SP 800-38A has no CFB64; held to the definition over the block cipher", "aes/newmodes_test.go:TestCFB64", mechanisms{pkcs11.CKM_AES_CFB64}},
 		{"CBC, which has answers, and PKCS #7 padding", "aes/vectors_test.go:TestCBCPadding", mechanisms{pkcs11.CKM_AES_CBC_PAD}},
 		{"key wrap, which has answers, and PKCS #7 padding; no document has an example", "aes/family_test.go:TestFamily", mechanisms{pkcs11.CKM_AES_KEY_WRAP_PKCS7}},
+		{"key wrap, which has answers, and PKCS #5 padding", "aes/cloudhsm_test.go:TestCloudHSMWrapsAreTheStandards", mechanisms{
+			pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD}},
 		{"CBC, which has answers, and PKCS #7 padding", "des/des_test.go:TestFamily", mechanisms{pkcs11.CKM_DES_CBC_PAD, pkcs11.CKM_DES3_CBC_PAD}},
 		{"the row of the mode, which has answers, over the data", "des/des_test.go:TestDerive", mechanisms{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA,
 			pkcs11.CKM_DES3_CBC_ENCRYPT_DATA}},

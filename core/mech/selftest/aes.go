@@ -1,6 +1,9 @@
 package selftest
 
-import "github.com/coffer-hsm/coffer/pkcs11"
+import (
+	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
 
 type mechanisms = []pkcs11.MechanismType
 
@@ -47,9 +50,9 @@ var aesTests = []test{
 	{"AES-CFB1", mechanisms{pkcs11.CKM_AES_CFB1}, modeOf(pkcs11.CKM_AES_CFB1, pkcs11.CKK_AES)},
 	{"AES-CFB8", mechanisms{pkcs11.CKM_AES_CFB8, pkcs11.CKM_AES_CFB64}, modeOf(pkcs11.CKM_AES_CFB8, pkcs11.CKK_AES)},
 	{"AES-CFB128", mechanisms{pkcs11.CKM_AES_CFB128}, modeOf(pkcs11.CKM_AES_CFB128, pkcs11.CKK_AES)},
-	{"AES-GCM", mechanisms{pkcs11.CKM_AES_GCM}, func(b *bench) error {
-		p := &pkcs11.GCMParams{IV: b.field(1), AAD: b.field(2), TagBits: 128}
-		return b.crypt(pkcs11.CKM_AES_GCM, secretKey(pkcs11.CKK_AES, b.field(0)), p, b.field(3), b.field(4))
+	{"AES-GCM", mechanisms{pkcs11.CKM_AES_GCM, pkcs11.CKM_CLOUDHSM_AES_GCM}, func(b *bench) error {
+		k, p := secretKey(pkcs11.CKK_AES, b.field(0)), &pkcs11.GCMParams{IV: b.field(1), AAD: b.field(2), TagBits: 128}
+		return all(b.crypt(pkcs11.CKM_AES_GCM, k, p, b.field(3), b.field(4)), b.prepended(k))
 	}},
 	{"AES-GMAC", mechanisms{pkcs11.CKM_AES_GMAC}, func(b *bench) error {
 		return b.mac(pkcs11.CKM_AES_GMAC, secretKey(pkcs11.CKK_AES, b.field(0)), &pkcs11.GCMParams{IV: b.field(1), TagBits: 128}, b.field(2), b.field(3))
@@ -58,9 +61,10 @@ var aesTests = []test{
 		p := &pkcs11.CCMParams{DataLen: uint(len(b.field(3))), Nonce: b.field(1), AAD: b.field(2), MACLen: uint(len(b.field(4)) - len(b.field(3)))}
 		return b.crypt(pkcs11.CKM_AES_CCM, secretKey(pkcs11.CKK_AES, b.field(0)), p, b.field(3), b.field(4))
 	}},
-	{"AES-KW", mechanisms{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP_PKCS7}, wraps(pkcs11.CKM_AES_KEY_WRAP)},
+	{"AES-KW", mechanisms{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD,
+		pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD}, wraps(pkcs11.CKM_AES_KEY_WRAP)},
 	{"AES-KWP", mechanisms{pkcs11.CKM_AES_KEY_WRAP_KWP, pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_RSA_AES_KEY_WRAP,
-		pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP}, wraps(pkcs11.CKM_AES_KEY_WRAP_KWP)},
+		pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD}, wraps(pkcs11.CKM_AES_KEY_WRAP_KWP)},
 	{"AES-CMAC", mechanisms{pkcs11.CKM_AES_CMAC, pkcs11.CKM_AES_CMAC_GENERAL}, func(b *bench) error {
 		k := secretKey(pkcs11.CKK_AES, b.field(0))
 		return all(b.mac(pkcs11.CKM_AES_CMAC, k, nil, b.field(1), b.field(2)),
@@ -77,6 +81,21 @@ var aesTests = []test{
 		return b.crypt(pkcs11.CKM_AES_CTS, secretKey(pkcs11.CKK_AES, []byte("chicken teriyaki")), pkcs11.IV(make([]byte, 16)), b.field(0), sealed)
 	}},
 	{"AES-XTS", mechanisms{pkcs11.CKM_AES_XTS}, modeOf(pkcs11.CKM_AES_XTS, pkcs11.CKK_AES_XTS)},
+}
+
+// prepended tests GCM with an IV that the token draws: the answer with its IV before it decrypts, and so does a ciphertext
+// of one's own.
+func (b *bench) prepended(k mech.Key) error {
+	const typ = pkcs11.CKM_CLOUDHSM_AES_GCM
+	p := &pkcs11.GCMParams{AAD: b.field(2), TagBits: 128}
+	if err := b.decrypt(typ, k, p, b.field(3), append(b.field(1), b.field(4)...)); err != nil {
+		return err
+	}
+	sealed, err := finish(b.row(typ).Encrypt, k, p, b.field(3))
+	if err != nil {
+		return err
+	}
+	return b.decrypt(typ, k, p, b.field(3), sealed)
 }
 
 func wraps(m pkcs11.MechanismType) func(b *bench) error {
