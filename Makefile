@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all fips help deps demo demo-cluster cluster-test test check unit race conformance capi interop bench fuzz generate clean FORCE
+.PHONY: all fips help deps demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
 all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
@@ -81,6 +81,11 @@ interop: deps all ## real clients against the built library
 
 capi: deps all ## C programs against the built library; FORKS=500 is the number of forks
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/capi/...
+
+asan: deps all ## the C program of random calls under AddressSanitizer, the library with it; COFFER_ROUNDS is how many calls
+	$(GO) build -asan -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/asan/$(notdir $(MODULE)) ./cbridge
+	@rm -f build/asan/libcoffer_pkcs11.h
+	$(BUILT) COFFER_ASAN_MODULE=$(CURDIR)/build/asan/$(notdir $(MODULE)) $(GO) test -v -count=1 -timeout 20m -run Hostile ./tests/capi
 
 bench: deps all ## this library beside SoftHSM2, on this machine
 	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so

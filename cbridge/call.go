@@ -169,15 +169,20 @@ func (c *call) take(p, n uintptr) ([]byte, error) {
 	if n > maxLength {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
 	}
-	if n > 1<<20 {
-		// A wild length is found out before the memory for it is.
-		var last [1]byte
-		if err := read(last[:], p+n-1); err != nil {
-			return nil, err
-		}
+	if err := c.reaches(p, n); err != nil {
+		return nil, err
 	}
 	b := c.room(int(n))
 	return b, read(b, p)
+}
+
+// reaches finds out a wild length before there is memory for it.
+func (c *call) reaches(p, n uintptr) error {
+	if n <= 1<<20 {
+		return nil
+	}
+	var last [1]byte
+	return read(last[:], p+n-1)
 }
 
 // in decodes an input. NULL without a length is nil; anything else is not.
@@ -269,6 +274,10 @@ func (c *call) fill(p, n uintptr) []byte {
 		c.refuse("%d bytes wanted at %#x", n, p)
 		return nil
 	}
+	if err := c.reaches(p, n); err != nil {
+		c.fail(err)
+		return nil
+	}
 	return c.room(int(n))
 }
 
@@ -298,7 +307,8 @@ func (c *call) found(p, count uintptr, found []uint) {
 	number(c, count, uint(len(found)))
 }
 
-// finish takes the machine's answer and hands over the output.
+// finish takes the machine's answer and hands over the output: all of it, or none if one of its places cannot be written.
+// Places of the parameter come first, for nobody can use a ciphertext whose tag did not arrive.
 func (c *call) finish(err error) {
 	c.err = err
 	if err == nil && !c.output.Query {
@@ -309,10 +319,10 @@ func (c *call) finish(err error) {
 		return
 	}
 	// The length is said on success and to who has too little room, and to nobody else.
-	if err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL {
+	if c.err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL {
 		c.fail(writeUlong(c.count, uint(c.output.Length)))
 	}
-	if err == nil && !c.output.Query {
+	if c.err == nil && !c.output.Query {
 		if len(c.output.Bytes) > c.output.Capacity {
 			panic(fmt.Sprintf("%d bytes for a buffer of %d", len(c.output.Bytes), c.output.Capacity))
 		}

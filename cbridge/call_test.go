@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -71,6 +72,57 @@ func TestNothingStaysInTheBridge(t *testing.T) {
 					t.Errorf("%s: the next call does not begin with empty buffers", name)
 				}
 			}
+		}
+	}
+}
+
+// TestNoOutputAfterAFailure: if the length, or a place of the parameter, cannot be written, the output is not either.
+func TestNoOutputAfterAFailure(t *testing.T) {
+	page, err := syscall.Mmap(-1, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Munmap(page) }()
+	s := newSealing(16)
+	s.length = page[:ulongSize]
+	s.offer()
+	if err := syscall.Mprotect(page, syscall.PROT_READ); err != nil {
+		t.Fatal(err)
+	}
+	if _, rv := s.call(within); pkcs11.RV(rv) != pkcs11.CKR_ARGUMENTS_BAD || !bytes.Equal(s.place, make([]byte, 16)) {
+		t.Errorf("a length that cannot be written: %v, %x", pkcs11.RV(rv), s.place)
+	}
+	s.length = make([]byte, ulongSize)
+	s.offer()
+	func() {
+		var rv uintptr
+		c := enter("EncryptMessage", 1)
+		defer c.leave(&rv)
+		in := c.in(address(s.data), uintptr(len(s.data)))
+		out := c.out(address(s.place), address(s.length))
+		c.places = append(c.places, place{address(page), make([]byte, 4), []byte("tag!")})
+		c.finish(within(in, out))
+		if pkcs11.RVOf(c.err) != pkcs11.CKR_ARGUMENTS_BAD || !bytes.Equal(s.place, make([]byte, 16)) {
+			t.Errorf("a tag that cannot be written: %v, %x", c.err, s.place)
+		}
+	}()
+	runtime.KeepAlive(s)
+}
+
+// TestWildLengthsCostNoMemory: a room that is not there is not made here.
+func TestWildLengthsCostNoMemory(t *testing.T) {
+	var b [16]byte
+	for _, n := range []uintptr{1 << 30, maxLength, 1 << 31, 1 << 62, 1 << 63, ^uintptr(0)} {
+		var rv uintptr
+		made := testing.AllocsPerRun(1, func() {
+			c := enter("GenerateRandom", 1)
+			defer c.leave(&rv)
+			if c.fill(address(b[:])+1<<46, n) != nil {
+				t.Errorf("%d bytes of room", n)
+			}
+		})
+		if pkcs11.RV(rv) != pkcs11.CKR_ARGUMENTS_BAD || made > 100 {
+			t.Errorf("%d bytes: %v, %v allocations", n, pkcs11.RV(rv), made)
 		}
 	}
 }
