@@ -37,17 +37,17 @@ func Others() []Instead {
 			pkcs11.CKM_BLOWFISH_CBC_PAD, pkcs11.CKM_TWOFISH_CBC_PAD, pkcs11.CKM_CAST128_CBC_PAD, pkcs11.CKM_CAST128_MAC, pkcs11.CKM_CAST128_MAC_GENERAL}},
 
 		{"SHA-512/224 and /256, which have answers, are SHA-512/t for their t", "hashes/hashes_test.go:TestSHA512T", mechanisms{pkcs11.CKM_SHA512_T}},
-		{"no HMAC over SHA-512/t is published; held to each other, and moved states to the standard library", "hmac/hmac_test.go:TestTruncated",
+		{"no HMAC over SHA-512/t is published; held to each other here, and by the self-tests to crypto/hmac", "hmac/hmac_test.go:TestTruncated",
 			join(mechanisms{pkcs11.CKM_SHA512_T_HMAC}, of(hmac, truncated), of(general, truncated))},
 		{"the digest of the key, by the hash that has answers", "hashkdf/hashkdf_test.go:TestKeyIsTheHash", join(
 			mechanisms{pkcs11.CKM_SHA512_T_KEY_DERIVATION}, of(func(h *hashes.Hash) pkcs11.MechanismType { return h.KeyDerivation }, nil))},
 
-		{"held to math/big", "rsa/rsa_test.go:TestRawRSA", mechanisms{pkcs11.CKM_RSA_X_509}},
+		{"no padding, so nothing but the operation that those with padding, which have answers, are made of; its halves undo each other", "rsa/rsa_test.go:TestRawRSA", mechanisms{pkcs11.CKM_RSA_X_509}},
 		{"PSS, which has answers, over another hash", "rsa/pss_test.go:TestPSSWithEveryHashMGFAndSalt", mechanisms{
 			pkcs11.CKM_SHA3_224_RSA_PKCS_PSS, pkcs11.CKM_SHA3_384_RSA_PKCS_PSS, pkcs11.CKM_SHA3_512_RSA_PKCS_PSS}},
 		{"CKM_ECDSA, which has answers, over the digest, which has too", "ec/ec_test.go:TestEveryRowKeepsItsPromises", mechanisms{
 			pkcs11.CKM_ECDSA_SHA3_224, pkcs11.CKM_ECDSA_SHA3_256, pkcs11.CKM_ECDSA_SHA3_384, pkcs11.CKM_ECDSA_SHA3_512}},
-		{"the cofactor of all curves but Curve25519 and Curve448 is 1: CKM_ECDH1_DERIVE, which has answers", "ec/ec_test.go:TestBothSidesAgree",
+		{"all curves that it takes have the cofactor 1; its self-test holds it to an answer of CKM_ECDH1_DERIVE", "selftest/selftest_test.go:TestAllPass",
 			mechanisms{pkcs11.CKM_ECDH1_COFACTOR_DERIVE}},
 		{"ECDH and key wrap with padding, which have answers", "ec/ec_test.go:TestAESWrapIsMadeOfItsParts", mechanisms{
 			pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP}},

@@ -5,6 +5,7 @@ import (
 	"hash"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,4 +120,19 @@ func TestAPanicIsAFailure(t *testing.T) {
 		require.Equal(t, pkcs11.CKR_DEVICE_ERROR, pkcs11.RVOf(err))
 		assert.ErrorContains(t, err, "y")
 	}
+}
+
+// TestManyMayComeAtOnce: all wait for the one run.
+func TestManyMayComeAtOnce(t *testing.T) {
+	r, err := all.Registry()
+	require.NoError(t, err)
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for _, s := range selftest.Of(r) {
+				assert.NoError(t, s.Passed())
+			}
+		})
+	}
+	wait.Wait()
 }
