@@ -209,6 +209,10 @@ func (m *Member) run(ctx context.Context) {
 			}
 			election.tick(ctx)
 		}
+		// So that nobody has to wait who uses what has been there for a while.
+		if now := m.token.Applied(); m.settled.floor.at.Load() < now && m.alive.fresh() {
+			m.tasks.Go(func() { _ = m.Settle(ctx, now) })
+		}
 		select {
 		case <-tick.C:
 		case <-renewal.C:
