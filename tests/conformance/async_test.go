@@ -161,7 +161,7 @@ func TestPendingEndsWithItsSession(t *testing.T) {
 		h := e.open(t, pkcs11.CKF_RW_SESSION|pkcs11.CKF_ASYNC_SESSION)
 		label := text(pkcs11.CKA_LABEL, "nobody's")
 		_, _, err := e.GenerateKeyPair(h, &mech{Type: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN},
-			with(num(pkcs11.CKA_MODULUS_BITS, uint(2048)), yes(pkcs11.CKA_TOKEN), label), with(yes(pkcs11.CKA_TOKEN), label))
+			with(num(pkcs11.CKA_MODULUS_BITS, uint(3072)), yes(pkcs11.CKA_TOKEN), label), with(yes(pkcs11.CKA_TOKEN), label))
 		rv(t, pkcs11.CKR_PENDING, err)
 		require.NoError(t, e.CloseSession(h))
 		_, err = e.AsyncComplete(h, "C_GenerateKeyPair", true)

@@ -252,8 +252,8 @@ static void asynchronous(void)
 		rv = complete(s, "C_GenerateKeyPair", &result);
 	CHECK(rv == CKR_ATTRIBUTE_VALUE_INVALID || rv == CKR_KEY_SIZE_RANGE);
 
-	/* One that is pending ends with its session, and at last with C_Finalize. */
-	bits = 2048;
+	/* One that is pending ends with its session, and at last with C_Finalize. A shorter key may be there at once. */
+	bits = 3072;
 	OK(p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_ASYNC_SESSION, NULL, NULL, &other));
 	WANT(p11->C_GenerateKeyPair(other, &rsa, public, 2, private, 1, &pub, &priv), CKR_PENDING);
 	OK(p11->C_CloseSession(other));
