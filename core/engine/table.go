@@ -46,6 +46,9 @@ func (e *Engine) read(id string, rec store.Record) (*record, *version, error) {
 		return nil, nil, nil
 	}
 	r, err := parseRecord(rec.Value)
+	if err == nil && r.node != (e.node != nil) { // the flags are not sealed
+		err = fmt.Errorf("%w: object record of a token of another kind", store.ErrDamaged)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
