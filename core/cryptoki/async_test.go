@@ -280,7 +280,11 @@ func TestCancelEndsWhatIsPending(t *testing.T) {
 	b.want(pkcs11.CKR_OPERATION_NOT_INITIALIZED, err)
 	b.hsm.slow = nil
 	b.ok(b.SignInit(s, mac, key))
-	b.ok(b.Sign(s, []byte("data"), room(32)))
+	err = b.Sign(s, []byte("data"), room(32))
+	if pkcs11.RVOf(err) == pkcs11.CKR_PENDING { // the machine is slow
+		_, err = b.complete(s, "C_Sign")
+	}
+	b.ok(err)
 	b.slotIsFree()
 	if n := len(b.hsm.running); n != 0 {
 		t.Errorf("%d operations were not closed", n)
