@@ -24,6 +24,7 @@ func (m *Member) Current(ctx context.Context) (isolated bool, err error) {
 	within, cancel := context.WithTimeout(ctx, catchUpWithin)
 	defer cancel()
 	if err := m.catchUp(within); err == nil {
+		m.cutOff.Store(nil) // what it answers counts as everybody's again: see Settle
 		return false, nil
 	}
 	if err := ctx.Err(); err != nil {
