@@ -3,12 +3,13 @@ MODULE := build/libcoffer_pkcs11.so
 GO     ?= go
 export CGO_ENABLED = 1
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 
 # The library exports the C_ functions and nothing else; the linker script is named by its full path because the linker
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all fips help deps demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate clean FORCE
+.PHONY: all fips help deps deps-test demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate clean FORCE
 .DEFAULT_GOAL := all
 
 all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
@@ -36,8 +37,11 @@ build/coffer-bench: FORCE
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-deps: ## install the Debian packages that demo and tests use
+deps: ## install the Debian packages that the demos use
 	@sh demo/deps.sh
+
+deps-test: deps ## install those that the tests use
+	@sh demo/deps.sh $$(sed 's/#.*//' tests/interop/packages)
 
 demo: deps all ## serve TLS from nginx with a key that lives in Coffer, and fetch a page
 	@sh demo/demo.sh
@@ -45,7 +49,7 @@ demo: deps all ## serve TLS from nginx with a key that lives in Coffer, and fetc
 demo-cluster: deps all ## three nodes on this machine; one is killed and replaced while OpenSSL signs
 	@sh demo/cluster.sh
 
-test: deps all check unit race ## everything that CI runs
+test: deps-test all check unit race ## everything that CI runs
 
 check: ## vet, formatting, and that generated files are current
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -73,21 +77,23 @@ race: all ## the Go tests under the race detector
 conformance: all ## one suite over every stack; prints what was executed
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/conformance | grep -v '^ *=== \|^ *--- PASS'
 
-cluster-test: deps all ## real nodes under faults, as root; COFFER_FAULT_TIME=10m is how long, COFFER_SEED repeats a run
+cluster-test: deps-test all ## real nodes under faults, as root; COFFER_FAULT_TIME=10m is how long, COFFER_SEED repeats a run
 	COFFER_BIN=$(CURDIR)/build/coffer COFFERD_BIN=$(CURDIR)/build/cofferd $(GO) test -v -count=1 -timeout 0 ./tests/cluster/faults
 
-interop: deps all ## real clients against the built library
-	COFFER_MODULE=$(CURDIR)/$(MODULE) COFFER_BIN=$(CURDIR)/build/coffer $(GO) test -v -count=1 -timeout 20m ./tests/interop/...
+interop: deps-test all ## real clients against the built library: a line for each, and a total; VERSIONS=record for docs/clients
+	COFFER_INTEROP=whole COFFER_INTEROP_VERSIONS=$(if $(VERSIONS),$(CURDIR)/tests/interop/clients/versions.txt) \
+		$(BUILT) $(GO) test -v -count=1 -timeout 60m ./tests/interop | grep -v '^ *=== '
+	@test -z "$(VERSIONS)" || $(GO) run ./docs/gen
 
-capi: deps all ## C programs against the built library; FORKS=500 is the number of forks
+capi: deps-test all ## C programs against the built library; FORKS=500 is the number of forks
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/capi/...
 
-asan: deps all ## the C program of random calls under AddressSanitizer, the library with it; COFFER_ROUNDS is how many calls
+asan: deps-test all ## the C program of random calls under AddressSanitizer, the library with it; COFFER_ROUNDS is how many calls
 	$(GO) build -asan -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/asan/$(notdir $(MODULE)) ./cbridge
 	@rm -f build/asan/libcoffer_pkcs11.h
 	$(BUILT) COFFER_ASAN_MODULE=$(CURDIR)/build/asan/$(notdir $(MODULE)) $(GO) test -v -count=1 -timeout 20m -run Hostile ./tests/capi
 
-bench: deps all ## this library beside SoftHSM2, on this machine
+bench: deps-test all ## this library beside SoftHSM2, on this machine
 	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so
 
 FUZZTIME ?= 30s

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs the Debian packages that the demo and the tests use, if any is missing. Says nothing when all are there.
+# Installs Debian packages, if any is missing: those that the demos use, and those that are named. Says nothing when all
+# are there. No service is started for a package that is only a test peer.
 set -eu
-packages="nginx-light curl openssl opensc gnutls-bin p11-kit libp11-kit-dev libengine-pkcs11-openssl softhsm2 libnss3-dev libc6-dev g++ iproute2 iptables strace"
+packages="nginx-light curl openssl libengine-pkcs11-openssl libc6-dev iproute2 iptables $*"
 missing=""
 for p in $packages; do
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
@@ -15,11 +16,18 @@ if [ "$(id -u)" != 0 ]; then
 fi
 echo "Installing$missing"
 export DEBIAN_FRONTEND=noninteractive
-# RUNLEVEL=1 keeps Debian from starting a service for a package that is only a test peer.
 log=$(mktemp)
-if ! { ${sudo:-} apt-get update && ${sudo:-} env RUNLEVEL=1 apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+# Debian starts a service when it is installed, unless a policy says no.
+policy=/usr/sbin/policy-rc.d
+ours=
+if [ ! -e "$policy" ]; then
+	ours=$policy
+	printf '#!/bin/sh\nexit 101\n' | ${sudo:-} tee "$policy" >/dev/null
+	${sudo:-} chmod 755 "$policy"
+fi
+trap '[ -z "$ours" ] || ${sudo:-} rm -f "$ours"; rm -f "$log"' EXIT
+trap 'exit 1' INT TERM
+if ! { ${sudo:-} apt-get update && ${sudo:-} env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
 	tail -n 20 "$log" >&2
-	rm -f "$log"
 	exit 1
 fi
-rm -f "$log"

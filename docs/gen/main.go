@@ -1,4 +1,5 @@
-// Command gen writes docs/mechanisms.md from the mechanisms' own rows; with -check it says whether the file is current.
+// Command gen writes docs/mechanisms.md from the mechanisms' own rows, and docs/clients/README.md from those of the programs
+// that are tested with the library; with -check it says whether the files are current.
 package main
 
 import (
@@ -34,6 +35,9 @@ func main() {
 	text, err := table()
 	if err == nil {
 		err = output(filepath.Join(*root, "docs", "mechanisms.md"), text, *check)
+	}
+	if err == nil {
+		err = output(filepath.Join(*root, "docs", "clients", "README.md"), clientTable(), *check)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -85,7 +85,7 @@ func headerDir(t *testing.T) string {
 func compile(t *testing.T, compiler string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(compiler); err != nil {
-		t.Fatalf("install %s (make deps does)", compiler)
+		t.Fatalf("install %s (make deps-test does)", compiler)
 	}
 	cmd := exec.Command(compiler, args...)
 	var stderr strings.Builder
@@ -140,7 +140,7 @@ func TestHeaderAgreesWithOthers(t *testing.T) {
 
 func compare(t *testing.T, f foreign) {
 	if _, err := os.Stat(f.file); err != nil {
-		t.Fatalf("install %s (make deps does)", f.pkg)
+		t.Fatalf("install %s (make deps-test does)", f.pkg)
 	}
 	dir, s := t.TempDir(), tables(t)
 	probe := source(t, dir, "probe.c", f.include)

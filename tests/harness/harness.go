@@ -134,6 +134,6 @@ func (k *Token) Run(t testing.TB, name string, args ...string) string {
 func Need(t testing.TB, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Fatalf("%s is not installed: run `make deps`", name)
+		t.Fatalf("%s is not installed: run `make deps-test`", name)
 	}
 }

@@ -23,6 +23,7 @@ func p11tool(t *testing.T, k *harness.Token, args ...string) string {
 
 // TestP11tool: lists tokens and mechanisms, generates keys, writes, lists, exports and deletes objects.
 func TestP11tool(t *testing.T) {
+	client(t, "gnutls")
 	k := harness.NewToken(t, "gnutls")
 	require.Contains(t, p11tool(t, k, "--list-tokens"), "token=gnutls")
 	require.Contains(t, p11tool(t, k, "--list-mechanisms", "pkcs11:token=gnutls"), "CKM_AES_GCM")
@@ -50,6 +51,7 @@ func TestP11tool(t *testing.T) {
 
 // TestCerttoolSelfSigned: GnuTLS signs a certificate with a key in the token.
 func TestCerttoolSelfSigned(t *testing.T) {
+	client(t, "gnutls")
 	k := harness.NewToken(t, "certtool")
 	p11tool(t, k, "--login", "--generate-privkey=ecdsa", "--curve=secp256r1", "--label=ca", "--outfile=ca.pub", "pkcs11:token=certtool")
 	harness.Need(t, "certtool")

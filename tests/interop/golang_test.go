@@ -37,6 +37,7 @@ func crypto11(t *testing.T, k *harness.Token, label string, args ...string) stri
 }
 
 func TestCrypto11Suite(t *testing.T) {
+	client(t, "go")
 	// TestHardDSA wants DSA, which is not offered. TestHmac has a test of its own below.
 	out := crypto11(t, harness.NewToken(t, "crypto11"), "crypto11", "-test.skip", "^(TestHardDSA|TestHmac)$")
 	passed := len(regexp.MustCompile(`(?m)^\s*--- PASS`).FindAllString(out, -1))
@@ -49,6 +50,7 @@ func TestCrypto11Suite(t *testing.T) {
 // TestCrypto11Hmac: crypto11 makes HMAC keys with nCipher's vendor mechanisms, so the keys that its test looks for are
 // made beforehand.
 func TestCrypto11Hmac(t *testing.T) {
+	client(t, "go")
 	k := harness.NewToken(t, "hmac")
 	for _, label := range []string{"hmac0", "hmac1"} {
 		k.Run(t, harness.Coffer(t), "key", "generate", "--type", "hmac:256", "--label", label)
@@ -59,6 +61,7 @@ func TestCrypto11Hmac(t *testing.T) {
 
 // TestMiekgPKCS11: the binding that Go programs use, from finding the token to signing and encrypting, in threads.
 func TestMiekgPKCS11(t *testing.T) {
+	client(t, "go")
 	k := harness.NewToken(t, "miekg")
 	t.Setenv("COFFER_CONF", k.Conf)
 	p := pkcs11.New(harness.Module(t))

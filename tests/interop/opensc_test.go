@@ -25,6 +25,7 @@ func pkcs11tool(t *testing.T, k *harness.Token, args ...string) string {
 // decrypts with, for it hands OpenSSL memory that it has not filled, and so fails with every module that checks labels.
 // TestPkcs11ToolDecrypts shows decryption.
 func TestPkcs11ToolTest(t *testing.T) {
+	client(t, "opensc")
 	k := harness.NewToken(t, "opensc")
 	pkcs11tool(t, k, "--keypairgen", "--key-type", "rsa:2048", "--label", "rsa", "--id", "01", "--usage-sign")
 	pkcs11tool(t, k, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "ec", "--id", "02", "--usage-sign", "--usage-derive")
@@ -42,6 +43,7 @@ func TestPkcs11ToolTest(t *testing.T) {
 
 // TestPkcs11ToolDecrypts: what OpenSSL encrypted with each padding and hash.
 func TestPkcs11ToolDecrypts(t *testing.T) {
+	client(t, "opensc")
 	k := harness.NewToken(t, "decrypt")
 	require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "data"), []byte("a short secret"), 0o600))
 	pkcs11tool(t, k, "--keypairgen", "--key-type", "rsa:2048", "--label", "rsa", "--id", "01", "--usage-decrypt")
@@ -67,6 +69,7 @@ func TestPkcs11ToolDecrypts(t *testing.T) {
 
 // TestPkcs11ToolForkTest runs its test of C_Initialize after fork.
 func TestPkcs11ToolForkTest(t *testing.T) {
+	client(t, "opensc")
 	k := harness.NewToken(t, "fork")
 	out := k.Run(t, "pkcs11-tool", "--module", harness.Module(t), "--test-fork")
 	t.Log(out)
@@ -75,6 +78,7 @@ func TestPkcs11ToolForkTest(t *testing.T) {
 
 // TestPkcs11ToolKeyRoundTrips: generate, list, sign, verify with OpenSSL, encrypt, derive, write and read objects.
 func TestPkcs11ToolKeyRoundTrips(t *testing.T) {
+	client(t, "opensc")
 	k := harness.NewToken(t, "round trips")
 	require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "data"), []byte("to be signed\n"), 0o600))
 
@@ -123,6 +127,7 @@ func TestPkcs11ToolKeyRoundTrips(t *testing.T) {
 
 // TestPkcs11ToolAdministration: init, PINs and lockout as an administrator with OpenSC meets them.
 func TestPkcs11ToolAdministration(t *testing.T) {
+	client(t, "opensc")
 	k := harness.NewSlot(t)
 	m := harness.Module(t)
 	k.Run(t, "pkcs11-tool", "--module", m, "--init-token", "--label", "made by opensc", "--so-pin", harness.SOPIN)

@@ -35,6 +35,7 @@ CN = localhost
 
 // TestOpenSSLEngine: certificates, signatures and decryption through libp11's engine, with each kind of key.
 func TestOpenSSLEngine(t *testing.T) {
+	client(t, "openssl-engine")
 	k := harness.NewToken(t, "openssl")
 	env := engineConf(t, k)
 	coffer := harness.Coffer(t)

@@ -30,6 +30,7 @@ func register(t *testing.T, k *harness.Token, line string) *exec.Cmd {
 
 // TestP11Kit: p11-kit loads the library as a registered module, and programs find its token without naming it.
 func TestP11Kit(t *testing.T) {
+	client(t, "p11-kit")
 	k := harness.NewToken(t, "p11kit")
 	b, err := register(t, k, "p11-kit list-modules").CombinedOutput()
 	require.NoError(t, err, string(b))
@@ -45,6 +46,7 @@ func TestP11Kit(t *testing.T) {
 
 // TestP11KitServer: the library behind p11-kit's remoting: the server loads it and forks for each client.
 func TestP11KitServer(t *testing.T) {
+	client(t, "p11-kit")
 	k := harness.NewToken(t, "remote")
 	line := `p11-kit server --provider "$2" -n "$PWD/socket" "pkcs11:token=remote" > server.env; . ./server.env; ` +
 		`trap 'kill $P11_KIT_SERVER_PID' EXIT; client=$(find /usr/lib -name p11-kit-client.so | head -n 1); ` +

@@ -1,0 +1,4 @@
+package clients
+
+// network are ssh, name servers and tunnels.
+var network = []Client{}
