@@ -60,7 +60,6 @@ func (e *env) completed(t *testing.T, h session, function string) (d cryptoki.As
 // TestAsynchronousSession: what takes long is pending, and comes to what it would have come to.
 func TestAsynchronousSession(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		info, err := e.GetTokenInfo(e.slot)
 		require.NoError(t, err)
 		require.NotZero(t, info.Flags&pkcs11.CKF_ASYNC_SESSION_SUPPORTED)
@@ -121,7 +120,6 @@ func TestAsynchronousSession(t *testing.T) {
 // TestWaitForSlotEvent waits for what does not come, and is told of the end.
 func TestWaitForSlotEvent(t *testing.T) {
 	eachBare(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		require.NoError(t, e.Initialize(nil))
 		_, err := e.WaitForSlotEvent(pkcs11.CKF_DONT_BLOCK, false)
 		rv(t, pkcs11.CKR_NO_EVENT, err)
@@ -142,7 +140,6 @@ func TestWaitForSlotEvent(t *testing.T) {
 // TestValidationFlags: nobody has validated anything.
 func TestValidationFlags(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.public(t)
 		flags, err := e.GetSessionValidationFlags(h, pkcs11.CKS_LAST_VALIDATION_OK)
 		require.NoError(t, err)
@@ -156,7 +153,6 @@ func TestValidationFlags(t *testing.T) {
 // TestPendingEndsWithItsSession: what nobody has asked for is not left behind.
 func TestPendingEndsWithItsSession(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		main := e.user(t)
 		h := e.open(t, pkcs11.CKF_RW_SESSION|pkcs11.CKF_ASYNC_SESSION)
 		label := text(pkcs11.CKA_LABEL, "nobody's")

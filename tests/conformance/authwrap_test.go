@@ -27,7 +27,6 @@ func (x *recorded) UnwrapKeyAuthenticated(h session, m *mech, unwrapping handle,
 // TestAuthenticatedWrap moves keys out and in under every mechanism that wraps and has messages.
 func TestAuthenticatedWrap(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		list, err := e.GetMechanismList(e.slot)
 		require.NoError(t, err)
@@ -118,7 +117,6 @@ func (b *battery) authenticated(t *testing.T, kt pkcs11.KeyType) {
 // TestVectorsOfWrappedKeys: the token makes them where it is asked to, never one twice, and gives them back.
 func TestVectorsOfWrappedKeys(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		kek, key := e.aes(t, h, wrapping), e.aes(t, h, leaves, no(pkcs11.CKA_SENSITIVE))
 		value, _ := e.value(t, h, key, pkcs11.CKA_VALUE).([]byte)

@@ -153,11 +153,7 @@ func TestProfilesAreClaimed(t *testing.T) {
 		// Extended Provider and Authentication Token: C_LoginUser, C_Logout, C_Sign.
 		e.nobody(t)
 		h = e.public(t)
-		if e.can(functions3) {
-			require.NoError(t, e.LoginUser(h, pkcs11.CKU_USER, userPIN, nil))
-		} else {
-			require.NoError(t, e.Login(h, pkcs11.CKU_USER, userPIN))
-		}
+		require.NoError(t, e.LoginUser(h, pkcs11.CKU_USER, userPIN, nil))
 		_, priv := e.pair(t, h, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), yes(pkcs11.CKA_SIGN))
 		require.NoError(t, e.SignInit(h, &mech{Type: pkcs11.CKM_SHA256_RSA_PKCS}, priv))
 		require.NoError(t, e.Sign(h, message(100), big16()))

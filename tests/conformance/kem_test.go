@@ -38,7 +38,7 @@ func (b *battery) kems() []*mech {
 
 // encapsulate makes a key at one side and gets it back at the other.
 func (b *battery) encapsulate(t *testing.T) {
-	if b.row.Encapsulate == nil || !b.can(functions3) {
+	if b.row.Encapsulate == nil {
 		return
 	}
 	lengths := b.r.secrets
@@ -95,9 +95,6 @@ func (b *battery) otherCiphertexts(t *testing.T, m *mech, template T, ciphertext
 
 // encapsulation are the uses of a row with key encapsulation, for the battery of refusals.
 func (b *battery) encapsulation() []use {
-	if !b.can(functions3) {
-		return nil
-	}
 	h, m := b.h, b.row
 	target := with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), num(pkcs11.CKA_VALUE_LEN, uint(16)))
 	bare := func(m *mech) *mech {
@@ -122,7 +119,6 @@ func (b *battery) encapsulation() []use {
 // refused.
 func TestEncapsulatedKeys(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		kem := &mech{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_SHA256_KDF}}
 		derived := T{pkcs11.Attr(pkcs11.CKA_ENCAPSULATE_TEMPLATE, with(text(pkcs11.CKA_LABEL, "made"), no(pkcs11.CKA_EXTRACTABLE)))}

@@ -6,13 +6,10 @@ import (
 	"runtime"
 	"unsafe"
 
-	"github.com/miekg/pkcs11"
-
 	ck "github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// What goes to the library in C's layout. The client copies a parameter or a value as it is; the memory that pointers
-// inside it name is Go's, pinned until free.
+// What goes to the library in C's layout. The memory is Go's, pinned until the call is over.
 
 const ulong = 8 // CK_ULONG and pointers on 64-bit Unix
 
@@ -54,8 +51,13 @@ func (s *cStruct) pointer(b []byte) *cStruct {
 	if len(b) == 0 {
 		return s.ulong(0)
 	}
+	return s.ulong(s.addressOf(b))
+}
+
+// addressOf is where b lies; it stays there until the call is over.
+func (s *cStruct) addressOf(b []byte) uint {
 	s.pin.Pin(&b[0])
-	return s.ulong(uint(uintptr(unsafe.Pointer(&b[0]))))
+	return uint(uintptr(unsafe.Pointer(&b[0])))
 }
 
 func (s *cStruct) array(b []byte) *cStruct {
@@ -66,21 +68,6 @@ func (s *cStruct) array(b []byte) *cStruct {
 // rawParameter is a parameter that the typed ones cannot express.
 type rawParameter func(s *cStruct) *cStruct
 
-// cMechanism encodes a mechanism.
-func cMechanism(m *mech) (list []*pkcs11.Mechanism, free func()) {
-	pin, back := new(runtime.Pinner), new([]func())
-	var x any
-	if s := cParameter(m.Params, &cStruct{pin: pin, back: back}); s != nil {
-		x = s.b
-	}
-	return []*pkcs11.Mechanism{pkcs11.NewMechanism(uint(m.Type), x)}, func() {
-		for _, f := range *back {
-			f()
-		}
-		pin.Unpin()
-	}
-}
-
 func cParameter(params any, s *cStruct) *cStruct {
 	switch p := params.(type) {
 	case nil:
@@ -89,6 +76,16 @@ func cParameter(params any, s *cStruct) *cStruct {
 		return s.array(p)
 	case ck.MACGeneralParams:
 		return s.ulong(uint(p))
+	case *ck.GCMMessageParams:
+		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVFixedBits).ulong(p.IVGenerator).pointer(p.Tag).ulong(p.TagBits)
+	case *ck.CCMMessageParams:
+		return s.ulong(p.DataLen).pointer(p.Nonce).ulong(uint(len(p.Nonce))).ulong(p.NonceFixedBits).ulong(p.NonceGenerator).
+			pointer(p.MAC).ulong(p.MACLen)
+	case *ck.Poly1305MessageParams:
+		return s.pointer(p.Nonce).ulong(uint(len(p.Nonce))).pointer(p.Tag)
+	case *ck.GCMWrapParams:
+		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVFixedBits).ulong(p.IVGenerator).
+			pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.TagBits)
 	case *ck.GCMParams:
 		return s.pointer(p.IV).ulong(uint(len(p.IV))).ulong(p.IVBits).pointer(p.AAD).ulong(uint(len(p.AAD))).ulong(p.TagBits)
 	case *ck.CCMParams:
@@ -223,16 +220,6 @@ func cDerivedKeys(list []ck.DerivedKey, s *cStruct) []byte {
 	return all.b
 }
 
-// cTemplate encodes a template.
-func cTemplate(t T) (list []*pkcs11.Attribute, free func()) {
-	pin := new(runtime.Pinner)
-	list = make([]*pkcs11.Attribute, len(t))
-	for i, a := range t {
-		list[i] = &pkcs11.Attribute{Type: uint(a.Type), Value: cValue(a.Value, pin)}
-	}
-	return list, pin.Unpin
-}
-
 func cValue(value any, pin *runtime.Pinner) []byte {
 	s := &cStruct{pin: pin}
 	switch v := value.(type) {
@@ -265,8 +252,7 @@ func cValue(value any, pin *runtime.Pinner) []byte {
 	panic(fmt.Sprintf("no C form for a value of type %T", value))
 }
 
-// goValue decodes a value. Of a template the client gives no more than where its values would have to be: it is not
-// decoded.
+// goValue decodes a value that is no template.
 func goValue(t ck.AttributeType, b []byte) any {
 	kind, _ := t.Normalize().Kind()
 	switch kind {
@@ -289,8 +275,6 @@ func goValue(t ck.AttributeType, b []byte) any {
 			list[i] = uint(binary.NativeEndian.Uint64(b[i*ulong:]))
 		}
 		return list
-	case ck.KindTemplate:
-		return T(nil)
 	}
 	if b == nil {
 		b = []byte{}

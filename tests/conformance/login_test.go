@@ -34,7 +34,6 @@ func TestASecondLogoutIsAnError(t *testing.T) {
 
 func TestTheSOSetsThePINAndSeesNoPrivateObjects(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, pinChanges)
 		h := e.user(t)
 		e.aes(t, h, yes(pkcs11.CKA_TOKEN))
 		require.NoError(t, e.Logout(h))
@@ -54,7 +53,6 @@ func TestTheSOSetsThePINAndSeesNoPrivateObjects(t *testing.T) {
 
 func TestSetPIN(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, pinChanges)
 		h := e.user(t)
 		key := e.aes(t, h, yes(pkcs11.CKA_TOKEN))
 		second := []byte("second PIN")
@@ -73,7 +71,6 @@ func TestSetPIN(t *testing.T) {
 
 func TestSetPINOfTheSO(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, pinChanges)
 		h := e.public(t)
 		require.NoError(t, e.Login(h, pkcs11.CKU_SO, soPIN))
 		require.NoError(t, e.SetPIN(h, soPIN, []byte("second SO PIN")))
@@ -86,7 +83,6 @@ func TestSetPINOfTheSO(t *testing.T) {
 
 func TestPINsOf4To32BytesAndMore(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, manyPINs)
 		h := e.user(t)
 		info, err := e.GetTokenInfo(e.slot)
 		require.NoError(t, err)
@@ -115,7 +111,6 @@ var pinFlagsOf = map[pkcs11.UserType]pinFlags{
 // TestWrongPINsLock: the flags warn, then the PIN is locked, and only for the user there is a way back.
 func TestWrongPINsLock(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, manyPINs)
 		h := e.public(t)
 		for user, f := range pinFlagsOf {
 			right := map[pkcs11.UserType][]byte{pkcs11.CKU_SO: soPIN, pkcs11.CKU_USER: userPIN}[user]
@@ -161,7 +156,6 @@ func (e *env) lock(t *testing.T, h session, user pkcs11.UserType, f pinFlags) {
 
 func TestLockoutSurvivesFinalize(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, manyPINs)
 		h := e.public(t)
 		e.lock(t, h, pkcs11.CKU_USER, pinFlagsOf[pkcs11.CKU_USER])
 		require.NoError(t, e.Finalize(false))
@@ -195,7 +189,7 @@ func TestAlwaysAuthenticate(t *testing.T) {
 // TestLoginUserKnowsNoStrangers, and who has users does not tell which.
 func TestLoginUserKnowsNoStrangers(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
+		e.nobody(t)
 		h := e.public(t)
 		rv(t, pkcs11.CKR_PIN_INCORRECT, e.LoginUser(h, pkcs11.CKU_USER, userPIN, []byte("alice")))
 		require.NoError(t, e.LoginUser(h, pkcs11.CKU_USER, userPIN, nil))

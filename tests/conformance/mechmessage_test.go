@@ -8,25 +8,10 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// messageSignInit and messageVerifyInit answer as for a mechanism that cannot, where the stack lacks the functions.
-func (b *battery) messageSignInit(h session, m *mech, key handle) error {
-	if !b.can(functions3) {
-		return pkcs11.CKR_MECHANISM_INVALID
-	}
-	return b.MessageSignInit(h, m, key)
-}
-
-func (b *battery) messageVerifyInit(h session, m *mech, key handle) error {
-	if !b.can(functions3) {
-		return pkcs11.CKR_MECHANISM_INVALID
-	}
-	return b.MessageVerifyInit(h, m, key)
-}
-
 // signMessages signs some messages in one process and verifies them in another, at once and in parts; what is wrong with one
 // message does not end the process.
 func (b *battery) signMessages(t *testing.T) {
-	if b.row.Sign == nil || !b.can(functions3) {
+	if b.row.Sign == nil {
 		return
 	}
 	require.NoError(t, b.MessageSignInit(b.h, b.mech(), b.key.priv))
@@ -84,7 +69,7 @@ func (b *battery) signMessageParts(t *testing.T, in, signature []byte) {
 // cipherMessages encrypts messages and wants what the mechanism gives at once, with the tag apart.
 func (b *battery) cipherMessages(t *testing.T) {
 	empty := b.row.Type.NewMessage()
-	if b.row.Encrypt == nil || empty == nil || !b.can(functions3) {
+	if b.row.Encrypt == nil || empty == nil {
 		return
 	}
 	plainMech := &mech{Type: b.row.Type}

@@ -34,13 +34,12 @@ func (b *battery) uses(t *testing.T) []use {
 			pkcs11.CKR_KEY_TYPE_INCONSISTENT, pkcs11.CKR_KEY_HANDLE_INVALID}
 	}
 	in := message(slices.Max(b.r.lens))
-	messages := b.can(functions3)
 	return append(b.encapsulation(), []use{
-		begun("sign messages", m.Sign != nil && messages, pkcs11.CKA_SIGN, false, b.messageSignInit, func() error {
+		begun("sign messages", m.Sign != nil, pkcs11.CKA_SIGN, false, b.MessageSignInit, func() error {
 			err := b.SignMessage(h, nil, in, big())
 			return errors.Join(err, b.MessageSignFinal(h))
 		}),
-		begun("verify messages", m.Verify != nil && messages, pkcs11.CKA_VERIFY, true, b.messageVerifyInit, func() error {
+		begun("verify messages", m.Verify != nil, pkcs11.CKA_VERIFY, true, b.MessageVerifyInit, func() error {
 			err := b.VerifyMessage(h, nil, in, in)
 			return errors.Join(err, b.MessageVerifyFinal(h))
 		}),
@@ -70,9 +69,6 @@ func (b *battery) refusals(t *testing.T) {
 		key, wrong := b.key.priv, wrongType.priv
 		if u.public {
 			key, wrong = b.key.pub, wrongType.pub
-		}
-		if u.allow == pkcs11.CKA_VERIFY_RECOVER && !b.can(verifyRecover) {
-			continue
 		}
 		if !u.has {
 			// What no key of this type may do is as good a reason as what the mechanism cannot.
@@ -132,12 +128,10 @@ func (b *battery) twice(t *testing.T, u use, key handle) {
 	}
 	require.NoError(t, u.start(b.mech(), key))
 	rv(t, pkcs11.CKR_OPERATION_ACTIVE, u.start(b.mech(), key), u.name, "twice")
-	if b.can(cancelByNil) {
-		require.NoError(t, u.start(nil, key), "cancel")
-		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, u.end(), u.name, "cancelled")
-		require.NoError(t, u.start(nil, key), "nothing to cancel")
-		require.NoError(t, u.start(b.mech(), key))
-	}
+	require.NoError(t, u.start(nil, key), "cancel")
+	rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, u.end(), u.name, "cancelled")
+	require.NoError(t, u.start(nil, key), "nothing to cancel")
+	require.NoError(t, u.start(b.mech(), key))
 	oneOf(t, u.end(), pkcs11.CKR_OK, pkcs11.CKR_SIGNATURE_INVALID, pkcs11.CKR_SIGNATURE_LEN_RANGE,
 		pkcs11.CKR_ENCRYPTED_DATA_INVALID, pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE, pkcs11.CKR_DATA_INVALID)
 }

@@ -17,7 +17,6 @@ func gcmMessage(iv string, fixed, generator uint) *pkcs11.GCMMessageParams {
 // and its parameter can decrypt it.
 func TestGeneratedVectors(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		key := e.aes(t, h)
 		m := &mech{Type: pkcs11.CKM_AES_GCM}
@@ -71,7 +70,6 @@ func TestGeneratedVectors(t *testing.T) {
 // TestEverythingAtOnce: a session runs one operation of each kind, a process of each kind, and a search.
 func TestEverythingAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		key := e.aes(t, h)
 		ecb, cmac, gcm, sha := &mech{Type: pkcs11.CKM_AES_ECB}, &mech{Type: pkcs11.CKM_AES_CMAC}, &mech{Type: pkcs11.CKM_AES_GCM}, &mech{Type: pkcs11.CKM_SHA256}
@@ -132,7 +130,6 @@ func TestEverythingAtOnce(t *testing.T) {
 // TestMessagesOfAKeyThatHasGone: each message asks anew whether the key is there.
 func TestMessagesOfAKeyThatHasGone(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		key := e.aes(t, h)
 		require.NoError(t, e.MessageEncryptInit(h, &mech{Type: pkcs11.CKM_AES_GCM}, key))
@@ -146,7 +143,6 @@ func TestMessagesOfAKeyThatHasGone(t *testing.T) {
 // TestMessagesOfAKeyThatAsksEachTime: one PIN is for one message.
 func TestMessagesOfAKeyThatAsksEachTime(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		pub, priv := e.pair(t, h, pkcs11.CKM_EC_KEY_PAIR_GEN, with(octets(pkcs11.CKA_EC_PARAMS, p256), everyPublic),
 			with(everyPrivate, yes(pkcs11.CKA_ALWAYS_AUTHENTICATE), yes(pkcs11.CKA_PRIVATE)))

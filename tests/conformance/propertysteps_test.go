@@ -74,9 +74,6 @@ func (w *walk) agree() {
 // encapsulate makes a key for a public key, and gets it back.
 func (w *walk) encapsulate() {
 	w.t.Helper()
-	if !w.can(functions3) {
-		return
-	}
 	m, o := &mech{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL}}, big16()
 	if !w.adopt(w.EncapsulateKey(w.h, m, w.pairs[0][0], with(w.kind(), w.template()), o)) {
 		return

@@ -108,7 +108,6 @@ func TestReadOnlySessionsLeaveTheTokenAlone(t *testing.T) {
 // TestSessionCancel ends what it is told to end.
 func TestSessionCancel(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		e.needs(t, functions3)
 		h := e.user(t)
 		key := e.aes(t, h)
 		ecb, cmac := &mech{Type: pkcs11.CKM_AES_ECB}, &mech{Type: pkcs11.CKM_AES_CMAC}
