@@ -56,7 +56,7 @@ var rules = []struct {
 	{"core/remote", "pkcs11 core/hsm core/config core/cluster/client core/cluster/pki", ""},
 	{"cbridge/...", "pkcs11 pkcs11/spec core/...", "*"},
 	{"cbridge", "pkcs11 core/...", "*"},
-	{"docs/gen", "pkcs11 core/mech core/mech/all core/policy", ""},
+	{"docs/gen", "pkcs11 core/mech core/mech/all core/policy tests/interop/clients", ""},
 	{"cmd/...", "pkcs11 core/...", "*"},
 }
 
