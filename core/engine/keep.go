@@ -14,11 +14,12 @@ import (
 )
 
 // origin says whether key material is our own making or has to be checked.
-type origin bool
+type origin int
 
 const (
-	ownMaterial   origin = false
-	checkMaterial origin = true
+	ownMaterial origin = iota
+	checkMaterial
+	unwrappedMaterial // checked, and what is wrong with it is the wrapped key's fault and no attribute's
 )
 
 // finish completes an object with the material that a mechanism made; nil where it is all in the template. The material

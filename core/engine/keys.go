@@ -141,8 +141,11 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 	if row == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
 	}
-	if row.Check != nil && from == checkMaterial {
+	if row.Check != nil && from != ownMaterial {
 		more, err := row.Check(d.Class(), all)
+		if from == unwrappedMaterial && pkcs11.RVOf(err) == pkcs11.CKR_ATTRIBUTE_VALUE_INVALID {
+			err = pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "%w", err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +288,7 @@ func (e *Engine) UnwrapKey(ctx context.Context, cred hsm.Credential, m pkcs11.Me
 	if err != nil {
 		return nil, err
 	}
-	return e.finishOne(ctx, c, draft, material, checkMaterial)
+	return e.finishOne(ctx, c, draft, material, unwrappedMaterial)
 }
 
 // from builds the object that an unwrapping, an encapsulation or a decapsulation is to make.
