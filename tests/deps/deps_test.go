@@ -57,6 +57,7 @@ var rules = []struct {
 	{"cbridge/...", "pkcs11 pkcs11/spec core/...", "*"},
 	{"cbridge", "pkcs11 core/...", "*"},
 	{"docs/gen", "pkcs11 core/mech core/mech/all core/policy tests/interop/clients", ""},
+	{"docs/performance", "", ""},
 	{"cmd/...", "pkcs11 core/...", "*"},
 }
 
