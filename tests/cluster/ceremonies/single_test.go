@@ -1,12 +1,17 @@
 package ceremonies
 
 import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/cluster/client"
+	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
 // TestNodeByItself: a node whose store is a file needs no others, and keeps what it has.
@@ -38,4 +43,29 @@ func TestNodeByItself(t *testing.T) {
 	require.True(t, s.Quorum)
 	require.True(t, s.Activated)
 	c.refused(t, "", "cluster", "invite", "--socket", n.sock)
+}
+
+// TestCloudHSMProgramsOverANode: the C program of tests/capi that is written as for AWS CloudHSM, over a slot whose keys are
+// in a daemon; its IVs are made in the program's own process.
+func TestCloudHSMProgramsOverANode(t *testing.T) {
+	c := newCluster(t)
+	defer c.end()
+	n := c.place(t, "cloud")
+	code := c.create(t, n, "--store", "file")
+	n.start(t)
+	n.serves(t)
+	c.activate(t, n, code)
+
+	harness.Need(t, "gcc")
+	exe, hosts := filepath.Join(c.dir, "cloudhsm"), filepath.Join(harness.Root(), "tests", "capi", "hosts")
+	b, err := exec.Command("gcc", "-std=gnu11", "-pthread", "-I"+filepath.Join(harness.Root(), "include"), "-o", exe, filepath.Join(hosts, "cloudhsm.c"), "-ldl").CombinedOutput()
+	require.NoError(t, err, string(b))
+	for more, args := range map[string][]string{"": nil, "cloudhsm_iv = true\n": {"iv"}} {
+		slot := fmt.Sprintf("[[slot]]\nid = 0\nsocket = %q\n%s", n.sock, more)
+		require.NoError(t, os.WriteFile(c.slotFile(), []byte(slot), 0o600))
+		cmd := exec.CommandContext(t.Context(), exe, append([]string{harness.Module(t), harness.UserPIN}, args...)...)
+		cmd.Env, cmd.Dir = c.env, c.dir
+		b, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s%s", more, b)
+	}
 }
