@@ -2,8 +2,11 @@ package conformance
 
 import (
 	"bytes"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -156,5 +159,55 @@ func TestMessagesOfAKeyThatAsksEachTime(t *testing.T) {
 			require.NoError(t, e.verified(t, h, m, pub, []byte("x"), o.Bytes))
 		}
 		require.NoError(t, e.MessageSignFinal(h))
+	})
+}
+
+// TestMessagesWhileTheMechanismChanges: one thread begins processes of one mechanism and another in a session, while others send
+// messages whose parameter fits one of them. Each call has one of its answers; what is encrypted is what the parameter says.
+func TestMessagesWhileTheMechanismChanges(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		h := e.user(t)
+		key := e.aes(t, h)
+		plain := []byte("sixteen bytes...")
+		ccm := func() *pkcs11.CCMMessageParams {
+			return &pkcs11.CCMMessageParams{DataLen: 16, Nonce: []byte("twelve bytes"), NonceGenerator: pkcs11.CKG_NO_GENERATE, MAC: make([]byte, 16), MACLen: 16}
+		}
+		gcm := func() *pkcs11.GCMMessageParams { return gcmMessage("twelve bytes", 0, pkcs11.CKG_NO_GENERATE) }
+		want := map[pkcs11.MechanismType][]byte{}
+		for typ, p := range map[pkcs11.MechanismType]any{pkcs11.CKM_AES_GCM: gcm(), pkcs11.CKM_AES_CCM: ccm()} {
+			o := big16()
+			require.NoError(t, e.MessageEncryptInit(h, &mech{Type: typ}, key))
+			require.NoError(t, e.EncryptMessage(h, p, nil, plain, o))
+			require.NoError(t, e.MessageEncryptFinal(h))
+			want[typ] = o.Bytes
+		}
+		var done atomic.Bool
+		var sent sync.WaitGroup
+		for typ, parameter := range map[pkcs11.MechanismType]func() any{
+			pkcs11.CKM_AES_GCM: func() any { return gcm() }, pkcs11.CKM_AES_CCM: func() any { return ccm() },
+		} {
+			sent.Go(func() {
+				for !done.Load() {
+					o := big16()
+					switch err := e.EncryptMessage(h, parameter(), nil, plain, o); pkcs11.RVOf(err) {
+					case pkcs11.CKR_OK:
+						assert.Equal(t, want[typ], o.Bytes, "%v", typ)
+					case pkcs11.CKR_OPERATION_NOT_INITIALIZED, pkcs11.CKR_MECHANISM_PARAM_INVALID, pkcs11.CKR_OPERATION_ACTIVE, pkcs11.CKR_ARGUMENTS_BAD:
+					default:
+						assert.NoError(t, err, "%v", typ)
+					}
+				}
+			})
+		}
+		for i := range 300 {
+			typ := pkcs11.CKM_AES_GCM
+			if i%2 == 0 {
+				typ = pkcs11.CKM_AES_CCM
+			}
+			assert.NoError(t, e.MessageEncryptInit(h, &mech{Type: typ}, key))
+			assert.NoError(t, e.SessionCancel(h, pkcs11.CKF_MESSAGE_ENCRYPT))
+		}
+		done.Store(true)
+		sent.Wait()
 	})
 }
