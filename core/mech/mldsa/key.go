@@ -39,8 +39,17 @@ func (s *set) public(encoded []byte) (*publicKey, error) {
 	return p, nil
 }
 
-// private makes a private key of its seed, or without one of its expanded form; both must be of one key.
-func (s *set) private(key postquantum.Private) (*privateKey, error) {
+// CheckPublic implements postquantum.SeededSet.
+func (s *set) CheckPublic(encoded []byte) error {
+	_, err := s.public(encoded)
+	return err
+}
+
+// SeedSize implements postquantum.SeededSet.
+func (s *set) SeedSize() int { return mldsa.PrivateKeySize }
+
+// Private implements postquantum.SeededSet.
+func (s *set) Private(key postquantum.Private) (*privateKey, error) {
 	if len(key.Seed) == 0 {
 		return s.fromExpanded(key.Value)
 	}
@@ -152,38 +161,29 @@ func (s *set) consistent(value, public []byte) bool {
 	return wrong == 0
 }
 
-func privateOf(k mech.Key) (*privateKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.private(postquantum.Private{Seed: k.Bytes(pkcs11.CKA_SEED), Value: k.Bytes(pkcs11.CKA_VALUE)})
-	})
+// Value implements postquantum.SeededKey.
+func (p *privateKey) Value() []byte {
+	if p.seeded != nil {
+		seed := p.seeded.Bytes()
+		defer secret.Wipe(seed)
+		return p.expandSeed(seed)
+	}
+	value, err := p.expanded.MarshalBinary()
 	if err != nil {
-		return nil, err
+		panic("mldsa: a key cannot be written: " + err.Error())
 	}
-	key, ok := x.(*privateKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a private key is needed", x)
-	}
-	return key, nil
+	return value
+}
+
+// PublicValue implements postquantum.SeededKey.
+func (p *privateKey) PublicValue() []byte { return p.key.Bytes() }
+
+func privateOf(k mech.Key) (*privateKey, error) {
+	return postquantum.Expanded(k, keys.Sets, func(s *set) (*privateKey, error) {
+		return s.Private(postquantum.Private{Seed: k.Bytes(pkcs11.CKA_SEED), Value: k.Bytes(pkcs11.CKA_VALUE)})
+	})
 }
 
 func publicOf(k mech.Key) (*publicKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.public(k.Bytes(pkcs11.CKA_VALUE))
-	})
-	if err != nil {
-		return nil, err
-	}
-	key, ok := x.(*publicKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a public key is needed", x)
-	}
-	return key, nil
+	return postquantum.Expanded(k, keys.Sets, func(s *set) (*publicKey, error) { return s.public(k.Bytes(pkcs11.CKA_VALUE)) })
 }

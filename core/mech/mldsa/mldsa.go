@@ -16,17 +16,11 @@ import (
 )
 
 // Family is the ML-DSA family.
-var Family = mech.Family{Name: "mldsa", Mechanisms: rows(), KeyTypes: []mech.KeyType{{
-	Type:          pkcs11.CKK_ML_DSA,
-	Check:         check,
-	MarshalPKCS8:  marshalPKCS8,
-	ParsePKCS8:    parsePKCS8,
-	PublicKeyInfo: publicKeyInfo,
-}}}
+var Family = mech.Family{Name: "mldsa", Mechanisms: rows(), KeyTypes: []mech.KeyType{keys.KeyType(pkcs11.CKK_ML_DSA)}}
 
 func rows() []mech.Mechanism {
 	all := []mech.Mechanism{
-		{Type: pkcs11.CKM_ML_DSA_KEY_PAIR_GEN, GeneratePair: generate},
+		{Type: pkcs11.CKM_ML_DSA_KEY_PAIR_GEN, GeneratePair: keys.Generate},
 		{Type: pkcs11.CKM_ML_DSA, Sign: signMessage, Verify: verifyMessage},
 		{Type: pkcs11.CKM_HASH_ML_DSA, OnePart: true, Sign: signDigest, Verify: verifyDigest},
 	}

@@ -44,7 +44,7 @@ func publicKeyOf(values pkcs11.Template) mech.Key {
 
 func newPair(t testing.TB, s *set) (pub, priv pkcs11.Template) {
 	t.Helper()
-	pub, priv, err := generate(nil, s.template(), nil)
+	pub, priv, err := keys.Generate(nil, s.template(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,19 +165,19 @@ func TestPrivateKeyForms(t *testing.T) {
 	for _, s := range sets {
 		pub, priv := newPair(t, s)
 		seedOnly, valueOnly := without(priv, pkcs11.CKA_VALUE), without(priv, pkcs11.CKA_SEED)
-		info, err := publicKeyInfo(pkcs11.CKO_PUBLIC_KEY, pub)
+		info, err := keyRow.PublicKeyInfo(pkcs11.CKO_PUBLIC_KEY, pub)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, form := range map[string]pkcs11.Template{"both": priv, "seed": seedOnly, "expanded": valueOnly} {
-			add, err := check(pkcs11.CKO_PRIVATE_KEY, form)
+			add, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, form)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", s.name, name, err)
 			}
 			if got := append(add, form...); !bytes.Equal(got.Bytes(pkcs11.CKA_VALUE), priv.Bytes(pkcs11.CKA_VALUE)) {
 				t.Errorf("%s, %s: another CKA_VALUE", s.name, name)
 			}
-			of, err := publicKeyInfo(pkcs11.CKO_PRIVATE_KEY, form)
+			of, err := keyRow.PublicKeyInfo(pkcs11.CKO_PRIVATE_KEY, form)
 			if err != nil || !bytes.Equal(of, info) {
 				t.Errorf("%s, %s: another public key, %v", s.name, name, err)
 			}
@@ -185,11 +185,11 @@ func TestPrivateKeyForms(t *testing.T) {
 			if err := verifyWith(t, pkcs11.CKM_ML_DSA, publicKeyOf(pub), nil, []byte("data"), sig); err != nil {
 				t.Errorf("%s, %s: %v", s.name, name, err)
 			}
-			der, err := marshalPKCS8(privateKeyOf(form))
+			der, err := keyRow.MarshalPKCS8(privateKeyOf(form))
 			if err != nil {
 				t.Fatal(err)
 			}
-			back, err := parsePKCS8(der)
+			back, err := keyRow.ParsePKCS8(der)
 			if err != nil || !bytes.Equal(back.Bytes(pkcs11.CKA_VALUE), priv.Bytes(pkcs11.CKA_VALUE)) ||
 				!bytes.Equal(back.Bytes(pkcs11.CKA_SEED), form.Bytes(pkcs11.CKA_SEED)) {
 				t.Errorf("%s, %s: another key comes back, %v", s.name, name, err)
@@ -211,24 +211,24 @@ func TestExpandedKeysAreChecked(t *testing.T) {
 	for _, at := range []int{0, 31, 64, 127, 128, 600, 900, 1000, 1100, 1500, 2000, 2400, len(value) - 1} {
 		bad := bytes.Clone(value)
 		bad[at] ^= 0x80
-		_, err := check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
+		_, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
 		if err == nil {
 			t.Errorf("byte %d changed: accepted", at)
 		}
-		_, err = check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), priv[1], pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
+		_, err = keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), priv[1], pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
 		wantRV(t, err, pkcs11.CKR_TEMPLATE_INCONSISTENT)
 	}
 	for _, n := range []int{0, 1, 32, len(value) - 1, len(value) + 1} {
-		_, err := check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, n))))
+		_, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, n))))
 		wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 	}
-	_, err := check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_SEED, make([]byte, 31))))
+	_, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_SEED, make([]byte, 31))))
 	wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
-	_, err = check(pkcs11.CKO_PUBLIC_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, 5))))
+	_, err = keyRow.Check(pkcs11.CKO_PUBLIC_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, 5))))
 	wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
-	_, _, err = generate(nil, nil, nil)
+	_, _, err = keys.Generate(nil, nil, nil)
 	wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
-	_, _, err = generate(nil, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_PARAMETER_SET, uint(9))}, nil)
+	_, _, err = keys.Generate(nil, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_PARAMETER_SET, uint(9))}, nil)
 	wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 }
 

@@ -59,24 +59,8 @@ var sets = []*set{
 func (s *set) publicLen() int    { return s.params.PublicKeySize() }
 func (s *set) signatureLen() int { return s.params.SignatureSize() }
 
-// setOf reads CKA_PARAMETER_SET.
-func setOf(id uint, known bool) (*set, error) {
-	if !known {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_PARAMETER_SET is needed")
-	}
-	for _, s := range sets {
-		if uint(s.id) == id {
-			return s, nil
-		}
-	}
-	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PARAMETER_SET %d is none of ML-DSA", id)
-}
+// keys is the key type.
+var keys = postquantum.Seeded[*privateKey, *set]{Sets: postquantum.Sets[*set]{Algorithm: "ML-DSA", All: sets}}
 
-func setOfOID(oid asn1.ObjectIdentifier) *set {
-	for _, s := range sets {
-		if s.oid.Equal(oid) {
-			return s
-		}
-	}
-	return nil
-}
+// Identity implements postquantum.Set.
+func (s *set) Identity() (pkcs11.ParameterSet, asn1.ObjectIdentifier) { return s.id, s.oid }

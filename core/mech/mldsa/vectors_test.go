@@ -39,7 +39,7 @@ func TestKeyGenVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantSum(t, "public key", private.key.Bytes(), v.Hex(t, 2))
-		add, err := check(pkcs11.CKO_PRIVATE_KEY, key)
+		add, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, key)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,12 +2,13 @@ package mlkem
 
 import (
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/mech/postquantum"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 func encapsulate(k mech.Key, param any, size int) (value, ciphertext []byte, err error) {
-	if err := noParam(param); err != nil {
+	if err := postquantum.NoParameter(param); err != nil {
 		return nil, nil, err
 	}
 	key, err := publicOf(k)
@@ -27,7 +28,7 @@ func encapsulate(k mech.Key, param any, size int) (value, ciphertext []byte, err
 // decapsulate gives a secret for every ciphertext of the right length: one that was not made for the key gives another
 // secret than it carries, and takes as long (FIPS 203, 6.3, implicit rejection).
 func decapsulate(k mech.Key, param any, ciphertext []byte, size int) ([]byte, error) {
-	if err := noParam(param); err != nil {
+	if err := postquantum.NoParameter(param); err != nil {
 		return nil, err
 	}
 	key, err := privateOf(k)
@@ -48,7 +49,7 @@ func decapsulate(k mech.Key, param any, ciphertext []byte, size int) ([]byte, er
 }
 
 func ciphertextLen(k mech.Key, param any) (int, error) {
-	if err := noParam(param); err != nil {
+	if err := postquantum.NoParameter(param); err != nil {
 		return 0, err
 	}
 	key, err := publicOf(k)

@@ -28,27 +28,11 @@ var sets = []*set{
 	{mlkem1024.Scheme(), pkcs11.CKP_ML_KEM_1024, postquantum.NIST(4, 3)},
 }
 
-// setOf reads CKA_PARAMETER_SET.
-func setOf(id uint, known bool) (*set, error) {
-	if !known {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_PARAMETER_SET is needed")
-	}
-	for _, s := range sets {
-		if uint(s.id) == id {
-			return s, nil
-		}
-	}
-	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PARAMETER_SET %d is none of ML-KEM", id)
-}
+// keys is the key type.
+var keys = postquantum.Seeded[*privateKey, *set]{Sets: postquantum.Sets[*set]{Algorithm: "ML-KEM", All: sets}}
 
-func setOfOID(oid asn1.ObjectIdentifier) *set {
-	for _, s := range sets {
-		if s.oid.Equal(oid) {
-			return s
-		}
-	}
-	return nil
-}
+// Identity implements postquantum.Set.
+func (s *set) Identity() (pkcs11.ParameterSet, asn1.ObjectIdentifier) { return s.id, s.oid }
 
 // publicKey and privateKey are the expanded forms.
 type publicKey struct {
@@ -70,8 +54,14 @@ func (s *set) public(encoded []byte) (*publicKey, error) {
 	return &publicKey{s, key}, nil
 }
 
-// private makes a private key of its seed, or without one of its expanded form; both must be of one key.
-func (s *set) private(from postquantum.Private) (*privateKey, error) {
+// CheckPublic implements postquantum.SeededSet.
+func (s *set) CheckPublic(encoded []byte) error {
+	_, err := s.public(encoded)
+	return err
+}
+
+// Private implements postquantum.SeededSet.
+func (s *set) Private(from postquantum.Private) (*privateKey, error) {
 	if len(from.Seed) == 0 {
 		return s.fromExpanded(from.Value)
 	}
@@ -81,7 +71,7 @@ func (s *set) private(from postquantum.Private) (*privateKey, error) {
 	_, key := s.DeriveKeyPair(from.Seed)
 	k := &privateKey{s, key}
 	if len(from.Value) > 0 {
-		value := k.value()
+		value := k.Value()
 		same := subtle.ConstantTimeCompare(value, from.Value)
 		secret.Wipe(value)
 		if same != 1 {
@@ -103,7 +93,7 @@ func (s *set) fromExpanded(value []byte) (*privateKey, error) {
 		return nil, bad(err.Error())
 	}
 	k := &privateKey{s, key}
-	again := k.value()
+	again := k.Value()
 	same := subtle.ConstantTimeCompare(again, value)
 	secret.Wipe(again)
 	if same != 1 {
@@ -120,8 +110,8 @@ func (s *set) fromExpanded(value []byte) (*privateKey, error) {
 	return k, nil
 }
 
-// value is the private key as FIPS 203 writes it, the caller's to wipe.
-func (k *privateKey) value() []byte {
+// Value implements postquantum.SeededKey.
+func (k *privateKey) Value() []byte {
 	b, err := k.key.MarshalBinary()
 	if err != nil {
 		panic("mlkem: a key cannot be written: " + err.Error())
@@ -129,8 +119,8 @@ func (k *privateKey) value() []byte {
 	return b
 }
 
-// publicValue is the public key as FIPS 203 writes it.
-func (k *privateKey) publicValue() []byte {
+// PublicValue implements postquantum.SeededKey.
+func (k *privateKey) PublicValue() []byte {
 	b, err := k.key.Public().MarshalBinary()
 	if err != nil {
 		panic("mlkem: a key cannot be written: " + err.Error())
@@ -139,37 +129,11 @@ func (k *privateKey) publicValue() []byte {
 }
 
 func privateOf(k mech.Key) (*privateKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.private(postquantum.Private{Seed: k.Bytes(pkcs11.CKA_SEED), Value: k.Bytes(pkcs11.CKA_VALUE)})
+	return postquantum.Expanded(k, keys.Sets, func(s *set) (*privateKey, error) {
+		return s.Private(postquantum.Private{Seed: k.Bytes(pkcs11.CKA_SEED), Value: k.Bytes(pkcs11.CKA_VALUE)})
 	})
-	if err != nil {
-		return nil, err
-	}
-	key, ok := x.(*privateKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a private key is needed", x)
-	}
-	return key, nil
 }
 
 func publicOf(k mech.Key) (*publicKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.public(k.Bytes(pkcs11.CKA_VALUE))
-	})
-	if err != nil {
-		return nil, err
-	}
-	key, ok := x.(*publicKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a public key is needed", x)
-	}
-	return key, nil
+	return postquantum.Expanded(k, keys.Sets, func(s *set) (*publicKey, error) { return s.public(k.Bytes(pkcs11.CKA_VALUE)) })
 }

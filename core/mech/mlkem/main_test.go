@@ -8,3 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(mechtest.Main(m, Family)) }
+
+// keyRow is the key type.
+var keyRow = Family.KeyTypes[0]

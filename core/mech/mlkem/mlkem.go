@@ -11,17 +11,11 @@ import (
 )
 
 // Family is the ML-KEM family.
-var Family = mech.Family{Name: "mlkem", Mechanisms: rows(), KeyTypes: []mech.KeyType{{
-	Type:          pkcs11.CKK_ML_KEM,
-	Check:         check,
-	MarshalPKCS8:  marshalPKCS8,
-	ParsePKCS8:    parsePKCS8,
-	PublicKeyInfo: publicKeyInfo,
-}}}
+var Family = mech.Family{Name: "mlkem", Mechanisms: rows(), KeyTypes: []mech.KeyType{keys.KeyType(pkcs11.CKK_ML_KEM)}}
 
 func rows() []mech.Mechanism {
 	all := []mech.Mechanism{
-		{Type: pkcs11.CKM_ML_KEM_KEY_PAIR_GEN, GeneratePair: generate},
+		{Type: pkcs11.CKM_ML_KEM_KEY_PAIR_GEN, GeneratePair: keys.Generate},
 		{Type: pkcs11.CKM_ML_KEM, Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen},
 	}
 	for i := range all {
@@ -29,11 +23,4 @@ func rows() []mech.Mechanism {
 		all[i].Min, all[i].Max = uint(sets[0].PublicKeySize()), uint(sets[len(sets)-1].PublicKeySize())
 	}
 	return all
-}
-
-func noParam(param any) error {
-	if param != nil {
-		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the mechanism takes no parameter, got %T", param)
-	}
-	return nil
 }

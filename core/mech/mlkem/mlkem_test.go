@@ -33,7 +33,7 @@ func publicKeyOf(values pkcs11.Template) mech.Key {
 
 func newPair(t testing.TB, s *set) (pub, priv pkcs11.Template) {
 	t.Helper()
-	pub, priv, err := generate(nil, s.template(), nil)
+	pub, priv, err := keys.Generate(nil, s.template(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +77,11 @@ func TestKeyGenVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		add, err := check(pkcs11.CKO_PRIVATE_KEY, key)
+		add, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, got := range [][]byte{private.publicValue(), add.Bytes(pkcs11.CKA_VALUE)} {
+		for i, got := range [][]byte{private.PublicValue(), add.Bytes(pkcs11.CKA_VALUE)} {
 			if sum := sha256.Sum256(got); !bytes.Equal(sum[:], v.Hex(t, 2+i)) {
 				t.Errorf("%s: key %d is another", v[0], i)
 			}
@@ -103,7 +103,7 @@ func TestDecapsulateVectors(t *testing.T) {
 
 func TestPublicKeysAreChecked(t *testing.T) {
 	for _, v := range mechtest.Vectors(t, "testdata/public.txt", 2) {
-		_, err := check(pkcs11.CKO_PUBLIC_KEY, append(setNamed(t, v[0]).template(), pkcs11.Attr(pkcs11.CKA_VALUE, v.Hex(t, 1))))
+		_, err := keyRow.Check(pkcs11.CKO_PUBLIC_KEY, append(setNamed(t, v[0]).template(), pkcs11.Attr(pkcs11.CKA_VALUE, v.Hex(t, 1))))
 		wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 	}
 }
@@ -146,7 +146,7 @@ func TestPrivateKeyForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, err := publicKeyInfo(pkcs11.CKO_PUBLIC_KEY, pub)
+		info, err := keyRow.PublicKeyInfo(pkcs11.CKO_PUBLIC_KEY, pub)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,14 +154,14 @@ func TestPrivateKeyForms(t *testing.T) {
 			if got, err := decapsulate(privateKeyOf(form), nil, ciphertext, 20); err != nil || !bytes.Equal(got, value[:20]) {
 				t.Errorf("%s, %s: another secret, %v", s.Name(), name, err)
 			}
-			if of, err := publicKeyInfo(pkcs11.CKO_PRIVATE_KEY, form); err != nil || !bytes.Equal(of, info) {
+			if of, err := keyRow.PublicKeyInfo(pkcs11.CKO_PRIVATE_KEY, form); err != nil || !bytes.Equal(of, info) {
 				t.Errorf("%s, %s: another public key, %v", s.Name(), name, err)
 			}
-			der, err := marshalPKCS8(privateKeyOf(form))
+			der, err := keyRow.MarshalPKCS8(privateKeyOf(form))
 			if err != nil {
 				t.Fatal(err)
 			}
-			back, err := parsePKCS8(der)
+			back, err := keyRow.ParsePKCS8(der)
 			if err != nil || !bytes.Equal(back.Bytes(pkcs11.CKA_VALUE), priv.Bytes(pkcs11.CKA_VALUE)) ||
 				!bytes.Equal(back.Bytes(pkcs11.CKA_SEED), form.Bytes(pkcs11.CKA_SEED)) {
 				t.Errorf("%s, %s: another key comes back, %v", s.Name(), name, err)
@@ -171,12 +171,12 @@ func TestPrivateKeyForms(t *testing.T) {
 		for _, at := range []int{0, 1, 300, len(whole)/2 + 50, len(whole) - 33} { // the last 32 bytes can be any string
 			bad := bytes.Clone(whole)
 			bad[at] ^= 0xff
-			_, err := check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
+			_, err := keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
 			wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
-			_, err = check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), priv[1], pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
+			_, err = keyRow.Check(pkcs11.CKO_PRIVATE_KEY, append(s.template(), priv[1], pkcs11.Attr(pkcs11.CKA_VALUE, bad)))
 			wantRV(t, err, pkcs11.CKR_TEMPLATE_INCONSISTENT)
 		}
 	}
-	_, _, err := generate(nil, nil, nil)
+	_, _, err := keys.Generate(nil, nil, nil)
 	wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
 }

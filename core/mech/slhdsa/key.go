@@ -9,6 +9,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/postquantum"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -40,27 +41,11 @@ func (s *set) publicLen() int    { return 2 * s.n }
 func (s *set) privateLen() int   { return 4 * s.n }
 func (s *set) signatureLen() int { return s.alg.Scheme().SignatureSize() }
 
-// setOf reads CKA_PARAMETER_SET.
-func setOf(id uint, known bool) (*set, error) {
-	if !known {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_PARAMETER_SET is needed")
-	}
-	for _, s := range sets {
-		if uint(s.id) == id {
-			return s, nil
-		}
-	}
-	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PARAMETER_SET %d is none of SLH-DSA", id)
-}
+// keys are the sets by their names.
+var keys = postquantum.Sets[*set]{Algorithm: "SLH-DSA", All: sets}
 
-func setOfOID(oid asn1.ObjectIdentifier) *set {
-	for _, s := range sets {
-		if s.oid.Equal(oid) {
-			return s
-		}
-	}
-	return nil
-}
+// Identity implements postquantum.Set.
+func (s *set) Identity() (pkcs11.ParameterSet, asn1.ObjectIdentifier) { return s.id, s.oid }
 
 // publicKey and privateKey are the expanded forms.
 type publicKey struct {
@@ -105,47 +90,19 @@ func (s *set) checkPrivate(value []byte) error {
 }
 
 func privateOf(k mech.Key) (*privateKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.private(k.Bytes(pkcs11.CKA_VALUE))
-	})
-	if err != nil {
-		return nil, err
-	}
-	key, ok := x.(*privateKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a private key is needed", x)
-	}
-	return key, nil
+	return postquantum.Expanded(k, keys, func(s *set) (*privateKey, error) { return s.private(k.Bytes(pkcs11.CKA_VALUE)) })
 }
 
 func publicOf(k mech.Key) (*publicKey, error) {
-	x, err := k.Expanded(mech.SlotMain, func() (any, error) {
-		s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
-		if err != nil {
-			return nil, err
-		}
-		return s.public(k.Bytes(pkcs11.CKA_VALUE))
-	})
-	if err != nil {
-		return nil, err
-	}
-	key, ok := x.(*publicKey)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_TYPE_INCONSISTENT, "a %T where a public key is needed", x)
-	}
-	return key, nil
+	return postquantum.Expanded(k, keys, func(s *set) (*publicKey, error) { return s.public(k.Bytes(pkcs11.CKA_VALUE)) })
 }
 
 // generate makes a pair of the parameter set that the public template names. PKCS#11 v3.2, SLH-DSA key pair generation.
 func generate(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Template, err error) {
-	if param != nil {
-		return nil, nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the mechanism takes no parameter, got %T", param)
+	if err := postquantum.NoParameter(param); err != nil {
+		return nil, nil, err
 	}
-	s, err := setOf(public.Uint(pkcs11.CKA_PARAMETER_SET))
+	s, err := keys.Of(public.Uint(pkcs11.CKA_PARAMETER_SET))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -163,7 +120,7 @@ func generate(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Template, 
 }
 
 func check(class pkcs11.ObjectClass, t pkcs11.Template) (pkcs11.Template, error) {
-	s, err := setOf(t.Uint(pkcs11.CKA_PARAMETER_SET))
+	s, err := keys.Of(t.Uint(pkcs11.CKA_PARAMETER_SET))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +135,7 @@ func check(class pkcs11.ObjectClass, t pkcs11.Template) (pkcs11.Template, error)
 }
 
 func marshalPKCS8(k mech.Key) ([]byte, error) {
-	s, err := setOf(k.Uint(pkcs11.CKA_PARAMETER_SET))
+	s, err := keys.Of(k.Uint(pkcs11.CKA_PARAMETER_SET))
 	if err != nil {
 		return nil, err
 	}
@@ -190,15 +147,20 @@ func parsePKCS8(der []byte) (pkcs11.Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := setOfOID(oid)
-	if s == nil || len(value) != s.privateLen() {
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a key of algorithm %v, SLH-DSA was expected, or one of another length", oid)
+	s, err := keys.Named(oid)
+	if err != nil {
+		secret.Wipe(value)
+		return nil, err
+	}
+	if len(value) != s.privateLen() {
+		secret.Wipe(value)
+		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a key of %d bytes, %v has %d", len(value), s.alg, s.privateLen())
 	}
 	return pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_PARAMETER_SET, s.id), pkcs11.Attr(pkcs11.CKA_VALUE, value)}, nil
 }
 
 func publicKeyInfo(class pkcs11.ObjectClass, t pkcs11.Template) ([]byte, error) {
-	s, err := setOf(t.Uint(pkcs11.CKA_PARAMETER_SET))
+	s, err := keys.Of(t.Uint(pkcs11.CKA_PARAMETER_SET))
 	if err != nil {
 		return nil, err
 	}
