@@ -141,7 +141,7 @@ func (k *Key) Private(dst, in []byte) ([]byte, error) {
 		return dst, ErrRange
 	}
 	k.reduce(w, c)
-	k.power(w)
+	k.powerOf(w)
 	k.recombine(w)
 	if !k.check(w, c) {
 		return dst, ErrFault

@@ -30,6 +30,19 @@ func testKey(t testing.TB, bits int) *rsa.PrivateKey {
 	return k
 }
 
+// testKeys are two keys of a size.
+func testKeys(t testing.TB, bits int) []*rsa.PrivateKey {
+	other, ok := made.Load(-bits)
+	if !ok {
+		k, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, _ = made.LoadOrStore(-bits, k)
+	}
+	return []*rsa.PrivateKey{testKey(t, bits), other.(*rsa.PrivateKey)}
+}
+
 func numbersOf(k *rsa.PrivateKey) *Numbers {
 	return &Numbers{
 		N: k.N.Bytes(), E: uint(k.E), P: k.Primes[0].Bytes(), Q: k.Primes[1].Bytes(),

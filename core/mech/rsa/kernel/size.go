@@ -20,6 +20,8 @@ type size struct {
 	pair    form // modulo both primes at once
 	whole   form // modulo their product
 	pickAsm func(out, table *uint64, p, q uint64)
+	wide    *wide // modulo the primes of four keys at once; nil if there is none
+	queue   queue // of those who want that
 }
 
 func sizeFor(bits int) *size {

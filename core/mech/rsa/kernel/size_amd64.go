@@ -13,7 +13,7 @@ func Available() bool {
 
 // sizes are the prime lengths that the kernel does.
 var sizes = []size{
-	{bits: 1024, pair: form{20, 2, ammPair20}, whole: form{40, 1, ammOne40}, pickAsm: pick20},
-	{bits: 1536, pair: form{30, 2, ammPair30}, whole: form{60, 1, ammOne60}, pickAsm: pick30},
+	{bits: 1024, pair: form{20, 2, ammPair20}, whole: form{40, 1, ammOne40}, pickAsm: pick20, wide: &wide{digits: 20, asm: ammWide20, pickAsm: pickWide20}},
+	{bits: 1536, pair: form{30, 2, ammPair30}, whole: form{60, 1, ammOne60}, pickAsm: pick30, wide: &wide{digits: 30, asm: ammWide30, pickAsm: pickWide30}},
 	{bits: 2048, pair: form{40, 2, ammPair40}, whole: form{80, 1, ammOne80}, pickAsm: pick40},
 }

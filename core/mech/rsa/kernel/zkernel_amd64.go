@@ -48,3 +48,23 @@ func pick30(out *uint64, table *uint64, p uint64, q uint64)
 //
 //go:noescape
 func pick40(out *uint64, table *uint64, p uint64, q uint64)
+
+// ammWide20 sets out = a*b/R mod the eight moduli in mod, R = 2^(52*20), and then squares out times-1 times.
+//
+//go:noescape
+func ammWide20(out *uint64, a *uint64, b *uint64, mod *uint64, times int)
+
+// pickWide20 sets each lane of out to that lane of one of the 32 entries of a table, as its lane of index says.
+//
+//go:noescape
+func pickWide20(out *uint64, table *uint64, index *uint64)
+
+// ammWide30 sets out = a*b/R mod the eight moduli in mod, R = 2^(52*30), and then squares out times-1 times.
+//
+//go:noescape
+func ammWide30(out *uint64, a *uint64, b *uint64, mod *uint64, times int)
+
+// pickWide30 sets each lane of out to that lane of one of the 32 entries of a table, as its lane of index says.
+//
+//go:noescape
+func pickWide30(out *uint64, table *uint64, index *uint64)

@@ -28,6 +28,10 @@ func main() {
 	for _, digits := range []int{20, 30, 40} {
 		pick(digits)
 	}
+	for _, digits := range []int{20, 30} {
+		newWide(digits).emit()
+		pickWide(digits)
+	}
 	Generate()
 }
 
