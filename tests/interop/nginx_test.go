@@ -149,27 +149,7 @@ func TestNginxAsWWWData(t *testing.T) {
 		t.Skip("nginx gives its workers another user as root only")
 	}
 	s := newSite(t)
-	s.env = engineConf(t, s.Token)
-	who, err := user.Lookup("www-data")
-	require.NoError(t, err)
-	var uid, gid int
-	_, err = fmt.Sscan(who.Uid+" "+who.Gid, &uid, &gid)
-	require.NoError(t, err)
-	home := filepath.Join(s.Dir, "token")
-	require.NoError(t, os.Mkdir(home, 0o700))
-	files, err := filepath.Glob(filepath.Join(s.Dir, "token.db*"))
-	require.NoError(t, err)
-	for _, f := range files {
-		require.NoError(t, os.Rename(f, filepath.Join(home, filepath.Base(f))))
-	}
-	require.NoError(t, filepath.Walk(home, func(path string, _ os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Chown(path, uid, gid)
-	}))
-	s.write(t, "coffer.toml", "[[slot]]\nid = 0\npath = \"token/token.db\"\n")
-	require.NoError(t, os.Chmod(s.Conf, 0o644))
+	uid, gid := wwwData(t, s)
 	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "web.pin"), []byte(harness.UserPIN), 0o400))
 	fromFile := func(label string) [2]string {
 		uri := strings.Replace(s.uri(label), "pin-value="+harness.UserPIN, "pin-source=file:"+filepath.Join(s.Dir, "web.pin"), 1)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,4 +124,35 @@ func overNode(t *testing.T, more string) *site {
 	s.key(t, "rsa:2048", "rsa")
 	s.key(t, "ec:p256", "ec")
 	return s
+}
+
+// wwwData gives the token's file, in a folder of its own, to the user that Debian's web servers run as when root starts them.
+func wwwData(t *testing.T, s *site) (uid, gid int) {
+	t.Helper()
+	uid, gid = wwwDataIDs(t)
+	home := filepath.Join(s.Dir, "token")
+	require.NoError(t, os.Mkdir(home, 0o700))
+	require.NoError(t, os.Chown(home, uid, gid))
+	files, err := filepath.Glob(filepath.Join(s.Dir, "token.db*"))
+	require.NoError(t, err)
+	for _, f := range files {
+		moved := filepath.Join(home, filepath.Base(f))
+		require.NoError(t, os.Rename(f, moved))
+		require.NoError(t, os.Chown(moved, uid, gid))
+	}
+	s.write(t, "coffer.toml", "[[slot]]\nid = 0\npath = \"token/token.db\"\n")
+	return uid, gid
+}
+
+// wwwDataIDs are www-data's where root asks, else the caller's own.
+func wwwDataIDs(t *testing.T) (uid, gid int) {
+	t.Helper()
+	uid, gid = os.Getuid(), os.Getgid()
+	if uid == 0 {
+		who, err := user.Lookup("www-data")
+		require.NoError(t, err)
+		_, err = fmt.Sscan(who.Uid+" "+who.Gid, &uid, &gid)
+		require.NoError(t, err)
+	}
+	return uid, gid
 }
