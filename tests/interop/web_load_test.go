@@ -46,12 +46,7 @@ var ways = []tls.Config{
 // visit sends so many visitors.
 func (s *site) visit(t *testing.T, port, visitors int) *visits {
 	t.Helper()
-	roots := x509.NewCertPool()
-	for _, name := range []string{"rsa.crt", "ec.crt"} {
-		if pem, err := os.ReadFile(filepath.Join(s.Dir, name)); err == nil {
-			require.True(t, roots.AppendCertsFromPEM(pem))
-		}
-	}
+	roots := s.roots(t, "rsa", "ec")
 	v := &visits{stop: make(chan struct{}), kinds: map[string]int{}, by: map[string]int{}}
 	url := fmt.Sprintf("https://127.0.0.1:%d/", port)
 	for range visitors {
@@ -70,6 +65,18 @@ func (s *site) visit(t *testing.T, port, visitors int) *visits {
 	}
 	t.Cleanup(v.ended)
 	return v
+}
+
+// roots trusts certificates of the site.
+func (s *site) roots(t *testing.T, labels ...string) *x509.CertPool {
+	t.Helper()
+	roots := x509.NewCertPool()
+	for _, label := range labels {
+		pem, err := os.ReadFile(filepath.Join(s.Dir, label+".crt"))
+		require.NoError(t, err)
+		require.True(t, roots.AppendCertsFromPEM(pem))
+	}
+	return roots
 }
 
 // get fetches the page over a connection of its own.

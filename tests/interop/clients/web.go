@@ -12,4 +12,23 @@ var web = []Client{
 		Shown:   "HTTPS with RSA and EC keys, event and prefork, graceful restarts under load, children killed; the cost",
 		Version: []string{"apache2", "-v"}, Pattern: `Apache/(\S+)`,
 	},
+	{
+		Name: "stunnel", Title: "stunnel",
+		Shown:   "TLS with RSA and EC keys in front of a server that knows none, under load; a reload",
+		Version: []string{"stunnel4", "-version"}, Pattern: `stunnel (\S+)`,
+	},
+	{
+		Name: "haproxy", Title: "HAProxy",
+		Shown:   "that its Debian build takes keys from files alone; stunnel in front of it, with the PROXY protocol, under load",
+		Version: []string{"haproxy", "-v"}, Pattern: `version ([\d.]+)`,
+	},
+	{
+		Name: "postgresql", Title: "PostgreSQL",
+		Shown:   "psql with a client certificate whose key is in Coffer; the server takes its key from a file alone: stunnel in front of it",
+		Version: []string{"psql", "--version"}, Pattern: `\(PostgreSQL\) (\S+)`,
+	},
+	{
+		Name: "mariadb", Title: "MariaDB",
+		Without: "server and client take TLS keys from files alone",
+	},
 }
