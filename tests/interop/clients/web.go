@@ -28,6 +28,15 @@ var web = []Client{
 		Version: []string{"psql", "--version"}, Pattern: `\(PostgreSQL\) (\S+)`,
 	},
 	{
+		Name: "prefork", Title: "prefork servers in C",
+		Shown: "the module loaded before the fork; children that sign, end after some requests and are killed",
+	},
+	{
+		Name: "gunicorn", Title: "gunicorn (Python, PyKCS11)",
+		Shown:   "the application loaded before the fork; workers that sign and are replaced, a reload under load",
+		Version: []string{"gunicorn", "--version"}, Pattern: `version (\S+?)\)`,
+	},
+	{
 		Name: "mariadb", Title: "MariaDB",
 		Without: "server and client take TLS keys from files alone",
 	},
