@@ -95,7 +95,6 @@ func TestApacheCost(t *testing.T) {
 		for _, key := range []string{s.uri(label), filepath.Join(s.Dir, label+".key")} {
 			port := freePort(t)
 			server := s.apache(t, "event", port, fmt.Sprintf("SSLCertificateFile %s/%s.crt\nSSLCertificateKeyFile %q\n", s.Dir, label, key))
-			wrk(t, port, true, time.Second) // the children log in
 			rates = append(rates, wrk(t, port, true, loadTime()/6), wrk(t, port, false, loadTime()/6))
 			server.stop(syscall.SIGTERM)
 		}

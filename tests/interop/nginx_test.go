@@ -135,7 +135,6 @@ func TestNginxCost(t *testing.T) {
 	s.nginx(t, "root", servers...)
 	for i, label := range []string{"RSA-2048", "P-256"} {
 		in, on := servers[2*i].port, servers[2*i+1].port
-		wrk(t, in, true, time.Second) // the workers log in
 		t.Logf("%-8s requests/s with full handshakes: in Coffer %.0f, on disk %.0f; on open connections: in Coffer %.0f, on disk %.0f", label,
 			wrk(t, in, true, loadTime()/6), wrk(t, on, true, loadTime()/6), wrk(t, in, false, loadTime()/6), wrk(t, on, false, loadTime()/6))
 	}

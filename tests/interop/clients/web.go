@@ -38,6 +38,7 @@ var web = []Client{
 	},
 	{
 		Name: "mariadb", Title: "MariaDB",
-		Without: "server and client take TLS keys from files alone",
+		Shown:   "that server and client take TLS keys from files alone; stunnel on both sides, each with its key in Coffer",
+		Version: []string{"mariadbd", "--version"}, Pattern: `Ver ([\d.]+)`,
 	},
 }
