@@ -48,13 +48,13 @@ func slots() ([]cryptoki.Slot, error) {
 	}
 	var list []cryptoki.Slot
 	for _, s := range conf.Slots {
-		list = append(list, cryptoki.Slot{ID: s.ID, Description: s.Description, CloudHSMIV: s.CloudHSMIV, Open: func() (hsm.HSM, error) {
-			return open(s)
-		}})
+		slot := cryptoki.Slot{ID: s.ID, Description: s.Description, CloudHSMIV: s.CloudHSMIV, KeyTypes: s.KeyTypes}
+		slot.Open = func() (hsm.HSM, error) { return open(s) }
+		list = append(list, slot)
 		for i, node := range s.ExposedNodes() {
-			list = append(list, cryptoki.Slot{ID: node.ID, Description: node.Description, CloudHSMIV: s.CloudHSMIV, Open: func() (hsm.HSM, error) {
-				return remote.OpenNode(s, i, logOf(s.Nodes[i]))
-			}})
+			slot.ID, slot.Description = node.ID, node.Description
+			slot.Open = func() (hsm.HSM, error) { return remote.OpenNode(s, i, logOf(s.Nodes[i])) }
+			list = append(list, slot)
 		}
 	}
 	return list, nil

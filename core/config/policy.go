@@ -97,7 +97,12 @@ func mechanismsNamed(s string) []pkcs11.MechanismType {
 	return out
 }
 
-// setMinBits takes a table of key types, each by its name without CKK_ in small letters, or with it.
+// keyTypeNamed finds a key type by its name without CKK_ in small letters, or with it.
+func keyTypeNamed(word string) (pkcs11.KeyType, bool) {
+	return pkcs11.ParseKeyType(keyTypePrefix + strings.TrimPrefix(strings.ToUpper(word), keyTypePrefix))
+}
+
+// setMinBits takes a table of key types.
 func setMinBits(_ *parser, name string, t *policy.Policy, v any) string {
 	table, ok := v.(map[string]any)
 	if !ok {
@@ -105,7 +110,7 @@ func setMinBits(_ *parser, name string, t *policy.Policy, v any) string {
 	}
 	t.MinBits = map[pkcs11.KeyType]uint{}
 	for _, word := range sortedKeys(table) {
-		kt, ok := pkcs11.ParseKeyType(keyTypePrefix + strings.TrimPrefix(strings.ToUpper(word), keyTypePrefix))
+		kt, ok := keyTypeNamed(word)
 		if !ok {
 			return fmt.Sprintf("%q in %s is no key type of PKCS #11", word, name)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // Slot is one slot of the library. ID never changes by itself: it is what the configuration says. Exactly one of Path,
@@ -28,6 +29,8 @@ type Slot struct {
 	Timeout     time.Duration // with Socket and Nodes: of one call, all tries together; 0 with Path
 
 	CloudHSMIV bool // CKM_AES_GCM makes its IV, as AWS CloudHSM's does
+
+	KeyTypes []pkcs11.KeyType // of the keys that a search finds; nil is all
 
 	Policy policy.Policy // with Path; behind a node it is the node's
 }
@@ -105,6 +108,7 @@ var slotKeys = []key[Slot]{
 	{"zone", nodesSlot, 0, `text in quotes, such as zone = "a"`, word(func(s *Slot) *string { return &s.Zone })},
 	{"expose_nodes", nodesSlot, 0, "true or false, such as expose_nodes = true", flag(func(s *Slot) *bool { return &s.ExposeNodes })},
 	{"cloudhsm_iv", anySlot, 0, "true or false, such as cloudhsm_iv = true", flag(func(s *Slot) *bool { return &s.CloudHSMIV })},
+	{"key_types", anySlot, 0, `a list of key types, such as key_types = ["rsa", "ec"]`, setKeyTypes},
 	{"policy", embeddedSlot, 0, `a table, such as [slot.policy] and below it dates = true`, later},
 	{"timeout", remoteSlot, 0, `a time between 100ms and 10m, such as timeout = "30s"`, span(func(s *Slot) *time.Duration { return &s.Timeout }, minTimeout, maxTimeout)},
 }
@@ -218,6 +222,29 @@ func setID(_ *parser, _ string, s *Slot, v any) string {
 		return fmt.Sprintf("the id %d is not between 0 and %d", n, int64(maxSlotID))
 	}
 	s.ID = uint(n)
+	return ""
+}
+
+// setKeyTypes takes a list of key types, not empty.
+func setKeyTypes(_ *parser, name string, s *Slot, v any) string {
+	list, ok := v.([]any)
+	switch {
+	case !ok:
+		return "the " + name + " list is " + describe(v)
+	case len(list) == 0:
+		return "the " + name + " list is empty"
+	}
+	for _, x := range list {
+		word, ok := x.(string)
+		if !ok {
+			return fmt.Sprintf("one of the %s list is %s", name, describe(x))
+		}
+		kt, ok := keyTypeNamed(word)
+		if !ok {
+			return fmt.Sprintf("%q in the %s list is no key type of PKCS #11", word, name)
+		}
+		s.KeyTypes = append(s.KeyTypes, kt)
+	}
 	return ""
 }
 

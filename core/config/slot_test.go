@@ -6,19 +6,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 const remote = "[[slot]]\nid = 0\nnodes = ['hsm1', 'HSM2.example.org:9000', '192.0.2.1', '[2001:db8::1]:9', '2001:db8::2']\nca = 'ca.pem'\ncertificate = 'client.pem'\nkey = '/k.pem'\n"
 
 func TestRemoteSlots(t *testing.T) {
-	got, err := parse(remote+"zone = 'cellar'\nexpose_nodes = true\ntimeout = '1500ms'\n\n[[slot]]\nid = 3\nsocket = '~/c.sock'\ncloudhsm_iv = true\n", testFile, testHome)
+	got, err := parse(remote+"zone = 'cellar'\nexpose_nodes = true\ntimeout = '1500ms'\n\n[[slot]]\nid = 3\nsocket = '~/c.sock'\ncloudhsm_iv = true\nkey_types = ['rsa', 'CKK_EC']\n", testFile, testHome)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []Slot{
 		{ID: 0, Nodes: []string{"hsm1:2223", "hsm2.example.org:9000", "192.0.2.1:2223", "[2001:db8::1]:9", "[2001:db8::2]:2223"},
 			CA: "/etc/coffer/ca.pem", Certificate: "/etc/coffer/client.pem", Key: "/k.pem", Zone: "cellar", ExposeNodes: true, Timeout: 1500 * time.Millisecond},
-		{ID: 3, Socket: "/home/alice/c.sock", Timeout: DefaultTimeout, CloudHSMIV: true},
+		{ID: 3, Socket: "/home/alice/c.sock", Timeout: DefaultTimeout, CloudHSMIV: true, KeyTypes: []pkcs11.KeyType{pkcs11.CKK_RSA, pkcs11.CKK_EC}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -69,6 +71,10 @@ func TestRemoteSlotsAreRefusedWithLineAndHint(t *testing.T) {
 		{"nodes without authority", "[[slot]]\nid = 0\nnodes = ['a']\ncertificate = 'c'\nkey = 'k'\n", 1, "no ca", "ca = "},
 		{"nodes without certificate", "[[slot]]\nid = 0\nnodes = ['a']\nca = 'c'\nkey = 'k'\n", 1, "no certificate", "certificate = "},
 		{"nodes without key", "[[slot]]\nid = 0\nnodes = ['a']\nca = 'c'\ncertificate = 'c'\n", 1, "no key", "key = "},
+		{"key types are text", socket + "key_types = 'rsa'\n", 4, `the text "rsa"`, "a list of key types"},
+		{"no key types", socket + "key_types = []\n", 4, "empty", "a list of key types"},
+		{"a key type is a number", socket + "key_types = ['rsa', 3]\n", 4, "the number 3", "a list of key types"},
+		{"no such key type", socket + "key_types = ['rsb']\n", 4, `"rsb"`, "a list of key types"},
 		{"nodes is text", "[[slot]]\nid = 0\nnodes = 'a'\n", 3, `the text "a"`, "a list of addresses"},
 		{"no nodes", "[[slot]]\nid = 0\nnodes = []\n", 3, "empty list", "a list of addresses"},
 		{"too many nodes", "[[slot]]\nid = 0\n" + many, 3, "at most 64", "a list of addresses"},

@@ -22,7 +22,7 @@ func (l *Library) FindObjectsInit(h SessionHandle, template pkcs11.Template) err
 		token, said := template.Bool(pkcs11.CKA_TOKEN)
 		if token || !said {
 			var err error
-			if found.token, err = x.hsm.Find(x.ctx, x.cred(), template); err != nil {
+			if found.token, err = x.tokenObjects(template); err != nil {
 				return err
 			}
 		}

@@ -24,6 +24,8 @@ type Slot struct {
 	Description string // 64 bytes
 	// CloudHSMIV says that CKM_AES_GCM encrypts and wraps as AWS CloudHSM does: under an IV of its own (cloudiv.go).
 	CloudHSMIV bool
+	// KeyTypes are the types of the token's keys that C_FindObjects finds; nil is all (keytypes.go).
+	KeyTypes []pkcs11.KeyType
 	// Open opens the token at its first use. A failure is the answer of that call, CKR_DEVICE_ERROR if it names no
 	// return value, and the next call tries again.
 	Open func() (hsm.HSM, error)
