@@ -4,13 +4,18 @@ package clients
 var tls = []Client{
 	{
 		Name: "openssl-engine", Title: "OpenSSL engine (libp11)",
-		Shown:   "certificates, signatures and decryption with RSA and EC keys",
+		Shown:   "req, x509, an issuing CA with revocation, dgst, cms, pkeyutl (RSA, PSS, OAEP, ECDSA, ECDH), s_server",
 		Version: []string{"openssl", "version"}, Pattern: `OpenSSL (\S+)`,
 	},
 	{
 		Name: "gnutls", Title: "GnuTLS",
 		Shown:   "p11tool: keys made, listed, used for certificates",
 		Version: []string{"p11tool", "--version"}, Pattern: `p11tool (\S+)`,
+	},
+	{
+		Name: "nss", Title: "NSS",
+		Shown:   "modutil, certutil as a CA, pk12util both ways, cmsutil, signtool, TLS server under load and client with a certificate",
+		Version: []string{"dpkg-query", "-W", "libnss3-tools"}, Pattern: `\s(?:\d+:)?([^-\s]+)`,
 	},
 	{
 		Name: "opensc", Title: "OpenSC pkcs11-tool",
