@@ -155,21 +155,25 @@ func ciphers(h Head) bool {
 // both reports whether a key wraps and can give back what it has wrapped.
 func both(h Head) bool { return h.Bool(pkcs11.CKA_WRAP) && ciphers(h) }
 
-// ofPassword reports whether a key was made of a password for this session: whoever has it has the password, and so the key's
-// value. NSS reads PKCS #12 files with such keys, and asks for all that they might do.
-func ofPassword(h Head) bool {
+// open reports whether the value of a key of this session is its maker's in any case: it can be read, or it was made of a
+// password. Such a key hides nothing, whatever it does. OpenSC derives keys of the first kind, and NSS reads PKCS #12 files
+// with those of the second; both ask for all that a key might do.
+func open(h Head) bool {
+	if h.Bool(pkcs11.CKA_TOKEN) {
+		return false // others may use it without having the value
+	}
 	m, _ := h.Uint(pkcs11.CKA_KEY_GEN_MECHANISM)
-	return pkcs11.MechanismType(m) == pkcs11.CKM_PKCS5_PBKD2 && !h.Bool(pkcs11.CKA_TOKEN)
+	return pkcs11.MechanismType(m) == pkcs11.CKM_PKCS5_PBKD2 || h.Bool(pkcs11.CKA_EXTRACTABLE) && !h.Bool(pkcs11.CKA_SENSITIVE)
 }
 
 // Roles answers whether an object may have the roles that it has been given; before is what it was, or was copied from,
 // and nil for a new one. A secret key wraps other keys, or it encrypts, decrypts and signs, and that from its beginning: it could
-// change between two calls otherwise. Session keys that CKM_PKCS5_PBKD2 made are free. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
+// change between two calls otherwise. Open keys are free. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
 func (p *Policy) Roles(before, after Head) error {
-	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY || ofPassword(after) {
+	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY || open(after) {
 		return nil
 	}
-	if before != nil && both(before) && !ofPassword(before) {
+	if before != nil && both(before) && !open(before) {
 		return nil // from before this policy; its label may be changed all the same
 	}
 	if both(after) {

@@ -21,34 +21,34 @@ var certtoolTemplates = map[string]string{
 // list of the revoked ones; gnutls-serv has the other key there.
 func TestGnuTLSAuthorityAndServer(t *testing.T) {
 	client(t, "gnutls")
-	for _, c := range []struct{ typ, signature string }{{"rsa:3072", "RSA-PSS"}, {"ec:p384", "ECDSA"}, {"ed25519", "ed25519"}} {
+	k := harness.NewToken(t, "gnutls")
+	for name, text := range certtoolTemplates {
+		require.NoError(t, os.WriteFile(filepath.Join(k.Dir, name), []byte(text), 0o600))
+	}
+	pin := "GNUTLS_PIN=" + harness.UserPIN
+	for label, c := range map[string]struct{ typ, signature string }{"r": {"rsa:3072", "RSA-PSS"}, "e": {"ec:p384", "ECDSA"}, "d": {"ed25519", "ed25519"}} {
 		t.Run(c.typ, func(t *testing.T) {
-			k := harness.NewToken(t, "gnutls")
-			for name, text := range certtoolTemplates {
-				require.NoError(t, os.WriteFile(filepath.Join(k.Dir, name), []byte(text), 0o600))
-			}
-			generate(t, k, c.typ, "ca")
-			generate(t, k, c.typ, "web")
-			pin := "GNUTLS_PIN=" + harness.UserPIN
+			generate(t, k, c.typ, "ca-"+label)
+			generate(t, k, c.typ, "web-"+label)
 			out := shell(t, k, `
-ca="pkcs11:token=gnutls;object=ca;type=private"
-web="pkcs11:token=gnutls;object=web;type=private"
+ca="pkcs11:token=gnutls;object=ca-$L;type=private"
+web="pkcs11:token=gnutls;object=web-$L;type=private"
 tool="certtool --provider $MODULE"
-$tool --generate-self-signed --template ca.tmpl --load-privkey "$ca" --load-pubkey ca.pub --outfile ca.pem
-$tool --generate-request --template web.tmpl --load-privkey "$web" --load-pubkey web.pub --outfile web.csr
+$tool --generate-self-signed --template ca.tmpl --load-privkey "$ca" --load-pubkey ca-$L.pub --outfile ca.pem
+$tool --generate-request --template web.tmpl --load-privkey "$web" --load-pubkey web-$L.pub --outfile web.csr
 openssl req -in web.csr -verify -noout
 $tool --generate-certificate --template web.tmpl --load-ca-privkey "$ca" --load-ca-certificate ca.pem --load-request web.csr --outfile web.pem
 openssl verify -CAfile ca.pem web.pem
 $tool --generate-crl --template crl.tmpl --load-ca-privkey "$ca" --load-ca-certificate ca.pem --load-certificate web.pem --outfile ca.crl
 openssl crl -in ca.crl -CAfile ca.pem -noout -text
-`, pin)
+`, pin, "L="+label)
 			require.Contains(t, out, "web.pem: OK")
 			b, err := k.Command(t, "openssl", "verify", "-crl_check", "-CRLfile", "ca.crl", "-CAfile", "ca.pem", "web.pem").CombinedOutput()
 			require.Error(t, err)
 			require.Contains(t, string(b), "certificate revoked")
 
 			port := freePort(t)
-			cmd := k.Command(t, "gnutls-serv", "--provider", harness.Module(t), "--x509keyfile", "pkcs11:token=gnutls;object=web;type=private",
+			cmd := k.Command(t, "gnutls-serv", "--provider", harness.Module(t), "--x509keyfile", "pkcs11:token=gnutls;object=web-"+label+";type=private",
 				"--x509certfile", "web.pem", "--port", fmt.Sprint(port), "--http", "--disable-client-cert")
 			cmd.Env = append(cmd.Env, pin)
 			serve(t, cmd).listens(t, port)
@@ -62,25 +62,25 @@ openssl crl -in ca.crl -CAfile ca.pem -noout -text
 // TestGnuTLSClient: gnutls-cli shows a server a certificate whose key is in the token, and which is itself there.
 func TestGnuTLSClient(t *testing.T) {
 	client(t, "gnutls")
-	for _, typ := range []string{"rsa:2048", "ec:p256", "ed25519"} {
+	k := harness.NewToken(t, "gnutls")
+	require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "t"), []byte("cn = alice\ntls_www_client\nsigning_key\nexpiration_days = 1\n"), 0o600))
+	pin := "GNUTLS_PIN=" + harness.UserPIN
+	for label, typ := range map[string]string{"r": "rsa:2048", "e": "ec:p256", "d": "ed25519"} {
 		t.Run(typ, func(t *testing.T) {
-			k := harness.NewToken(t, "gnutls")
-			require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "t"), []byte("cn = alice\ntls_www_client\nsigning_key\nexpiration_days = 1\n"), 0o600))
-			generate(t, k, typ, "alice")
-			pin := "GNUTLS_PIN=" + harness.UserPIN
+			generate(t, k, typ, label)
 			shell(t, k, `
-certtool --provider "$MODULE" --generate-self-signed --template t --load-privkey "pkcs11:token=gnutls;object=alice;type=private" \
-	--load-pubkey alice.pub --outfile alice.pem
+certtool --provider "$MODULE" --generate-self-signed --template t --load-privkey "pkcs11:token=gnutls;object=$L;type=private" \
+	--load-pubkey $L.pub --outfile alice.pem
 openssl req -x509 -newkey rsa:2048 -nodes -keyout srv.key -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 -out srv.pem
-`, pin)
-			k.Run(t, harness.Coffer(t), "key", "import", "alice.pem", "--label", "alice")
+`, pin, "L="+label)
+			k.Run(t, harness.Coffer(t), "key", "import", "alice.pem", "--label", label)
 			port := freePort(t)
 			server := serve(t, k.Command(t, "openssl", "s_server", "-accept", fmt.Sprintf("127.0.0.1:%d", port), "-cert", "srv.pem", "-key", "srv.key",
 				"-CAfile", "alice.pem", "-Verify", "1", "-verify_return_error", "-WWW"))
 			server.listens(t, port)
 			out := shell(t, k, fmt.Sprintf(`printf 'GET /t HTTP/1.0\r\n\r\n' >request
-gnutls-cli --provider "$MODULE" --x509cafile srv.pem --x509keyfile "pkcs11:token=gnutls;object=alice;type=private" \
-	--x509certfile "pkcs11:token=gnutls;object=alice;type=cert" -p %d localhost <request 2>&1`, port), pin)
+gnutls-cli --provider "$MODULE" --x509cafile srv.pem --x509keyfile "pkcs11:token=gnutls;object=$L;type=private" \
+	--x509certfile "pkcs11:token=gnutls;object=$L;type=cert" -p %d localhost <request 2>&1`, port), pin, "L="+label)
 			require.Contains(t, out, "Handshake was completed")
 			server.says(t, "depth=0 CN = alice")
 			server.says(t, "FILE:t") // it serves only whom it has verified

@@ -8,8 +8,12 @@ var tls = []Client{
 		Version: []string{"openssl", "version"}, Pattern: `OpenSSL (\S+)`,
 	},
 	{
+		Name: "openssl-provider", Title: "OpenSSL 3 provider",
+		Without: "Debian 12 has no pkcs11-provider package",
+	},
+	{
 		Name: "gnutls", Title: "GnuTLS",
-		Shown:   "p11tool: keys made, listed, used for certificates",
+		Shown:   "p11tool, certtool as a CA with revocation, TLS server and client; RSA, EC, Ed25519",
 		Version: []string{"p11tool", "--version"}, Pattern: `p11tool (\S+)`,
 	},
 	{
@@ -18,13 +22,18 @@ var tls = []Client{
 		Version: []string{"dpkg-query", "-W", "libnss3-tools"}, Pattern: `\s(?:\d+:)?([^-\s]+)`,
 	},
 	{
+		Name: "osslsigncode", Title: "osslsigncode",
+		Shown:   "Windows programs signed with RSA and EC keys, and verified",
+		Version: []string{"osslsigncode", "--version"}, Pattern: `osslsigncode (\d[^\s,]*)`,
+	},
+	{
 		Name: "opensc", Title: "OpenSC pkcs11-tool",
-		Shown:   "its own test, key generation, signatures, encryption, wrapping",
+		Shown:   "its own test among all kinds of keys, key generation, signatures (also EdDSA), encryption, ECDH, wrapping",
 		Version: []string{"opensc-tool", "--info"}, Pattern: `OpenSC (\S+)`,
 	},
 	{
 		Name: "p11-kit", Title: "p11-kit",
-		Shown:   "a registered module, and the server with its remoting",
+		Shown:   "a registered module, the server with its remoting, forked clients, the proxy with two modules",
 		Version: []string{"dpkg-query", "-W", "p11-kit"}, Pattern: `\s([^-\s]+)`,
 	},
 }
