@@ -60,11 +60,11 @@ func TestOsslsigncode(t *testing.T) {
 			label := strings.ReplaceAll(c.typ, ":", "-")
 			generate(t, k, c.typ, label)
 			uri := engineURI("code", label)
-			shell(t, k, `openssl req -new -x509 -days 2 -subj "/CN=$LABEL" -addext extendedKeyUsage=codeSigning -addext keyUsage=digitalSignature \
+			script(t, k, `openssl req -new -x509 -days 2 -subj "/CN=$LABEL" -addext extendedKeyUsage=codeSigning -addext keyUsage=digitalSignature \
 	-engine pkcs11 -keyform engine -key "$KEY" -out cert.pem`, append(engineConf(t, k), "KEY="+uri, "LABEL="+label)...)
 			k.Run(t, harness.Coffer(t), "key", "import", "cert.pem", "--label", label)
 			for _, from := range []string{"-certs cert.pem", `-pkcs11cert "$CERT"`} {
-				out := shell(t, k, `rm -f signed.exe
+				out := script(t, k, `rm -f signed.exe
 osslsigncode sign -pkcs11module "$MODULE" `+from+` -key "$KEY" -h "$HASH" -n "a program" -in program.exe -out signed.exe
 osslsigncode verify -CAfile cert.pem -in signed.exe`,
 					"KEY="+uri, "HASH="+c.hash, "CERT=pkcs11:token=code;object="+label+";type=cert;pin-value="+harness.UserPIN)

@@ -30,7 +30,7 @@ func TestGnuTLSAuthorityAndServer(t *testing.T) {
 		t.Run(c.typ, func(t *testing.T) {
 			generate(t, k, c.typ, "ca-"+label)
 			generate(t, k, c.typ, "web-"+label)
-			out := shell(t, k, `
+			out := script(t, k, `
 ca="pkcs11:token=gnutls;object=ca-$L;type=private"
 web="pkcs11:token=gnutls;object=web-$L;type=private"
 tool="certtool --provider $MODULE"
@@ -52,7 +52,7 @@ openssl crl -in ca.crl -CAfile ca.pem -noout -text
 				"--x509certfile", "web.pem", "--port", fmt.Sprint(port), "--http", "--disable-client-cert")
 			cmd.Env = append(cmd.Env, pin)
 			serve(t, cmd).listens(t, port)
-			require.Contains(t, shell(t, k, fmt.Sprintf("gnutls-cli --x509cafile ca.pem -p %d localhost </dev/null 2>&1", port)), "The certificate is trusted")
+			require.Contains(t, script(t, k, fmt.Sprintf("gnutls-cli --x509cafile ca.pem -p %d localhost </dev/null 2>&1", port)), "The certificate is trusted")
 			handshake(t, k, port, "ca.pem", "-tls1_3", c.signature)
 			handshake(t, k, port, "ca.pem", "-tls1_2", c.signature)
 		})
@@ -68,7 +68,7 @@ func TestGnuTLSClient(t *testing.T) {
 	for label, typ := range map[string]string{"r": "rsa:2048", "e": "ec:p256", "d": "ed25519"} {
 		t.Run(typ, func(t *testing.T) {
 			generate(t, k, typ, label)
-			shell(t, k, `
+			script(t, k, `
 certtool --provider "$MODULE" --generate-self-signed --template t --load-privkey "pkcs11:token=gnutls;object=$L;type=private" \
 	--load-pubkey $L.pub --outfile alice.pem
 openssl req -x509 -newkey rsa:2048 -nodes -keyout srv.key -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 -out srv.pem
@@ -78,7 +78,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout srv.key -subj /CN=localhost -a
 			server := serve(t, k.Command(t, "openssl", "s_server", "-accept", fmt.Sprintf("127.0.0.1:%d", port), "-cert", "srv.pem", "-key", "srv.key",
 				"-CAfile", "alice.pem", "-Verify", "1", "-verify_return_error", "-WWW"))
 			server.listens(t, port)
-			out := shell(t, k, fmt.Sprintf(`printf 'GET /t HTTP/1.0\r\n\r\n' >request
+			out := script(t, k, fmt.Sprintf(`printf 'GET /t HTTP/1.0\r\n\r\n' >request
 gnutls-cli --provider "$MODULE" --x509cafile srv.pem --x509keyfile "pkcs11:token=gnutls;object=$L;type=private" \
 	--x509certfile "pkcs11:token=gnutls;object=$L;type=cert" -p %d localhost <request 2>&1`, port), pin, "L="+label)
 			require.Contains(t, out, "Handshake was completed")

@@ -30,7 +30,7 @@ func nssToken(t *testing.T) *harness.Token {
 func nssDatabase(t *testing.T, k *harness.Token, name, options string) {
 	t.Helper()
 	harness.Need(t, "modutil")
-	shell(t, k, fmt.Sprintf(`mkdir %[1]s
+	script(t, k, fmt.Sprintf(`mkdir %[1]s
 certutil -N -d sql:%[1]s --empty-password
 modutil -force -dbdir sql:%[1]s -add coffer -libfile "$MODULE" %[2]s`, name, options))
 }
@@ -50,35 +50,35 @@ certutil -S -d sql:db -h nss -f pin -z noise -n web-ec -s CN=localhost -8 localh
 func TestNSSCertificates(t *testing.T) {
 	client(t, "nss")
 	k := nssToken(t)
-	out := shell(t, k, `modutil -dbdir sql:db -list coffer; modutil -dbdir sql:db -chkfips false`)
+	out := script(t, k, `modutil -dbdir sql:db -list coffer; modutil -dbdir sql:db -chkfips false`)
 	require.Regexp(t, `Token Name: +nss`, out)
 	require.Contains(t, out, "FIPS mode disabled")
 
-	shell(t, k, nssAuthority+nssServers)
+	script(t, k, nssAuthority+nssServers)
 	for _, name := range []string{"web-rsa", "web-ec"} {
-		require.Contains(t, shell(t, k, "certutil -V -d sql:db -n nss:"+name+" -u V -e -f pin"), "certificate is valid")
-		require.Contains(t, shell(t, k, "certutil -L -d sql:db -n nss:"+name+" -a | openssl verify -CAfile ca.pem"), "OK")
+		require.Contains(t, script(t, k, "certutil -V -d sql:db -n nss:"+name+" -u V -e -f pin"), "certificate is valid")
+		require.Contains(t, script(t, k, "certutil -L -d sql:db -n nss:"+name+" -a | openssl verify -CAfile ca.pem"), "OK")
 	}
-	require.Regexp(t, `nss:ca +CTu,Cu,Cu`, shell(t, k, "certutil -L -d sql:db -h nss -f pin"), "the trust in it is in the database")
+	require.Regexp(t, `nss:ca +CTu,Cu,Cu`, script(t, k, "certutil -L -d sql:db -h nss -f pin"), "the trust in it is in the database")
 
 	t.Run("request", func(t *testing.T) {
-		shell(t, k, `certutil -R -d sql:db -h nss -f pin -z noise -k ec -q nistp256 -s CN=localhost -8 localhost -a -o web.csr
+		script(t, k, `certutil -R -d sql:db -h nss -f pin -z noise -k ec -q nistp256 -s CN=localhost -8 localhost -a -o web.csr
 openssl req -in web.csr -verify -noout
 certutil -C -d sql:db -c nss:ca -f pin -i web.csr -a -o web.pem -m 4 -v 1
 certutil -A -d sql:db -h nss -f pin -n web -t ,, -i web.pem -a`)
 		require.Contains(t, k.Run(t, "openssl", "verify", "-CAfile", "ca.pem", "web.pem"), "OK")
-		require.Regexp(t, `(?m)^nss:web +u,u,u`, shell(t, k, "certutil -L -d sql:db -h nss -f pin"), "it has a key")
+		require.Regexp(t, `(?m)^nss:web +u,u,u`, script(t, k, "certutil -L -d sql:db -h nss -f pin"), "it has a key")
 	})
 	t.Run("key alone", func(t *testing.T) {
-		shell(t, k, "certutil -G -d sql:db -h nss -f pin -k rsa -g 2048 -z noise")
-		require.Contains(t, shell(t, k, "certutil -K -d sql:db -h nss -f pin"), "(orphan)")
+		script(t, k, "certutil -G -d sql:db -h nss -f pin -k rsa -g 2048 -z noise")
+		require.Contains(t, script(t, k, "certutil -K -d sql:db -h nss -f pin"), "(orphan)")
 	})
 	t.Run("key made by coffer", func(t *testing.T) {
 		generate(t, k, "rsa:2048", "ours")
-		shell(t, k, `openssl req -new -x509 -days 2 -subj /CN=ours -engine pkcs11 -keyform engine -key "$KEY" -out ours.pem`,
+		script(t, k, `openssl req -new -x509 -days 2 -subj /CN=ours -engine pkcs11 -keyform engine -key "$KEY" -out ours.pem`,
 			append(engineConf(t, k), "KEY="+engineURI("nss", "ours"))...)
 		k.Run(t, harness.Coffer(t), "key", "import", "ours.pem", "--label", "ours")
-		require.Regexp(t, `(?m)^nss:ours +u,u,u`, shell(t, k, "certutil -L -d sql:db -h nss -f pin"))
+		require.Regexp(t, `(?m)^nss:ours +u,u,u`, script(t, k, "certutil -L -d sql:db -h nss -f pin"))
 	})
 	require.Equal(t, 6, sealedKeys(t, k), "ca, two servers, the request, the orphan, ours")
 }
@@ -106,7 +106,7 @@ func sealedKeys(t *testing.T, k *harness.Token) (n int) {
 func TestNSSServer(t *testing.T) {
 	client(t, "nss")
 	k := nssToken(t)
-	shell(t, k, nssAuthority+nssServers+`mkdir trust
+	script(t, k, nssAuthority+nssServers+`mkdir trust
 certutil -N -d sql:trust --empty-password
 certutil -A -d sql:trust -n ca -t C,, -i ca.pem -a`)
 	selfserv := func(t *testing.T, db, cert string, env ...string) int {
@@ -122,7 +122,7 @@ certutil -A -d sql:trust -n ca -t C,, -i ca.pem -a`)
 			handshake(t, k, port, "ca.pem", "-tls1_3", signature)
 			handshake(t, k, port, "ca.pem", "-tls1_2", signature)
 			// 200 connections of 8 threads, each with a whole handshake. Its exit code says how many sessions were new to TLS 1.2.
-			out := shell(t, k, fmt.Sprintf("strsclnt -d sql:trust -p %d -c 200 -t 8 -N -V tls1.3:tls1.3 localhost 2>&1 || true", port))
+			out := script(t, k, fmt.Sprintf("strsclnt -d sql:trust -p %d -c 200 -t 8 -N -V tls1.3:tls1.3 localhost 2>&1 || true", port))
 			require.Equal(t, 200, strings.Count(out, "Server Certificate Validated"))
 			require.Contains(t, out, "200 server certificates tested")
 		})
@@ -146,7 +146,7 @@ certutil -A -d sql:trust -n ca -t C,, -i ca.pem -a`)
 func TestNSSMessages(t *testing.T) {
 	client(t, "nss")
 	k := nssToken(t)
-	shell(t, k, nssAuthority+`certutil -S -d sql:db -h nss -f pin -z noise -n mail -s CN=alice,E=alice@example.org -7 alice@example.org -c nss:ca -t ,, \
+	script(t, k, nssAuthority+`certutil -S -d sql:db -h nss -f pin -z noise -n mail -s CN=alice,E=alice@example.org -7 alice@example.org -c nss:ca -t ,, \
 	-k rsa -g 2048 --keyUsage digitalSignature,keyEncipherment -m 2 -v 1
 certutil -S -d sql:db -h nss -f pin -z noise -n code -s CN=code -c nss:ca -t ,, -k rsa -g 2048 --keyUsage digitalSignature \
 	--extKeyUsage codeSigning --nsCertType objectSigning -m 3 -v 1
@@ -154,29 +154,29 @@ certutil -L -d sql:db -n nss:mail -a >mail.pem
 echo "a letter" >letter`)
 
 	t.Run("signed", func(t *testing.T) {
-		require.Contains(t, shell(t, k, `cmsutil -S -d sql:db -N nss:mail -f pin -i letter -o signed
+		require.Contains(t, script(t, k, `cmsutil -S -d sql:db -N nss:mail -f pin -i letter -o signed
 openssl cms -verify -inform DER -in signed -CAfile ca.pem -binary`), "CMS Verification successful")
 	})
 	t.Run("encrypted", func(t *testing.T) {
-		shell(t, k, `cmsutil -E -d sql:db -r nss:mail -i letter -o sealed -f pin
+		script(t, k, `cmsutil -E -d sql:db -r nss:mail -i letter -o sealed -f pin
 cmsutil -D -d sql:db -i sealed -f pin -o read && cmp letter read
 openssl cms -encrypt -binary -aes256 -in letter -outform DER -out sealed mail.pem
 cmsutil -D -d sql:db -i sealed -f pin -o read && cmp letter read`)
 	})
 	t.Run("signed archive", func(t *testing.T) {
-		shell(t, k, `mkdir tree; cp letter tree; signtool -d sql:db -k nss:code -p "$PIN" -Z signed.jar tree`)
-		out := shell(t, k, `signtool -d sql:db -v signed.jar`)
+		script(t, k, `mkdir tree; cp letter tree; signtool -d sql:db -k nss:code -p "$PIN" -Z signed.jar tree`)
+		out := script(t, k, `signtool -d sql:db -v signed.jar`)
 		require.Contains(t, out, "has passed crypto verification")
 		require.Contains(t, out, "verified   letter")
 	})
 	t.Run("TLS client", func(t *testing.T) {
 		port := freePort(t)
-		shell(t, k, `openssl req -x509 -newkey rsa:2048 -nodes -keyout srv.key -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 -out srv.pem
+		script(t, k, `openssl req -x509 -newkey rsa:2048 -nodes -keyout srv.key -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 2 -out srv.pem
 certutil -A -d sql:db -n srv -t C,, -i srv.pem; printf 'GET / HTTP/1.0\r\n\r\n' >request`)
 		serve(t, k.Command(t, "openssl", "s_server", "-accept", fmt.Sprintf("127.0.0.1:%d", port), "-cert", "srv.pem", "-key", "srv.key",
 			"-CAfile", "ca.pem", "-Verify", "1", "-verify_return_error", "-www")).listens(t, port)
 		for _, version := range []string{"tls1.2", "tls1.3"} {
-			require.Contains(t, shell(t, k, fmt.Sprintf(`tstclnt -d sql:db -h localhost -4 -p %d -n nss:mail -w "$PIN" -V %[2]s:%[2]s <request`, port, version)),
+			require.Contains(t, script(t, k, fmt.Sprintf(`tstclnt -d sql:db -h localhost -4 -p %d -n nss:mail -w "$PIN" -V %[2]s:%[2]s <request`, port, version)),
 				"emailAddress=alice@example.org", version)
 		}
 	})
@@ -186,14 +186,14 @@ certutil -A -d sql:db -n srv -t C,, -i srv.pem; printf 'GET / HTTP/1.0\r\n\r\n' 
 func TestNSSFiles(t *testing.T) {
 	client(t, "nss")
 	k := nssToken(t)
-	shell(t, k, `for alg in rsa:2048 ec; do
+	script(t, k, `for alg in rsa:2048 ec; do
 	opt=""; test $alg = rsa:2048 || opt="-pkeyopt ec_paramgen_curve:P-256"
 	name=in-${alg%:*}
 	openssl req -x509 -newkey $alg $opt -nodes -keyout $name.key -subj /CN=$name -days 2 -out $name.pem
 	openssl pkcs12 -export -inkey $name.key -in $name.pem -name $name -passout pass:secret -out $name.p12
 	pk12util -i $name.p12 -d sql:db -h nss -k pin -W secret
 done`)
-	keys := shell(t, k, "certutil -K -d sql:db -h nss -f pin")
+	keys := script(t, k, "certutil -K -d sql:db -h nss -f pin")
 	for _, label := range []string{"in-rsa", "in-ec"} {
 		require.Contains(t, keys, label)
 	}
@@ -203,14 +203,14 @@ done`)
 	for _, typ := range []string{"rsa:2048", "ec:p256"} {
 		label, _, _ := strings.Cut(typ, ":")
 		generate(t, k, typ, label, "--extractable")
-		shell(t, k, `openssl req -new -x509 -days 2 -engine pkcs11 -keyform engine -key "$KEY" -out cert.pem`,
+		script(t, k, `openssl req -new -x509 -days 2 -engine pkcs11 -keyform engine -key "$KEY" -out cert.pem`,
 			append(engineConf(t, k), "KEY="+engineURI("nss", label))...)
 		k.Run(t, harness.Coffer(t), "key", "import", "cert.pem", "--label", label)
-		shell(t, k, fmt.Sprintf(`pk12util -o out.p12 -n nss:%[1]s -d sql:out -k pin -W secret
+		script(t, k, fmt.Sprintf(`pk12util -o out.p12 -n nss:%[1]s -d sql:out -k pin -W secret
 openssl pkcs12 -in out.p12 -passin pass:secret -nodes -nocerts | openssl pkey -pubout | cmp - %[1]s.pub`, label))
 	}
-	shell(t, k, nssAuthority)
-	b, err := shellCommand(t, k, `pk12util -o refused.p12 -n nss:ca -d sql:out -k pin -W secret`,
+	script(t, k, nssAuthority)
+	b, err := scriptCommand(t, k, `pk12util -o refused.p12 -n nss:ca -d sql:out -k pin -W secret`,
 		"COFFER_LOG="+filepath.Join(k.Dir, "answers")).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(b), "SEC_ERROR_PKCS12_UNABLE_TO_EXPORT_KEY")

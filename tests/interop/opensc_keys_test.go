@@ -61,7 +61,7 @@ func TestPkcs11ToolDerives(t *testing.T) {
 	k := harness.NewToken(t, "derive")
 	for id, c := range map[string]struct{ typ, curve string }{"01": {"ec:p256", "P-256"}, "02": {"ec:p384", "P-384"}, "03": {"ec:p521", "P-521"}} {
 		generate(t, k, c.typ, "k"+id, "--id", id)
-		shell(t, k, `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:$CURVE -out peer.key
+		script(t, k, `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:$CURVE -out peer.key
 openssl pkey -in peer.key -pubout -outform DER -out peer.der
 pkcs11-tool --module "$MODULE" --login --pin "$PIN" --derive --mechanism ECDH1-DERIVE --id $ID --input-file peer.der --output-file ours
 openssl pkeyutl -derive -inkey peer.key -peerkey k$ID.pub -out theirs

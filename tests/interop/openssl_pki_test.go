@@ -12,16 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shell runs lines of a shell as a person would paste them, in the token's folder and with these variables; the test fails
+// script runs lines of a shell as a person would paste them, in the token's folder and with these variables; the test fails
 // with the first that fails.
-func shell(t *testing.T, k *harness.Token, lines string, env ...string) string {
+func script(t *testing.T, k *harness.Token, lines string, env ...string) string {
 	t.Helper()
-	b, err := shellCommand(t, k, lines, env...).CombinedOutput()
+	b, err := scriptCommand(t, k, lines, env...).CombinedOutput()
 	require.NoError(t, err, "%s\n%s", lines, b)
 	return string(b)
 }
 
-func shellCommand(t *testing.T, k *harness.Token, lines string, env ...string) *exec.Cmd {
+func scriptCommand(t *testing.T, k *harness.Token, lines string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := k.Command(t, "sh", "-ec", lines)
 	cmd.Env = append(cmd.Env, "MODULE="+harness.Module(t), "PIN="+harness.UserPIN)
@@ -69,7 +69,7 @@ func TestOpenSSLAuthority(t *testing.T) {
 		t.Run(typ, func(t *testing.T) {
 			label, _, _ := strings.Cut(typ, ":")
 			generate(t, k, typ, label)
-			out := shell(t, k, `
+			out := script(t, k, `
 ca="openssl ca -config ca.cnf -batch -notext -engine pkcs11 -keyform engine -keyfile $KEY"
 rm -f index.txt*; : >index.txt
 openssl req -new -x509 -days 2 -subj /CN=authority -addext keyUsage=critical,keyCertSign,cRLSign \
@@ -101,7 +101,7 @@ func TestOpenSSLMessages(t *testing.T) {
 	k := harness.NewToken(t, "messages")
 	env := engineConf(t, k)
 	run := func(t *testing.T, label, lines string) string {
-		return shell(t, k, lines, append(env, "KEY="+engineURI("messages", label), "L="+label, "ENGINE=-engine pkcs11 -keyform engine")...)
+		return script(t, k, lines, append(env, "KEY="+engineURI("messages", label), "L="+label, "ENGINE=-engine pkcs11 -keyform engine")...)
 	}
 	const message = `
 echo "a letter" >letter
@@ -154,7 +154,7 @@ func TestOpenSSLServer(t *testing.T) {
 			generate(t, k, c.typ, label)
 			uri := engineURI("server", label)
 			cert := label + ".pem"
-			shell(t, k, `openssl req -new -x509 -days 2 -addext subjectAltName=DNS:localhost -engine pkcs11 -keyform engine -key "$KEY" -out `+cert,
+			script(t, k, `openssl req -new -x509 -days 2 -addext subjectAltName=DNS:localhost -engine pkcs11 -keyform engine -key "$KEY" -out `+cert,
 				append(env, "KEY="+uri)...)
 			port := freePort(t)
 			cmd := k.Command(t, "openssl", "s_server", "-accept", fmt.Sprintf("127.0.0.1:%d", port), "-cert", cert,
@@ -171,7 +171,7 @@ func TestOpenSSLServer(t *testing.T) {
 // handshake has s_client connect, and check the certificate and its name; the server signs with the named kind of signature.
 func handshake(t *testing.T, k *harness.Token, port int, ca, version, signature string) {
 	t.Helper()
-	out := shell(t, k, fmt.Sprintf("echo | openssl s_client -connect 127.0.0.1:%d -servername localhost -verify_hostname localhost -CAfile %s -verify_return_error %s 2>&1",
+	out := script(t, k, fmt.Sprintf("echo | openssl s_client -connect 127.0.0.1:%d -servername localhost -verify_hostname localhost -CAfile %s -verify_return_error %s 2>&1",
 		port, ca, version))
 	require.Contains(t, out, "Verify return code: 0 (ok)")
 	require.Contains(t, out, "Peer signature type: "+signature)
@@ -191,7 +191,7 @@ func TestOpenSSLEngineLimits(t *testing.T) {
 	}
 	k.Run(t, coffer, "key", "generate", "--slot", "1", "--type", "ed25519", "--label", "ed")
 	sign := func(token string) (string, error) {
-		b, err := shellCommand(t, k, `echo data >data; openssl dgst -engine pkcs11 -keyform engine -sha256 -sign "$KEY" -out sig data`,
+		b, err := scriptCommand(t, k, `echo data >data; openssl dgst -engine pkcs11 -keyform engine -sha256 -sign "$KEY" -out sig data`,
 			append(engineConf(t, k), "KEY="+engineURI(token, "web"))...).CombinedOutput()
 		return string(b), err
 	}

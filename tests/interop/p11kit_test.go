@@ -83,7 +83,7 @@ func TestP11KitForkedClient(t *testing.T) {
 	program := filepath.Join(k.Dir, "forked")
 	k.Run(t, "gcc", "-Wall", "-Werror", "-I"+filepath.Join(harness.Root(), "include"), "-o", program,
 		filepath.Join(harness.Root(), "tests", "interop", "hosts", "forked.c"))
-	out := shell(t, k, `p11-kit server --provider "$MODULE" -n "$PWD/socket" "pkcs11:token=remote" >server.env
+	out := script(t, k, `p11-kit server --provider "$MODULE" -n "$PWD/socket" "pkcs11:token=remote" >server.env
 . ./server.env; trap 'kill $P11_KIT_SERVER_PID' EXIT
 ./forked "$(find /usr/lib -name p11-kit-client.so | head -n 1)" "$PIN" far 4`)
 	seen := map[string]int{}
@@ -127,7 +127,7 @@ func TestP11KitProxy(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "ca.tmpl"), []byte(certtoolTemplates["ca.tmpl"]), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(k.Dir, "web.tmpl"), []byte(certtoolTemplates["web.tmpl"]), 0o600))
 	env := []string{"SOFTHSM2_CONF=" + conf, "PIN=" + harness.UserPIN, "GNUTLS_PIN=" + harness.UserPIN}
-	shell(t, k, `softhsm2-util --init-token --free --label theirs --pin "$PIN" --so-pin "$PIN"`, env...)
+	script(t, k, `softhsm2-util --init-token --free --label theirs --pin "$PIN" --so-pin "$PIN"`, env...)
 	generate(t, k, "ec:p256", "key", "--id", "01")
 	cmd := registerAll(t, k, map[string]string{"coffer": harness.Module(t), "softhsm": "/usr/lib/softhsm/libsofthsm2.so"}, `
 tool="pkcs11-tool --module $(find /usr/lib -name p11-kit-proxy.so | head -n 1) --login --pin $PIN"
