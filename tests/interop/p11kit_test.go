@@ -129,7 +129,7 @@ func TestP11KitProxy(t *testing.T) {
 	env := []string{"SOFTHSM2_CONF=" + conf, "PIN=" + harness.UserPIN, "GNUTLS_PIN=" + harness.UserPIN}
 	script(t, k, `softhsm2-util --init-token --free --label theirs --pin "$PIN" --so-pin "$PIN"`, env...)
 	generate(t, k, "ec:p256", "key", "--id", "01")
-	cmd := registerAll(t, k, map[string]string{"coffer": harness.Module(t), "softhsm": "/usr/lib/softhsm/libsofthsm2.so"}, `
+	cmd := registerAll(t, k, map[string]string{"coffer": harness.Module(t), "softhsm2": "/usr/lib/softhsm/libsofthsm2.so"}, `
 tool="pkcs11-tool --module $(find /usr/lib -name p11-kit-proxy.so | head -n 1) --login --pin $PIN"
 $tool --token-label theirs --keypairgen --key-type EC:prime256v1 --label key --id 01
 printf "%032d" 7 >digest
