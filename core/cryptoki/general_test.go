@@ -195,7 +195,7 @@ func TestSlotsKeepTheirOrderAndOpenLate(t *testing.T) {
 				return nil, fail
 			}
 			return newFake(), nil
-		}}, {ID: 2, Description: "two"}}, nil
+		}}, {ID: 2}}, nil
 	}})
 	b := &bench{Library: l, t: t}
 	b.ok(b.Initialize(nil))
@@ -209,6 +209,11 @@ func TestSlotsKeepTheirOrderAndOpenLate(t *testing.T) {
 	b.ok(err)
 	if info.Description != "nine" || info.Flags&pkcs11.CKF_TOKEN_PRESENT == 0 || opened != 0 {
 		t.Errorf("%+v, opened %d times", info, opened)
+	}
+	info, err = b.GetSlotInfo(2)
+	b.ok(err)
+	if info.Description != "Coffer slot 2" {
+		t.Error(info.Description)
 	}
 	fail = errors.New("cable cut")
 	_, err = b.GetTokenInfo(9)

@@ -21,7 +21,7 @@ type (
 // Slot is one slot and the way to its token.
 type Slot struct {
 	ID          SlotID
-	Description string // 64 bytes
+	Description string // 64 bytes; where it is empty, "Coffer slot" and the number
 	// CloudHSMIV says that CKM_AES_GCM encrypts and wraps as AWS CloudHSM does: under an IV of its own (cloudiv.go).
 	CloudHSMIV bool
 	// KeyTypes are the types of the token's keys that C_FindObjects finds; nil is all (keytypes.go).

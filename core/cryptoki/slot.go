@@ -1,7 +1,9 @@
 package cryptoki
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,7 +112,7 @@ func (l *Library) GetSlotList(tokenPresent bool) ([]SlotID, error) {
 func (l *Library) GetSlotInfo(id SlotID) (info pkcs11.SlotInfo, err error) {
 	err = l.onSlot("GetSlotInfo", id, func(s *slot) error {
 		info = pkcs11.SlotInfo{
-			Description:     s.Description,
+			Description:     cmp.Or(s.Description, fmt.Sprintf("Coffer slot %d", id)), // NSS and others name slots by it
 			Manufacturer:    manufacturer,
 			Flags:           pkcs11.CKF_TOKEN_PRESENT,
 			HardwareVersion: l.opts.Version,

@@ -95,6 +95,9 @@ func (d *Draft) Bool(t pkcs11.AttributeType) bool {
 	return v
 }
 
+// Uint returns a numeric attribute as it has been decided; ok is false where the object will not have it.
+func (d *Draft) Uint(t pkcs11.AttributeType) (n uint, ok bool) { return d.head.Uint(t) }
+
 func (d *Draft) op() *operation { return &operations[d.req.Op] }
 
 // bases are the keys that the new one comes from.

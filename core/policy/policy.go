@@ -143,6 +143,7 @@ func content(point []byte) []byte {
 type Head interface {
 	Class() pkcs11.ObjectClass
 	Bool(t pkcs11.AttributeType) bool
+	Uint(t pkcs11.AttributeType) (uint, bool)
 }
 
 // ciphers reports whether a key can give back what it has wrapped: in a counter mode (CTR, GCM) encrypting is decrypting,
@@ -151,17 +152,31 @@ func ciphers(h Head) bool {
 	return h.Bool(pkcs11.CKA_DECRYPT) || h.Bool(pkcs11.CKA_ENCRYPT) || h.Bool(pkcs11.CKA_SIGN)
 }
 
+// both reports whether a key wraps and can give back what it has wrapped.
+func both(h Head) bool { return h.Bool(pkcs11.CKA_WRAP) && ciphers(h) }
+
+// open reports whether the value of a key of this session is its maker's in any case: it can be read, or it was made of a
+// password. Such a key hides nothing, whatever it does. OpenSC derives keys of the first kind, and NSS reads PKCS #12 files
+// with those of the second; both ask for all that a key might do.
+func open(h Head) bool {
+	if h.Bool(pkcs11.CKA_TOKEN) {
+		return false // others may use it without having the value
+	}
+	m, _ := h.Uint(pkcs11.CKA_KEY_GEN_MECHANISM)
+	return pkcs11.MechanismType(m) == pkcs11.CKM_PKCS5_PBKD2 || h.Bool(pkcs11.CKA_EXTRACTABLE) && !h.Bool(pkcs11.CKA_SENSITIVE)
+}
+
 // Roles answers whether an object may have the roles that it has been given; before is what it was, or was copied from,
 // and nil for a new one. A secret key wraps other keys, or it encrypts, decrypts and signs, and that from its beginning: it could
-// change between two calls otherwise. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
+// change between two calls otherwise. Open keys are free. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
 func (p *Policy) Roles(before, after Head) error {
-	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY {
+	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY || open(after) {
 		return nil
 	}
-	if before != nil && before.Bool(pkcs11.CKA_WRAP) && ciphers(before) {
+	if before != nil && both(before) && !open(before) {
 		return nil // from before this policy; its label may be changed all the same
 	}
-	if after.Bool(pkcs11.CKA_WRAP) && ciphers(after) {
+	if both(after) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT,
 			"CKA_WRAP together with CKA_DECRYPT, CKA_ENCRYPT or CKA_SIGN: the token's policy lets one key do one of them")
 	}

@@ -148,6 +148,23 @@ func TestRolesAreForLife(t *testing.T) {
 	want(t, "wraps no more", pkcs11.CKR_OK, p.Roles(with(true, false), with(false, false)))
 	want(t, "both since long", pkcs11.CKR_OK, p.Roles(with(true, true), with(true, true)))
 	want(t, "stays", pkcs11.CKR_OK, p.Roles(with(false, true), with(false, true)))
+	ofPassword := func(token, wraps bool) fake {
+		return of(pkcs11.CKK_AES, pkcs11.AttrUlong(pkcs11.CKA_KEY_GEN_MECHANISM, uint(pkcs11.CKM_PKCS5_PBKD2)), pkcs11.Attr(pkcs11.CKA_TOKEN, token),
+			pkcs11.Attr(pkcs11.CKA_WRAP, wraps), pkcs11.Attr(pkcs11.CKA_DECRYPT, true))
+	}
+	want(t, "both, of a password", pkcs11.CKR_OK, p.Roles(nil, ofPassword(false, true)))
+	want(t, "decrypts, then both, of a password", pkcs11.CKR_OK, p.Roles(ofPassword(false, false), ofPassword(false, true)))
+	want(t, "both, of a password, on the token", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, ofPassword(true, true)))
+	want(t, "copied to the token", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(ofPassword(false, true), ofPassword(true, true)))
+	readable := func(token, sensitive, extractable bool) fake {
+		return of(pkcs11.CKK_AES, pkcs11.Attr(pkcs11.CKA_TOKEN, token), pkcs11.Attr(pkcs11.CKA_SENSITIVE, sensitive),
+			pkcs11.Attr(pkcs11.CKA_EXTRACTABLE, extractable), pkcs11.Attr(pkcs11.CKA_WRAP, true), pkcs11.Attr(pkcs11.CKA_DECRYPT, true))
+	}
+	want(t, "both, readable", pkcs11.CKR_OK, p.Roles(nil, readable(false, false, true)))
+	want(t, "both, readable, on the token", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, readable(true, false, true)))
+	want(t, "both, sensitive", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, readable(false, true, true)))
+	want(t, "both, not extractable", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, readable(false, false, false)))
+	want(t, "both, readable no more", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(readable(false, false, true), readable(false, true, true)))
 	free := &Policy{WrapAndDecrypt: true}
 	want(t, "both, allowed", pkcs11.CKR_OK, free.Roles(nil, with(true, true)))
 	want(t, "changed, allowed", pkcs11.CKR_OK, free.Roles(with(true, false), with(true, true)))

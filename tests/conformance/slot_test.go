@@ -19,6 +19,7 @@ func TestSlots(t *testing.T) {
 		}
 		info, err := e.GetSlotInfo(e.slot)
 		require.NoError(t, err)
+		require.NotEmpty(t, info.Description) // programs show it, and name slots by it
 		require.NotZero(t, info.Flags&pkcs11.CKF_TOKEN_PRESENT)
 		require.Zero(t, info.Flags&(pkcs11.CKF_REMOVABLE_DEVICE|pkcs11.CKF_HW_SLOT))
 		const nowhere = 4711

@@ -142,7 +142,7 @@ func TestOneKeyWrapsOrDecrypts(t *testing.T) {
 		both := with(wraps, decrypts)
 		_, err := e.GenerateKey(h, aesGen(), with(num(pkcs11.CKA_VALUE_LEN, uint(16)), both))
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
-		_, err = e.CreateObject(h, secretKey(pkcs11.CKK_AES, message(16), both))
+		_, err = e.CreateObject(h, secretKey(pkcs11.CKK_AES, message(16), both, yes(pkcs11.CKA_SENSITIVE)))
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 
 		kek := e.aes(t, h, wraps, yes(pkcs11.CKA_UNWRAP))
@@ -164,6 +164,23 @@ func TestOneKeyWrapsOrDecrypts(t *testing.T) {
 		demanding := e.aes(t, h, yes(pkcs11.CKA_UNWRAP, pkcs11.CKA_WRAP), T{pkcs11.Attr(pkcs11.CKA_UNWRAP_TEMPLATE, decrypts)})
 		out := e.wrapped(t, h, &mech{Type: pkcs11.CKM_AES_KEY_WRAP}, demanding, e.aes(t, h, yes(pkcs11.CKA_EXTRACTABLE)))
 		_, err = e.UnwrapKey(h, &mech{Type: pkcs11.CKM_AES_KEY_WRAP}, demanding, out, with(aesKind, wraps))
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
+
+		// A key that can be read hides nothing, nor does one of a password from whoever made it, as long as they stay in the session.
+		readable, err := e.CreateObject(h, secretKey(pkcs11.CKK_AES, message(16), both, no(pkcs11.CKA_SENSITIVE), yes(pkcs11.CKA_EXTRACTABLE)))
+		require.NoError(t, err)
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, e.SetAttributeValue(h, readable, yes(pkcs11.CKA_SENSITIVE)))
+		_, err = e.CopyObject(h, readable, yes(pkcs11.CKA_TOKEN))
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
+		fromPassword := &mech{Type: pkcs11.CKM_PKCS5_PBKD2, Params: &pkcs11.PBKD2Params{SaltSource: pkcs11.CKZ_SALT_SPECIFIED, Salt: []byte("salt"),
+			Iterations: 3, PRF: pkcs11.CKP_PKCS5_PBKD2_HMAC_SHA256, Password: []byte("password")}}
+		asked := with(num(pkcs11.CKA_KEY_TYPE, uint(pkcs11.CKK_AES)), num(pkcs11.CKA_VALUE_LEN, uint(16)), both, yes(pkcs11.CKA_UNWRAP))
+		free, err := e.GenerateKey(h, fromPassword, asked)
+		require.NoError(t, err)
+		e.has(t, h, free, both)
+		_, err = e.GenerateKey(h, fromPassword, with(asked, yes(pkcs11.CKA_TOKEN)))
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
+		_, err = e.CopyObject(h, free, yes(pkcs11.CKA_TOKEN))
 		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 	})
 	under(t, roomy, func(t *testing.T, e *env) {
