@@ -3,6 +3,12 @@ package clients
 // languages are languages and their bindings, and programs over them.
 var languages = []Client{
 	{
+		Name: "java", Title: "Java 17: SunPKCS11, keytool, jarsigner",
+		Shown: "KeyStore with chains, every signature, cipher, MAC, digest and agreement that it has, HTTPS both ways, " +
+			"an authority with keytool, signed archives, a pool of 16 threads",
+		Version: []string{"sh", "-c", "$(ls /usr/lib/jvm/java-17-openjdk-*/bin/java) -version"}, Pattern: `version "([^"]+)"`,
+	},
+	{
 		Name: "go", Title: "Go: miekg/pkcs11, crypto11",
 		Shown:   "the suite of crypto11; the binding in threads",
 		Version: []string{"go", "version"}, Pattern: `go version go(\S+)`,
