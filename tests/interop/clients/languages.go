@@ -13,4 +13,8 @@ var languages = []Client{
 		Shown:   "the suite of crypto11; the binding in threads",
 		Version: []string{"go", "version"}, Pattern: `go version go(\S+)`,
 	},
+	{
+		Name: "oracle-tde", Title: "Oracle TDE",
+		Shown: "its documented calls as a C program, not Oracle's own: the key set, opened after a restart and by many processes, changed",
+	},
 }
