@@ -14,6 +14,16 @@ var languages = []Client{
 		Version: []string{"go", "version"}, Pattern: `go version go(\S+)`,
 	},
 	{
+		Name: "node", Title: "Node.js: pkcs11js, graphene-pk11, node-webcrypto-p11",
+		Shown:   "the Web Cryptography API against Node's own, keys that persist, worker threads; the two bindings beneath it",
+		Version: []string{"node", "--version"}, Pattern: `v(\S+)`,
+	},
+	{
+		Name: "python", Title: "Python: PyKCS11",
+		Shown:   "keys, signatures, encryption, wrapping, threads",
+		Version: []string{"dpkg-query", "-W", "python3-pykcs11"}, Pattern: `\s([^-\s]+)`,
+	},
+	{
 		Name: "oracle-tde", Title: "Oracle TDE",
 		Shown: "its documented calls as a C program, not Oracle's own: the key set, opened after a restart and by many processes, changed",
 	},
