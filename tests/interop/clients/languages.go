@@ -10,7 +10,7 @@ var languages = []Client{
 	},
 	{
 		Name: "go", Title: "Go: miekg/pkcs11, crypto11",
-		Shown:   "the suite of crypto11; the binding in threads",
+		Shown:   "the suite of crypto11; HTTPS under load with its signers; the binding in threads",
 		Version: []string{"go", "version"}, Pattern: `go version go(\S+)`,
 	},
 	{
@@ -26,5 +26,17 @@ var languages = []Client{
 	{
 		Name: "oracle-tde", Title: "Oracle TDE",
 		Shown: "its documented calls as a C program, not Oracle's own: the key set, opened after a restart and by many processes, changed",
+	},
+	{
+		Name: "openbao", Title: "OpenBao PKCS#11 seal",
+		Shown: "the calls of its seal through its binding, not OpenBao itself: AES-GCM and RSA-OAEP, sessions at once",
+	},
+	{
+		Name: "csharp", Title: "C#: Pkcs11Interop",
+		Without: "Debian 12 has no .NET, and NuGet's packages cannot be fetched where the tests run",
+	},
+	{
+		Name: "rust", Title: "Rust: cryptoki",
+		Without: "crates cannot be fetched where the tests run",
 	},
 }
