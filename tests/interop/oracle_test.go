@@ -18,8 +18,14 @@ import (
 // open the keystore after a restart, from many processes at once, and change the key. Oracle's own program is not run.
 func TestOracleTDE(t *testing.T) {
 	client(t, "oracle-tde")
+	t.Run("file", func(t *testing.T) { keyCeremony(t, harness.NewToken(t, "tde")) })
+	if whole() {
+		t.Run("node", func(t *testing.T) { keyCeremony(t, nodeToken(t, "tde")) })
+	}
+}
+
+func keyCeremony(t *testing.T, k *harness.Token) {
 	harness.Need(t, "gcc")
-	k := harness.NewToken(t, "tde")
 	host := filepath.Join(k.Dir, "tde")
 	out, err := exec.Command("gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I"+filepath.Join(harness.Root(), "include"),
 		"-o", host, "testdata/oracle/tde.c", "-ldl").CombinedOutput()

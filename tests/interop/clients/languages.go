@@ -5,7 +5,7 @@ var languages = []Client{
 	{
 		Name: "java", Title: "Java 17: SunPKCS11, keytool, jarsigner",
 		Shown: "KeyStore with chains, every signature, cipher, MAC, digest and agreement that it has, HTTPS both ways, " +
-			"an authority with keytool, signed archives, a pool of 16 threads",
+			"an authority with keytool, signed archives, a pool of 16 threads; over a node too",
 		Version: []string{"sh", "-c", "$(ls /usr/lib/jvm/java-17-openjdk-*/bin/java) -version"}, Pattern: `version "([^"]+)"`,
 	},
 	{
@@ -25,7 +25,7 @@ var languages = []Client{
 	},
 	{
 		Name: "oracle-tde", Title: "Oracle TDE",
-		Shown: "its documented calls as a C program, not Oracle's own: the key set, opened after a restart and by many processes, changed",
+		Shown: "its documented calls as a C program, not Oracle's own: the key set, opened after a restart and by many processes, changed; over a node too",
 	},
 	{
 		Name: "openbao", Title: "OpenBao PKCS#11 seal",
