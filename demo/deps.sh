@@ -1,10 +1,15 @@
 #!/bin/sh
 # Installs Debian packages, if any is missing: those that the demos use, and those that are named. Says nothing when all
-# are there. No service is started for a package that is only a test peer.
+# are there. No service is started for a package that is only a test peer. PACKAGE|FILE is not needed where FILE is there,
+# whoever brought it.
 set -eu
 packages="nginx-light curl openssl libengine-pkcs11-openssl libc6-dev iproute2 iptables $*"
 missing=""
 for p in $packages; do
+	case $p in
+	*"|"*) [ -e "${p#*|}" ] && continue ;;
+	esac
+	p=${p%%"|"*}
 	dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
 done
 [ -z "$missing" ] && exit 0

@@ -42,11 +42,13 @@ type Draft struct {
 //
 //   - CKA_TOKEN is false; CKA_PRIVATE is true for private, secret and OTP keys and false for all else.
 //   - CKA_SENSITIVE is true. CKA_EXTRACTABLE is true for what was unwrapped, encapsulated or decapsulated, as the standard
-//     has it, and false for the rest.
+//     has it, and false for the rest. A generic secret that a session derives from a private key (ECDH, Diffie-Hellman) is
+//     not sensitive, as the standard has it, and extractable; a secret key that is created for a session is extractable.
 //   - Usage: a template that sets any usage flag to true gets those only. One that sets none gets what the key type is
-//     for: RSA encrypts, signs and wraps; EC, EdDSA, DSA and the hash-based and lattice signatures sign; X25519 and
-//     Diffie-Hellman derive; ML-KEM encapsulates; AES and other block ciphers encrypt and sign (MACs); stream ciphers
-//     encrypt; HMAC and generic secrets sign; HKDF keys derive. Flags that the template sets to false stay false.
+//     for: RSA encrypts, signs and wraps, and its public key recovers; EC, EdDSA, DSA and the hash-based and lattice
+//     signatures sign, and EC keys of a session derive too; X25519 and Diffie-Hellman derive; ML-KEM encapsulates; AES and
+//     other block ciphers encrypt and sign (MACs); stream ciphers encrypt; HMAC and generic secrets sign; HKDF keys
+//     derive. Flags that the template sets to false stay false.
 //   - CKA_LABEL, CKA_ID, CKA_SUBJECT and dates are empty. CKA_ALLOWED_MECHANISMS and the templates are absent.
 //
 // Unwrapping never makes a key less sensitive than the unwrapping key, and derivation from a secret key never one less

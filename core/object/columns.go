@@ -50,10 +50,11 @@ var publicKey = []row{
 
 // what private and secret keys have in common.
 //
-// Deviation: the standard's default for CKA_SENSITIVE of a secret key is false; ours is true.
+// Deviation: the standard's default for CKA_SENSITIVE of a secret key is false; ours is true, but for what a key agreement
+// gives a session.
 var guarded = []row{
 	{pkcs11.CKA_PRIVATE, onCopy | stickyTrue | guard, yes, nil},
-	{pkcs11.CKA_SENSITIVE, settable | stickyTrue | guard, yes, nil},
+	{pkcs11.CKA_SENSITIVE, settable | stickyTrue | guard, sensitiveOf, nil},
 	{pkcs11.CKA_EXTRACTABLE, settable | stickyFalse | guard, extractableOf, nil},
 	{pkcs11.CKA_ALWAYS_SENSITIVE, byToken | guard, alwaysSensitive, nil},
 	{pkcs11.CKA_NEVER_EXTRACTABLE, byToken | guard, neverExtractable, nil},

@@ -9,14 +9,14 @@ import (
 // The values that depend on more than the attribute itself.
 
 // usageOf decides a usage flag that the template does not name: none but the named ones if the template sets any to true,
-// else what the key type is for.
+// else what the key type is for, and for a session's key what one of its type does for a session besides.
 func usageOf(d *Draft, t pkcs11.AttributeType) any {
 	for _, a := range d.asked {
 		if a.Value == true && d.policy.row(a.Type).has(usage) {
 			return false
 		}
 	}
-	return slices.Contains(d.policy.may, t)
+	return slices.Contains(d.policy.may, t) || !d.Bool(pkcs11.CKA_TOKEN) && slices.Contains(d.policy.session, t)
 }
 
 // bound is a protection that a key inherits.
@@ -47,8 +47,28 @@ func (d *Draft) floor() []bound {
 	return out
 }
 
+// agreed reports whether the object is the secret that a key agreement gives a session: a generic secret out of a private
+// key. It is for the protocol that asked for it: programs that name no attributes read it (Java's KeyAgreement).
+func (d *Draft) agreed() bool {
+	kt, _ := d.KeyType()
+	return d.req.Op == OpDerive && d.req.Base.class == pkcs11.CKO_PRIVATE_KEY && d.Class() == pkcs11.CKO_SECRET_KEY &&
+		kt == pkcs11.CKK_GENERIC_SECRET && !d.Bool(pkcs11.CKA_TOKEN)
+}
+
+func sensitiveOf(d *Draft, _ pkcs11.AttributeType) any {
+	return !d.agreed() || slices.Contains(d.floor(), bound{pkcs11.CKA_SENSITIVE, true})
+}
+
+// brought reports whether the object is a secret key for a session whose value the caller has: he may want it wrapped
+// under somebody's public key (Java's Cipher.wrap), which gives him nothing that he did not have.
+func (d *Draft) brought() bool {
+	return d.req.Op == OpCreate && d.Class() == pkcs11.CKO_SECRET_KEY && !d.Bool(pkcs11.CKA_TOKEN)
+}
+
+// extractableOf comes after CKA_SENSITIVE: an agreed secret that is to be sensitive stays inside too.
 func extractableOf(d *Draft, _ pkcs11.AttributeType) any {
-	return d.op().extractable && !slices.Contains(d.floor(), bound{pkcs11.CKA_EXTRACTABLE, false})
+	open := d.op().extractable || d.brought() || d.agreed() && !d.Bool(pkcs11.CKA_SENSITIVE)
+	return open && !slices.Contains(d.floor(), bound{pkcs11.CKA_EXTRACTABLE, false})
 }
 
 // trustedOnlyOf keeps CKA_WRAP_WITH_TRUSTED of a secret base key.

@@ -9,9 +9,9 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	aes := create(t, aesImport)
+	aes := create(t, join(aesImport, flag(pkcs11.CKA_TOKEN, true)))
 	for attr, want := range map[pkcs11.AttributeType]any{
-		pkcs11.CKA_TOKEN: false, pkcs11.CKA_PRIVATE: true, pkcs11.CKA_MODIFIABLE: true, pkcs11.CKA_COPYABLE: true,
+		pkcs11.CKA_TOKEN: true, pkcs11.CKA_PRIVATE: true, pkcs11.CKA_MODIFIABLE: true, pkcs11.CKA_COPYABLE: true,
 		pkcs11.CKA_DESTROYABLE: true, pkcs11.CKA_SENSITIVE: true, pkcs11.CKA_EXTRACTABLE: false, pkcs11.CKA_LOCAL: false,
 		pkcs11.CKA_ALWAYS_SENSITIVE: false, pkcs11.CKA_NEVER_EXTRACTABLE: false, pkcs11.CKA_WRAP_WITH_TRUSTED: false,
 		pkcs11.CKA_KEY_GEN_MECHANISM: uint(pkcs11.CK_UNAVAILABLE_INFORMATION), pkcs11.CKA_LABEL: []byte{}, pkcs11.CKA_ID: []byte{},
@@ -27,6 +27,13 @@ func TestDefaults(t *testing.T) {
 		_, _, err := aes.Reveal(absent)
 		requireRV(t, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, err)
 	}
+	session := create(t, aesImport)
+	require.False(t, session.Bool(pkcs11.CKA_TOKEN))
+	require.True(t, session.Bool(pkcs11.CKA_SENSITIVE))
+	require.True(t, session.Bool(pkcs11.CKA_EXTRACTABLE), "whoever brought it may want it wrapped")
+	require.False(t, create(t, join(aesImport, flag(pkcs11.CKA_EXTRACTABLE, false))).Bool(pkcs11.CKA_EXTRACTABLE))
+	require.False(t, generate(t).Bool(pkcs11.CKA_EXTRACTABLE))
+	require.False(t, create(t, ecImport).Bool(pkcs11.CKA_EXTRACTABLE))
 	require.False(t, create(t, ecPubImport).Private())
 	require.False(t, create(t, dataImport).Private())
 	kt, ok := aes.KeyType()
@@ -73,7 +80,9 @@ func TestUsageDefaults(t *testing.T) {
 	}
 	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_DECRYPT, pkcs11.CKA_UNWRAP, pkcs11.CKA_SIGN}, flags(create(t, rsaImport)))
 	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_ENCRYPT, pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_VERIFY}, flags(generate(t)))
-	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_SIGN}, flags(create(t, ecImport)))
+	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_SIGN}, flags(create(t, join(ecImport, flag(pkcs11.CKA_TOKEN, true)))))
+	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_SIGN, pkcs11.CKA_DERIVE}, flags(create(t, ecImport)), "a session's may be for ECDH")
+	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_SIGN}, flags(create(t, join(ecImport, flag(pkcs11.CKA_SIGN, true)))))
 	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_VERIFY}, flags(create(t, ecPubImport)))
 
 	require.Equal(t, []pkcs11.AttributeType{pkcs11.CKA_WRAP}, flags(generate(t, flag(pkcs11.CKA_WRAP, true))), "only what was named")
@@ -157,8 +166,25 @@ func TestAgreedSecretsMayBeRead(t *testing.T) {
 	_, where, err := o.Reveal(pkcs11.CKA_VALUE)
 	require.NoError(t, err)
 	require.Equal(t, InSecret, where)
-	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: ec}, nil, tmpl{text(pkcs11.CKA_VALUE, "z")})
-	require.True(t, o.Bool(pkcs11.CKA_SENSITIVE))
+	agree := func(template tmpl) *Object {
+		t.Helper()
+		o, _ := finish(t, Request{Op: OpDerive, User: true, Base: ec}, template, tmpl{text(pkcs11.CKA_VALUE, "z")})
+		return o
+	}
+	open := agree(nil)
+	require.False(t, open.Bool(pkcs11.CKA_SENSITIVE), "the standard's default, which Java counts on")
+	require.True(t, open.Bool(pkcs11.CKA_EXTRACTABLE))
+	require.False(t, open.Bool(pkcs11.CKA_NEVER_EXTRACTABLE))
+	for name, template := range map[string]tmpl{
+		"a token's":       {flag(pkcs11.CKA_TOKEN, true)},
+		"a cipher's":      {class(pkcs11.CKO_SECRET_KEY), ktype(pkcs11.CKK_AES)},
+		"asked for":       {flag(pkcs11.CKA_SENSITIVE, true)},
+		"a cipher's, too": {ktype(pkcs11.CKK_CHACHA20)},
+	} {
+		o := agree(template)
+		require.True(t, o.Bool(pkcs11.CKA_SENSITIVE), name)
+		require.False(t, o.Bool(pkcs11.CKA_EXTRACTABLE), name)
+	}
 }
 
 func TestEncapsulation(t *testing.T) {

@@ -81,6 +81,7 @@ type kind struct {
 	types   []uint // key or certificate types; nil: the class has none
 	columns [][]row
 	may     []pkcs11.AttributeType // the usage flags that are true if a template asks for none
+	session []pkcs11.AttributeType // those that are it for session objects besides
 	check   func(t pkcs11.Template) error
 	builtin bool // no function makes, changes or destroys one
 }
@@ -98,7 +99,8 @@ func may(usages ...pkcs11.AttributeType) []pkcs11.AttributeType { return usages 
 // schema is every kind of object that a token can hold.
 //
 // CKA_WRAP and CKA_UNWRAP of secret keys are never a default: a key that both decrypts and unwraps gives away what it
-// wraps. CKA_DERIVE is one only where a key is of no other use.
+// wraps. CKA_DERIVE is one where a key is of no other use, and for EC keys of a session: a program that makes one without
+// saying what for may want ECDH (TLS, Java's KeyPairGenerator).
 func schema() []kind {
 	var (
 		sign     = may(pkcs11.CKA_SIGN)
@@ -125,7 +127,7 @@ func schema() []kind {
 		{class: pkcs11.CKO_DOMAIN_PARAMETERS, types: keys(pkcs11.CKK_DSA, pkcs11.CKK_X9_42_DH), columns: params(subprime)},
 
 		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_RSA), columns: pub(rsaPublic),
-			may: may(pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP)},
+			may: may(pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_VERIFY_RECOVER, pkcs11.CKA_WRAP)},
 		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS), columns: pub(ecPublic), may: verify},
 		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_EC_MONTGOMERY), columns: pub(ecPublic), may: derive},
 		{class: pkcs11.CKO_PUBLIC_KEY, types: keys(pkcs11.CKK_DSA), columns: pub(ffPublic, ffPublicSubprime), may: verify},
@@ -138,7 +140,8 @@ func schema() []kind {
 
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_RSA), columns: priv(rsaPrivate),
 			may: may(pkcs11.CKA_DECRYPT, pkcs11.CKA_SIGN, pkcs11.CKA_UNWRAP), check: checkPrivate},
-		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC, pkcs11.CKK_EC_EDWARDS), columns: priv(ecPrivate), may: sign, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC), columns: priv(ecPrivate), may: sign, session: derive, check: checkPrivate},
+		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC_EDWARDS), columns: priv(ecPrivate), may: sign, check: checkPrivate},
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_EC_MONTGOMERY), columns: priv(ecPrivate), may: derive, check: checkPrivate},
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_DSA), columns: priv(ffPrivate, ffPrivateSubprime), may: sign, check: checkPrivate},
 		{class: pkcs11.CKO_PRIVATE_KEY, types: keys(pkcs11.CKK_DH), columns: priv(ffPrivate, dhPrivate), may: derive, check: checkPrivate},

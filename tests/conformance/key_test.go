@@ -55,6 +55,55 @@ func TestDefaultsProtect(t *testing.T) {
 	})
 }
 
+// TestKeysOfFewWords: programs that name neither usage nor protection (Java's SunPKCS11) agree on secrets that they can read,
+// and wrap the keys that they bring. A token's keys have none of that.
+func TestKeysOfFewWords(t *testing.T) {
+	curve := octets(pkcs11.CKA_EC_PARAMS, p256)
+	each(t, func(t *testing.T, e *env) {
+		h := e.user(t)
+		agree := func(key, peer handle, more ...T) (handle, error) {
+			point, _ := e.value(t, h, peer, pkcs11.CKA_EC_POINT).([]byte)
+			p := &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: point}
+			return e.DeriveKey(h, &mech{Type: pkcs11.CKM_ECDH1_DERIVE, Params: p}, key, with(more...))
+		}
+		generic := kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET)
+		pub, priv := e.pair(t, h, pkcs11.CKM_EC_KEY_PAIR_GEN, curve, nil)
+		pub2, priv2 := e.pair(t, h, pkcs11.CKM_EC_KEY_PAIR_GEN, curve, nil)
+		e.has(t, h, priv, yes(pkcs11.CKA_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE, pkcs11.CKA_SIGN, pkcs11.CKA_DERIVE))
+		one, err := agree(priv, pub2, generic)
+		require.NoError(t, err)
+		two, err := agree(priv2, pub, generic)
+		require.NoError(t, err)
+		require.Equal(t, e.value(t, h, one, pkcs11.CKA_VALUE), e.value(t, h, two, pkcs11.CKA_VALUE))
+		for _, more := range []T{yes(pkcs11.CKA_TOKEN), yes(pkcs11.CKA_SENSITIVE), with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES), num(pkcs11.CKA_VALUE_LEN, uint(32)))} {
+			key, err := agree(priv, pub2, more)
+			require.NoError(t, err)
+			e.has(t, h, key, with(yes(pkcs11.CKA_SENSITIVE), no(pkcs11.CKA_EXTRACTABLE)))
+			require.Equal(t, pkcs11.CKR_ATTRIBUTE_SENSITIVE, e.missing(t, h, key, pkcs11.CKA_VALUE))
+		}
+
+		kept, err := e.CopyObject(h, priv, yes(pkcs11.CKA_TOKEN))
+		require.NoError(t, err)
+		e.has(t, h, kept, yes(pkcs11.CKA_SENSITIVE, pkcs11.CKA_NEVER_EXTRACTABLE, pkcs11.CKA_SIGN, pkcs11.CKA_DERIVE))
+		pub3, lasting := e.pair(t, h, pkcs11.CKM_EC_KEY_PAIR_GEN, curve, yes(pkcs11.CKA_TOKEN))
+		e.has(t, h, lasting, with(yes(pkcs11.CKA_SIGN), no(pkcs11.CKA_DERIVE)))
+		_, err = agree(lasting, pub3, generic)
+		rv(t, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, err)
+
+		rsaPub, rsaPriv := e.pair(t, h, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), nil)
+		e.has(t, h, rsaPub, yes(pkcs11.CKA_VERIFY_RECOVER))
+		brought := e.create(t, h, secretKey(pkcs11.CKK_AES, message(16)))
+		e.has(t, h, brought, yes(pkcs11.CKA_SENSITIVE, pkcs11.CKA_EXTRACTABLE))
+		m := &mech{Type: pkcs11.CKM_RSA_PKCS}
+		o := &out{Capacity: 256}
+		require.NoError(t, e.WrapKey(h, m, rsaPub, brought, o))
+		_, err = e.UnwrapKey(h, m, rsaPriv, o.Bytes, kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES))
+		require.NoError(t, err)
+		rv(t, pkcs11.CKR_KEY_UNEXTRACTABLE, e.WrapKey(h, m, rsaPub, e.create(t, h, secretKey(pkcs11.CKK_AES, message(16), yes(pkcs11.CKA_TOKEN))), o))
+		rv(t, pkcs11.CKR_KEY_UNEXTRACTABLE, e.WrapKey(h, m, rsaPub, e.aes(t, h), o))
+	})
+}
+
 func TestKeyPairsAreMadeWholeOrNotAtAll(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
 		h := e.user(t)
