@@ -1,4 +1,30 @@
 package clients
 
 // network are ssh, name servers and tunnels.
-var network = []Client{}
+var network = []Client{
+	{
+		Name: "openssh", Title: "OpenSSH",
+		Shown:   "logins with PKCS11Provider and ssh-agent, many at once; certificates for users and hosts by an authority in the token; a host key in the token",
+		Version: []string{"ssh", "-V"}, Pattern: `OpenSSH_(\S+)`,
+	},
+	{
+		Name: "git", Title: "git",
+		Shown:   "commits and tags signed through ssh-agent, and verified",
+		Version: []string{"git", "version"}, Pattern: `git version (\S+)`,
+	},
+	{
+		Name: "bind", Title: "BIND",
+		Shown:   "Debian's build, without engines, serves what Knot DNS signs; a build with engines: dnssec-keyfromlabel, dnssec-signzone, inline signing",
+		Version: []string{"named", "-v"}, Pattern: `BIND (\S+?)-`,
+	},
+	{
+		Name: "knot", Title: "Knot DNS",
+		Shown:   "keys made in the token by policy, automatic signing, changes, a restart, a rollover; verified by BIND's and ldns's tools",
+		Version: []string{"knotd", "-V"}, Pattern: `version (\S+)`,
+	},
+	{
+		Name: "ldns", Title: "ldns",
+		Shown:   "ldns-signzone with RSA and EC keys, NSEC and NSEC3; verified by BIND's and ldns's tools",
+		Version: []string{"ldns-signzone", "-v"}, Pattern: `ldns version ([^)\s]+)`,
+	},
+}
