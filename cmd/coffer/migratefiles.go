@@ -167,6 +167,13 @@ func (s *softFiles) material(f *foreign) (pkcs11.Template, error) {
 	if len(tm) == 0 {
 		return nil, failed("%s has no value", "SoftHSM2 leaves such objects behind when making a key fails", f)
 	}
+	// Nothing else shows whether a secret key's file was changed.
+	written, value := f.attrs.Bytes(pkcs11.CKA_CHECK_VALUE), tm.Bytes(pkcs11.CKA_VALUE)
+	if computed := checkValue(f.keyType(), value); f.class() == pkcs11.CKO_SECRET_KEY && len(written) == 3 && computed != nil && !sameSecret(computed, written) {
+		wipe(tm)
+		return nil, failed("%s: the value of %s does not have the check value that is written beside it", "the file is damaged: bring it back from a backup",
+			f.name, f)
+	}
 	return tm, nil
 }
 

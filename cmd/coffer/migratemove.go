@@ -152,7 +152,8 @@ func (m *mover) move(ctx context.Context, f *foreign, row *moveRow) error {
 		row.Hint = "try the key in its application before the source is given up"
 	case errors.Is(err, errDiffers):
 		m.Destroy(ctx, m.cred, ref) // as far as it goes; the first error is the one to tell
-		return failed("the key that arrived does not do what the source's does", "nothing was kept of it; please report this with the source's name and version")
+		return failed("the key does not do what the source's key, public key or certificate with its id does",
+			"the source has another key with that id, or a damaged one; nothing was kept of it")
 	case err != nil:
 		return err
 	}

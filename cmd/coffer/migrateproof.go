@@ -111,15 +111,15 @@ func (m *mover) provePrivate(ctx context.Context, o object, s *subject) (string,
 	return m.samePublic(ctx, o, publics)
 }
 
-// publics are the public keys that the source has for a private one: of the key itself, of public keys and certificates
-// with its id, or made of the value.
+// publics are the public keys that the source has for a private one: in the key itself (RSA), in public keys and certificates
+// with its id, and where there are none of these, made of the value.
 func (m *mover) publics(s *subject) []pkcs11.Template {
-	var out []pkcs11.Template
 	kind := pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType())
 	if s.keyType() == pkcs11.CKK_RSA && s.attrs.Has(pkcs11.CKA_MODULUS) && s.attrs.Has(pkcs11.CKA_PUBLIC_EXPONENT) {
-		return append(out, pkcs11.Template{kind, pkcs11.Attr(pkcs11.CKA_MODULUS, s.attrs.Bytes(pkcs11.CKA_MODULUS)),
-			pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, s.attrs.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))})
+		return []pkcs11.Template{{kind, pkcs11.Attr(pkcs11.CKA_MODULUS, s.attrs.Bytes(pkcs11.CKA_MODULUS)),
+			pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, s.attrs.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))}}
 	}
+	var out []pkcs11.Template
 	for _, f := range m.all {
 		if f.fault != nil || s.id() == "" || f.id() != s.id() {
 			continue
@@ -135,13 +135,16 @@ func (m *mover) publics(s *subject) []pkcs11.Template {
 			}
 		}
 	}
-	if s.secret != nil {
-		if key, err := privateKey(slices.Concat(s.attrs, s.secret)); err == nil {
-			if signer, ok := key.(interface{ Public() crypto.PublicKey }); ok {
-				if tm, err := publicAttributes(signer.Public()); err == nil {
-					out = append(out, tm)
-				}
-			}
+	if len(out) > 0 || s.secret == nil {
+		return out
+	}
+	key, err := privateKey(slices.Concat(s.attrs, s.secret))
+	if err != nil {
+		return nil
+	}
+	if signer, ok := key.(interface{ Public() crypto.PublicKey }); ok {
+		if tm, err := publicAttributes(signer.Public()); err == nil {
+			out = append(out, tm)
 		}
 	}
 	return out

@@ -116,9 +116,9 @@ func (r *moveReport) text(w io.Writer) {
 	if r.DryRun {
 		verb = "Nothing was changed. Would move"
 	}
-	fmt.Fprintf(w, "%s %d of %d objects of the %s; %d were there already, %d are left", verb, r.Moved, len(r.Objects), r.Source, r.There, r.Left)
+	fmt.Fprintf(w, "%s %d of %d objects of the %s; there already: %d; left: %d", verb, r.Moved, len(r.Objects), r.Source, r.There, r.Left)
 	if r.Unproven > 0 {
-		fmt.Fprintf(w, ", %d came without a proof", r.Unproven)
+		fmt.Fprintf(w, "; without a proof: %d", r.Unproven)
 	}
 	fmt.Fprintln(w, ".")
 }
@@ -127,10 +127,10 @@ func (r *moveReport) text(w io.Writer) {
 func (r *moveReport) verdict() error {
 	switch {
 	case r.Left > 0:
-		return failed("%d of %d objects were left at the source", "the report says why for each; run the same command again when that is mended",
+		return failed("not all was moved: %d of %d objects are left at the source", "the report says why for each; run the same command again when that is mended",
 			r.Left, len(r.Objects))
 	case r.Unproven > 0:
-		return failed("%d keys were moved without a proof that they are the same", "try them in their applications", r.Unproven)
+		return failed("not all is proven: of %d keys that are moved nothing shows that they are the same", "try them in their applications", r.Unproven)
 	}
 	return nil
 }

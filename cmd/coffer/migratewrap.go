@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"fmt"
 	"slices"
 
 	p11 "github.com/miekg/pkcs11"
@@ -25,18 +25,19 @@ type carrier struct {
 // wrapWay is a mechanism of the source and the one that undoes it here.
 type wrapWay struct {
 	source, target pkcs11.MechanismType
-	iv             int // bytes of an initialisation vector
+	iv             int  // bytes of an initialisation vector
+	secretOnly     bool // not for private keys
 }
 
 // wrapWays are in the order of preference: those that tell whether the wrapped key was changed come first.
 // CKM_AES_KEY_WRAP_PAD is KWP in most modules and PKCS #7 with KW in others.
 var wrapWays = []wrapWay{
-	{pkcs11.CKM_AES_KEY_WRAP_KWP, pkcs11.CKM_AES_KEY_WRAP_KWP, 0},
-	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_KWP, 0},
-	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0},
-	{pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0},
-	{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP, 0},
-	{pkcs11.CKM_AES_CBC_PAD, pkcs11.CKM_AES_CBC_PAD, 16},
+	{pkcs11.CKM_AES_KEY_WRAP_KWP, pkcs11.CKM_AES_KEY_WRAP_KWP, 0, false},
+	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_KWP, 0, false},
+	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0, false},
+	{pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0, false},
+	{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP, 0, true},
+	{pkcs11.CKM_AES_CBC_PAD, pkcs11.CKM_AES_CBC_PAD, 16, false},
 }
 
 // oaeps are the hashes of the RSA-OAEP that carries the AES key, best first. SoftHSM2 knows SHA-1 alone, which is no weakness
@@ -63,19 +64,25 @@ func (m *foreignModule) wrap(ctx context.Context, t *token, f *foreign, template
 	if c.failed != nil {
 		return nil, "", c.failed
 	}
-	var last error
+	if n, ok := f.attrs.Uint(pkcs11.CKA_VALUE_LEN); ok && f.class() == pkcs11.CKO_SECRET_KEY {
+		template = template.Set(pkcs11.CKA_VALUE_LEN, n) // some modules wrap zeros with the key
+	}
+	var first error
 	for i, way := range c.ways {
+		if way.secretOnly && f.class() != pkcs11.CKO_SECRET_KEY {
+			continue
+		}
 		ref, err := m.carry(ctx, c, way, f, template)
 		if err == nil {
 			c.ways[0], c.ways[i] = c.ways[i], c.ways[0]
 			return ref, way.source.String(), nil
 		}
-		last = err
+		first = cmp.Or(first, err)
 		if rv := pkcs11.RVOf(err); rv != pkcs11.CKR_GENERAL_ERROR && !slices.Contains(notThisWay, rv) {
 			return nil, "", err // the key itself is refused here, whichever way it comes
 		}
 	}
-	return nil, "", last
+	return nil, "", first
 }
 
 // notThisWay is what unwrapping answers where another mechanism may do.
@@ -92,7 +99,8 @@ func (m *foreignModule) carry(ctx context.Context, c *carrier, way wrapWay, f *f
 	}
 	wrapped, err := m.p.WrapKey(m.session, []*p11.Mechanism{there}, c.there, f.at.(p11.ObjectHandle))
 	if err != nil {
-		return nil, m.problem(fmt.Sprintf("does not wrap it with %v", way.source), err)
+		return nil, failed("the module does not wrap it with %v: %v", "of SoftHSM2, --from-softhsm reads the files; of another module, its documentation may say more",
+			way.source, moduleRV(err))
 	}
 	return c.t.UnwrapKey(ctx, c.t.cred, here, c.here, wrapped, template)
 }
