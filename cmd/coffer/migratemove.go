@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -90,6 +91,9 @@ func (s selection) fits(f *foreign) bool {
 func (m *mover) one(ctx context.Context, f *foreign) (moveRow, error) {
 	row := rowOf(f)
 	err := m.move(ctx, f, &row)
+	if f.class() == pkcs11.CKO_DATA && f.flag(pkcs11.CKA_PRIVATE) {
+		secret.Wipe(f.attrs.Bytes(pkcs11.CKA_VALUE))
+	}
 	if err != nil {
 		row.leave(err)
 	}

@@ -25,12 +25,17 @@ func readFile(path string) (pkcs11.Template, error) {
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLKW, &lock); err != nil {
 		return nil, fmt.Errorf("%s: waiting for who writes it: %w", path, err)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > maxFile {
+	if info.Size() > maxFile {
 		return nil, fmt.Errorf("%s: %w: it has more than %d bytes", path, ErrDamaged, maxFile)
+	}
+	// One buffer of the right size: a secret key of an object that is not private is in it as it is.
+	b := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	values, err := parse(b)
 	if err != nil {

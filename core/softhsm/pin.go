@@ -37,7 +37,7 @@ func (t *Token) Login(pin *secret.Bytes) error {
 	if len(b) != len(magic)+keyLen || subtle.ConstantTimeCompare(b[:len(magic)], []byte(magic)) != 1 {
 		return ErrPIN
 	}
-	t.Close()
+	t.key.Zero()
 	t.key = secret.Copy(b[len(magic):])
 	return nil
 }

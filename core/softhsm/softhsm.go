@@ -5,7 +5,7 @@
 // The PIN opens the token's key, and that key everything in it: what CKA_SENSITIVE and CKA_EXTRACTABLE promise is kept by
 // the library, not by the files. Nothing is written, and no try of a PIN is counted.
 //
-// A Token is used by one goroutine. Its key is wiped by Close; what Attribute returns is the caller's to wipe.
+// A Token is used by one goroutine. What it holds is wiped by Close; what Attribute returns is the caller's to wipe.
 package softhsm
 
 import (
@@ -51,6 +51,7 @@ type Token struct {
 
 	user []byte        // the token's key under the user's PIN
 	key  *secret.Bytes // nil before Login
+	read []*Object
 }
 
 // Tokens returns the tokens of a directory: the one that it is, or those in the directories below, as in SoftHSM's
@@ -125,10 +126,17 @@ func (t *Token) Slot() (id uint, ok bool) {
 	return uint(n) & (1<<31 - 1), err == nil
 }
 
-// Close wipes the token's key. It may be called again.
+// Close wipes the token's key and what was read of its objects, which must not be used any more. It may be called again.
 func (t *Token) Close() {
 	t.key.Zero()
 	t.key = nil
+	for _, o := range t.read {
+		if v := o.values.Bytes(pkcs11.CKA_VALUE); v != nil {
+			secret.Wipe(v)
+		}
+		o.values = nil
+	}
+	t.read = nil
 }
 
 // Unreadable is an object's file that cannot be read.
@@ -166,5 +174,6 @@ func (t *Token) Objects() ([]*Object, []Unreadable, error) {
 			objects = append(objects, &Object{File: e.Name(), token: t, values: values})
 		}
 	}
+	t.read = append(t.read, objects...)
 	return objects, damaged, nil
 }

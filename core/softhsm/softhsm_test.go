@@ -124,8 +124,8 @@ func TestPIN(t *testing.T) {
 		t.Error(err)
 	}
 	token.Close()
-	if _, err := key.Attribute(pkcs11.CKA_VALUE); !errors.Is(err, ErrPIN) {
-		t.Errorf("after Close: %v", err)
+	if v, err := key.Attribute(pkcs11.CKA_VALUE); v != nil || err != nil {
+		t.Errorf("after Close: %v, %v", v, err)
 	}
 	token.user = nil
 	if err := token.Login(pin("fixture-pin")); !errors.Is(err, ErrNoPIN) {
