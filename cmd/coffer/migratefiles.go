@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/secret"
@@ -66,7 +67,7 @@ func (c fromChoice) choose(where string, found int, labels []string) error {
 type softFiles struct{ *softhsm.Token }
 
 func openSoftHSM(dir string, choice fromChoice) (source, error) {
-	tokens, err := softhsm.Tokens(dir)
+	tokens, unreadable, err := softhsm.Tokens(dir)
 	if err != nil {
 		return nil, softProblem(dir, err)
 	}
@@ -77,6 +78,9 @@ func openSoftHSM(dir string, choice fromChoice) (source, error) {
 		if slot, _ := t.Slot(); choice.fits(t.Label, slot) {
 			found = append(found, t)
 		}
+	}
+	if len(found) == 0 && len(unreadable) > 0 {
+		return nil, softProblem(dir, unreadable[0].Err) // it could be the one
 	}
 	if err := choice.choose(dir, len(found), labels); err != nil {
 		return nil, err
@@ -89,6 +93,8 @@ func softProblem(where string, err error) error {
 	switch {
 	case errors.Is(err, softhsm.ErrNoToken):
 		return notFound("there is no SoftHSM2 token in %s", "give the directory of directories.tokendir in softhsm2.conf, or that of one token", where)
+	case errors.Is(err, syscall.ENOTDIR):
+		return usage("%s is not a directory", "give the directory of directories.tokendir in softhsm2.conf, or that of one token", where)
 	case errors.Is(err, softhsm.ErrDatabase):
 		return failed("the token in %s is in an SQLite database, which is not read", "move its keys through the library: --from-module /usr/lib/softhsm/libsofthsm2.so", where)
 	case errors.Is(err, softhsm.ErrNoPIN):

@@ -155,9 +155,11 @@ func (m *mover) move(ctx context.Context, f *foreign, row *moveRow) error {
 		row.Reason = "nothing that the key may do and that the source shows tells whether it is the same"
 		row.Hint = "try the key in its application before the source is given up"
 	case errors.Is(err, errDiffers):
-		m.Destroy(ctx, m.cred, ref) // as far as it goes; the first error is the one to tell
-		return failed("the key does not do what the source's key, public key or certificate with its id does",
-			"the source has another key with that id, or a damaged one; nothing was kept of it")
+		const text = "the key does not do what the source's key, public key or certificate with its id does"
+		if !m.dry && m.Destroy(ctx, m.cred, ref) != nil {
+			return failed(text, "it could not be removed again, and is in the token with its label and id")
+		}
+		return failed(text, "the source has another key with that id, or a damaged one; nothing was kept of it")
 	case err != nil:
 		return err
 	}

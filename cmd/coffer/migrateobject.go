@@ -55,6 +55,8 @@ var carriedClasses = []carried{
 	{"secret", pkcs11.CKO_SECRET_KEY, append(slices.Clip(carriedGuarded), pkcs11.CKA_ENCRYPT, pkcs11.CKA_VERIFY, pkcs11.CKA_WRAP,
 		pkcs11.CKA_WRAP_TEMPLATE),
 		nil, []pkcs11.AttributeType{pkcs11.CKA_VALUE}},
+	{"parameters", pkcs11.CKO_DOMAIN_PARAMETERS, append(slices.Clip(carriedStorage), pkcs11.CKA_KEY_TYPE),
+		[]pkcs11.AttributeType{pkcs11.CKA_PRIME, pkcs11.CKA_SUBPRIME, pkcs11.CKA_BASE}, nil},
 	{"data", pkcs11.CKO_DATA, append(slices.Clip(carriedStorage), pkcs11.CKA_APPLICATION, pkcs11.CKA_OBJECT_ID),
 		[]pkcs11.AttributeType{pkcs11.CKA_VALUE}, nil},
 }

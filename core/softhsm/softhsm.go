@@ -55,60 +55,52 @@ type Token struct {
 }
 
 // Tokens returns the tokens of a directory: the one that it is, or those in the directories below, as in SoftHSM's
-// directories.tokendir. ErrNoToken, ErrDatabase, ErrDamaged.
-func Tokens(dir string) ([]*Token, error) {
-	if found, err := tokenIn(dir); found || err != nil {
+// directories.tokendir. Those that cannot be read are returned apart (ErrDamaged, ErrDatabase). ErrNoToken where there is
+// neither.
+func Tokens(dir string) (tokens []*Token, unreadable []Unreadable, err error) {
+	at := []string{dir}
+	if !isToken(dir) {
+		entries, err := os.ReadDir(dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		t, err := open(dir)
-		return []*Token{t}, err
+		at = nil
+		for _, e := range entries {
+			if below := filepath.Join(dir, e.Name()); isToken(below) {
+				at = append(at, below)
+			}
+		}
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var tokens []*Token
-	for _, e := range entries {
-		at := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(at); err != nil || !info.IsDir() {
-			continue
-		}
-		found, err := tokenIn(at)
+	for _, d := range at {
+		t, err := open(d)
 		if err != nil {
-			return nil, err
-		}
-		if !found {
+			unreadable = append(unreadable, Unreadable{filepath.Base(d), err})
 			continue
-		}
-		t, err := open(at)
-		if err != nil {
-			return nil, err
 		}
 		tokens = append(tokens, t)
 	}
-	if len(tokens) == 0 {
-		return nil, fmt.Errorf("%w in %s", ErrNoToken, dir)
+	if len(at) == 0 {
+		return nil, nil, fmt.Errorf("%w in %s", ErrNoToken, dir)
 	}
-	return tokens, nil
+	return tokens, unreadable, nil
 }
 
-// tokenIn reports whether a directory is a token's.
-func tokenIn(dir string) (bool, error) {
-	if _, err := os.Stat(filepath.Join(dir, tokenFile)); err == nil {
-		return true, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+// isToken reports whether a directory is a token's. One that may not be looked into could be.
+func isToken(dir string) bool {
+	for _, name := range []string{tokenFile, databaseFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil || errors.Is(err, fs.ErrPermission) {
+			return true
+		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, databaseFile)); err == nil {
-		return false, fmt.Errorf("%s: %w", filepath.Join(dir, databaseFile), ErrDatabase)
-	}
-	return false, nil
+	return false
 }
 
 func open(dir string) (*Token, error) {
 	path := filepath.Join(dir, tokenFile)
 	values, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, databaseFile), ErrDatabase)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +131,7 @@ func (t *Token) Close() {
 	t.read = nil
 }
 
-// Unreadable is an object's file that cannot be read.
+// Unreadable is a token or an object that cannot be read, by the name of its directory or file.
 type Unreadable struct {
 	File string
 	Err  error

@@ -20,9 +20,9 @@ func pin(text string) *secret.Bytes { return secret.Take([]byte(text)) }
 // opened is the fixture after a login.
 func opened(t *testing.T) *Token {
 	t.Helper()
-	tokens, err := Tokens("testdata/tokens")
-	if err != nil || len(tokens) != 1 {
-		t.Fatalf("%d tokens, %v", len(tokens), err)
+	tokens, unreadable, err := Tokens("testdata/tokens")
+	if err != nil || len(tokens) != 1 || len(unreadable) > 0 {
+		t.Fatalf("%d tokens, %v, %v", len(tokens), unreadable, err)
 	}
 	if err := tokens[0].Login(pin("fixture-pin")); err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestPrivateKeyBelongsToThePublicOne(t *testing.T) {
 }
 
 func TestPIN(t *testing.T) {
-	tokens, err := Tokens(fixture)
+	tokens, _, err := Tokens(fixture)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,21 +138,34 @@ func TestPIN(t *testing.T) {
 }
 
 func TestPlacesWithoutATokenAreToldApart(t *testing.T) {
-	if _, err := Tokens(t.TempDir()); !errors.Is(err, ErrNoToken) {
+	if _, _, err := Tokens(t.TempDir()); !errors.Is(err, ErrNoToken) {
 		t.Errorf("an empty directory: %v", err)
 	}
-	if _, err := Tokens(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := Tokens(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: %v", err)
 	}
+}
+
+// TestTokensThatCannotBeReadDoNotHideTheOthers: a database, and a damaged one, beside a good one.
+func TestTokensThatCannotBeReadDoNotHideTheOthers(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "token"), 0o700); err != nil {
+	for name, file := range map[string]string{"a": databaseFile, "b": tokenFile} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, file), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(dir, "c"), os.DirFS(fixture)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "token", databaseFile), nil, 0o600); err != nil {
-		t.Fatal(err)
+	tokens, unreadable, err := Tokens(dir)
+	if err != nil || len(tokens) != 1 || tokens[0].Label != "fixture" || len(unreadable) != 2 {
+		t.Fatalf("%v, %v, %v", tokens, unreadable, err)
 	}
-	if _, err := Tokens(dir); !errors.Is(err, ErrDatabase) {
-		t.Errorf("a database: %v", err)
+	if !errors.Is(unreadable[0].Err, ErrDatabase) || !errors.Is(unreadable[1].Err, ErrDamaged) {
+		t.Errorf("%v", unreadable)
 	}
 }
 
@@ -187,7 +200,7 @@ func TestDamagedObjectsDoNotHideTheOthers(t *testing.T) {
 		if err := os.WriteFile(files[0], whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		tokens, err := Tokens(dir)
+		tokens, _, err := Tokens(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,8 +227,8 @@ func TestDamagedToken(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, tokenFile), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Tokens(dir); !errors.Is(err, ErrDamaged) {
-			t.Errorf("%s: %v", name, err)
+		if tokens, unreadable, err := Tokens(dir); err != nil || len(tokens) > 0 || !errors.Is(unreadable[0].Err, ErrDamaged) {
+			t.Errorf("%s: %v, %v", name, unreadable, err)
 		}
 	}
 }
