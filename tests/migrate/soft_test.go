@@ -152,8 +152,13 @@ func (r report) of(class, label string) object {
 // migrate runs the command and returns its report and exit code.
 func migrate(t *testing.T, k *harness.Token, pin string, args ...string) (r report, code int, stderr string) {
 	t.Helper()
+	return migrateEnv(t, k, []string{"COFFER_FROM_PIN=" + pin}, args...)
+}
+
+func migrateEnv(t *testing.T, k *harness.Token, env []string, args ...string) (r report, code int, stderr string) {
+	t.Helper()
 	cmd := k.Command(t, harness.Coffer(t), append([]string{"migrate", "--output", "json"}, args...)...)
-	cmd.Env = k.Env("COFFER_FROM_PIN=" + pin)
+	cmd.Env = k.Env(env...)
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
