@@ -47,6 +47,7 @@ func (a *app) commands() []*cobra.Command {
 		a.clusterCommand(),
 		a.nodeCommand(),
 		a.keyCommand(),
+		a.migrateCommand(),
 		a.signCommand(),
 		a.verifyCommand(),
 		a.encryptCommand(),
@@ -156,7 +157,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 
 func flagError(cmd *cobra.Command, err error) error {
 	text := err.Error()
-	for _, wrong := range []string{"--pin", "--so-pin", "--new-pin"} {
+	for _, wrong := range []string{"--pin", "--so-pin", "--new-pin", "--from-pin"} {
 		if text == "unknown flag: "+wrong {
 			return usage("a PIN is never an argument: other users of the machine could read it",
 				fmt.Sprintf("use %s-file or %s-fd, or leave it out and be asked", wrong, wrong))

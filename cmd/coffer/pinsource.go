@@ -19,6 +19,7 @@ const (
 	pinUser pinKind = iota
 	pinSO
 	pinNew
+	pinFrom
 )
 
 // pinSources is where each PIN may come from: --FLAG-fd, --FLAG-file, the environment, and a prompt, in this order.
@@ -30,6 +31,7 @@ var pinSources = [...]struct {
 	pinUser: {"pin", "COFFER_PIN", "user PIN"},
 	pinSO:   {"so-pin", "COFFER_SO_PIN", "security officer's PIN"},
 	pinNew:  {"new-pin", "COFFER_NEW_PIN", "new PIN"},
+	pinFrom: {"from-pin", "COFFER_FROM_PIN", "source token's user PIN"},
 }
 
 // maxPINInput is far above any PIN; it stops a wrong file from being read whole.

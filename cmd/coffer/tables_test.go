@@ -38,7 +38,7 @@ func TestEveryCommandTeaches(t *testing.T) {
 func TestNoFlagTakesASecret(t *testing.T) {
 	a := newApp(nil, io.Discard, io.Discard, func(string) string { return "" })
 	everyCommand(a.rootCommand(), func(cmd *cobra.Command) {
-		for _, name := range []string{"pin", "so-pin", "new-pin", "password", "passphrase"} {
+		for _, name := range []string{"pin", "so-pin", "new-pin", "from-pin", "password", "passphrase"} {
 			if cmd.Flags().Lookup(name) != nil || cmd.PersistentFlags().Lookup(name) != nil {
 				t.Errorf("%s has the flag --%s", cmd.CommandPath(), name)
 			}

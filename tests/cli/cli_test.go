@@ -49,6 +49,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", home)
 			env.Setenv("XDG_DATA_HOME", filepath.Join(home, "data"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
+			soft, err := filepath.Abs("../../core/softhsm/testdata/tokens")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SOFT", soft)
 			env.Setenv("TOKEN", filepath.Join(home, "data", "coffer", "token.db"))
 			return nil
 		},

@@ -36,6 +36,7 @@ var rules = []struct {
 	{"core/mech/rsa/kernel", "", "golang.org/x/sys"},
 	{"core/mech/...", "pkcs11 core/object core/secret core/mech core/mech/...", "golang.org/x/crypto filippo.io/bigmod filippo.io/mldsa github.com/cloudflare/circl"},
 	{"core/hsm", "pkcs11", ""},
+	{"core/softhsm", "pkcs11 core/secret", ""},
 	{"core/store", "", ""},
 	{"core/store/sqlite", "core/store", "modernc.org/sqlite golang.org/x/sys"},
 	{"core/store/...", "core/store", ""},
