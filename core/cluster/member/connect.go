@@ -160,16 +160,16 @@ func (m *Member) turnedAway(ctx context.Context) bool {
 
 // openStoresOnce fails when the store does not answer a request in time; reading all of it takes as long as it takes.
 func (m *Member) openStoresOnce(ctx context.Context) (err error) {
-	open := func(to **etcd.Store, prefix string) {
+	open := func(to **etcd.Store, prefix, apart string) {
 		if err != nil || *to != nil {
 			return
 		}
-		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
+		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Apart: apart, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
 			m.log.Info("the store's changes are not followed at the moment", "reason", err)
 		}})
 	}
-	open(&m.token, prefixToken)
-	open(&m.cluster, prefixCluster)
+	open(&m.token, prefixToken, prefixOperation)
+	open(&m.cluster, prefixCluster, "")
 	return err
 }
 

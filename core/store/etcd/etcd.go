@@ -14,6 +14,8 @@
 // twice or late is passed over. If etcd compacted its history below the mirror, the records are listed again and
 // compared, and what vanished shows as deleted at the revision of that list.
 //
+// Options.Apart keeps records that nobody reads out of the mirror.
+//
 // A Store that was just opened knows of no deletion before it was opened: Since answers store.ErrCompacted for earlier
 // revisions, but for 0, from which all records are told. Keys under the prefix that store.CheckKey refuses are not seen.
 //
@@ -78,6 +80,10 @@ type Options struct {
 	// below it.
 	Prefix string
 
+	// Apart, if set, begins the keys of records that are not mirrored: many that are hardly ever read. Get and List ask etcd
+	// for them, which needs a quorum; List tells them without their values; Since and Changed do not tell of them.
+	Apart string
+
 	// Timeout bounds each request to etcd besides its context; 0 is 5 seconds.
 	Timeout time.Duration
 
@@ -99,6 +105,7 @@ type Store struct {
 	closeClient bool
 	kv          clientv3.KV // sends a transaction at most once
 	prefix      string
+	apart       string // begins the keys that are not mirrored; "": all are
 	timeout     time.Duration
 	log         func(error)
 	moved       func() <-chan struct{}
@@ -126,6 +133,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if !strings.HasSuffix(o.Prefix, "/") || len(o.Prefix) > maxPrefix || strings.IndexFunc(o.Prefix, func(r rune) bool { return r < '!' || r > '~' }) >= 0 {
 		return nil, fmt.Errorf("%w: prefix %q must be 1 to %d characters from '!' to '~' and end in '/'", store.ErrInvalid, o.Prefix, maxPrefix)
 	}
+	if o.Apart != "" && store.CheckKey(o.Apart) != nil {
+		return nil, fmt.Errorf("%w: %q begins no key", store.ErrInvalid, o.Apart)
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -143,6 +153,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		closeClient: o.CloseClient,
 		kv:          clientv3.NewKVFromKVClient(atMostOnce{clientv3.RetryKVClient(o.Client)}, o.Client),
 		prefix:      o.Prefix,
+		apart:       o.Apart,
 		timeout:     o.Timeout,
 		log:         o.Log,
 		moved:       o.Moved,
