@@ -1,6 +1,9 @@
 package object
 
 import (
+	"bytes"
+	"reflect"
+
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -13,6 +16,7 @@ const mostShared = 1024
 // objects are for any.
 type Pool struct {
 	shared map[string]pkcs11.Template // by their encoding
+	last   pkcs11.Template            // the one that was shared last: keys that are alike come one after the other
 }
 
 // Load is the function Load, and keeps no reference to the head. If id is the object's identity, as it should be, the
@@ -25,31 +29,45 @@ func (p *Pool) Load(id string, head pkcs11.Template) (*Object, error) {
 	if o.id == id {
 		o.id = id
 	}
-	own, common := split(o.own)
-	if o.common, err = p.share(common); err != nil {
-		return nil, err
+	own, rest := 0, p.last
+	for _, a := range o.own {
+		switch {
+		case individual(a):
+			own++
+		case len(rest) > 0 && rest[0].Type == a.Type && identical(rest[0].Value, a.Value):
+			rest = rest[1:]
+		}
 	}
-	o.own = own
-	return o, nil
+	all := o.own
+	o.own = chosen(all, own, individual)
+	if o.common = p.last; len(rest) > 0 || own+len(p.last) != len(all) {
+		o.common, err = p.share(chosen(all, len(all)-own, func(a pkcs11.Attribute) bool { return !individual(a) }))
+		p.last = o.common
+	}
+	return o, err
 }
 
-// split tells the attributes that belong to one object from those that others have too, both in ascending order.
-func split(all pkcs11.Template) (own, common pkcs11.Template) {
-	n := 0
+// chosen returns the n attributes that which is true of, in memory of their own.
+func chosen(all pkcs11.Template, n int, which func(pkcs11.Attribute) bool) pkcs11.Template {
+	out := make(pkcs11.Template, 0, n)
 	for _, a := range all {
-		if individual(a) {
-			n++
+		if which(a) {
+			out = append(out, a)
 		}
 	}
-	own, common = make(pkcs11.Template, 0, n), make(pkcs11.Template, 0, len(all)-n)
-	for _, a := range all {
-		if individual(a) {
-			own = append(own, a)
-		} else {
-			common = append(common, a)
-		}
+	return out
+}
+
+// identical reports whether two values are the same to the order of their lists.
+func identical(a, b any) bool {
+	switch a := a.(type) {
+	case bool, uint:
+		return a == b
+	case []byte:
+		b, ok := b.([]byte)
+		return ok && bytes.Equal(a, b)
 	}
-	return own, common
+	return reflect.DeepEqual(a, b)
 }
 
 // individual reports whether an attribute is likely no other object's: byte strings are, but for those that name a domain,

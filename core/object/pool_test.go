@@ -38,6 +38,9 @@ func TestPool(t *testing.T) {
 		last = o
 	}
 	require.Len(t, p.shared, 1)
+	_, err := p.Load("", generate(t).Attributes())
+	require.NoError(t, err)
+	require.Len(t, p.shared, 2, "of another kind")
 
 	changed, err := Set(last, false, tmpl{text(pkcs11.CKA_LABEL, "other"), flag(pkcs11.CKA_DERIVE, true)})
 	require.NoError(t, err)

@@ -84,6 +84,10 @@ type Options struct {
 	// for them, which needs a quorum; List tells them without their values; Since and Changed do not tell of them.
 	Apart string
 
+	// Local, if set, is one server's: Open lists the records as that one has them, for which there need be no quorum. They are
+	// of some moment in the past. What came after is taken in as soon as Client reaches a server that has a leader.
+	Local clientv3.KV
+
 	// Timeout bounds each request to etcd besides its context; 0 is 5 seconds.
 	Timeout time.Duration
 
@@ -104,6 +108,7 @@ type Store struct {
 	client      *clientv3.Client
 	closeClient bool
 	kv          clientv3.KV // sends a transaction at most once
+	local       clientv3.KV // while Open reads from one server
 	prefix      string
 	apart       string // begins the keys that are not mirrored; "": all are
 	timeout     time.Duration
@@ -124,7 +129,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open lists all records, for which etcd must have a quorum, and begins to follow their changes. Errors are those of
+// Open lists all records, for which etcd must have a quorum but with Options.Local, and begins to follow their changes. Errors are those of
 // store.Store, and store.ErrInvalid for options that cannot be.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Client == nil {
@@ -154,6 +159,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		kv:          clientv3.NewKVFromKVClient(atMostOnce{clientv3.RetryKVClient(o.Client)}, o.Client),
 		prefix:      o.Prefix,
 		apart:       o.Apart,
+		local:       o.Local,
 		timeout:     o.Timeout,
 		log:         o.Log,
 		moved:       o.Moved,
@@ -167,6 +173,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.stop(errClosed)
 		return nil, err
 	}
+	s.local = nil
 	go s.run()
 	return s, nil
 }

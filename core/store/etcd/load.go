@@ -140,5 +140,8 @@ func (s *Store) pages(ctx context.Context, k span, take func(*mvccpb.KeyValue)) 
 func (s *Store) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	if s.local != nil {
+		return s.local.Get(ctx, from, append(options, clientv3.WithSerializable())...)
+	}
 	return s.kv.Get(ctx, from, options...)
 }
