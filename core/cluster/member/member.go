@@ -53,7 +53,8 @@ type Member struct {
 
 	server      atomic.Pointer[server] // this node's copy of the store; nil: none
 	storeBroken atomic.Bool
-	late        bool // it was started without a quorum, and there has been none yet: run's alone
+	leaderless  time.Time // since when that copy has had no leader; alive.keep's alone
+	late        bool      // it was started without a quorum, and there has been none yet: run's alone
 
 	cutOff    atomic.Pointer[time.Time] // until when nobody tries to catch up again: there was no quorum
 	listed    atomic.Pointer[listed]
@@ -143,11 +144,18 @@ func (m *Member) begin(ctx context.Context) error {
 	m.alive.catchUp, m.alive.moved = m.catchUp, m.endpoints.moved
 	m.alive.failed = func(err error) {
 		m.log.Debug("the node could not show the store that it is alive", "reason", err)
-		m.endpoints.fail()
+		if !m.electing() {
+			m.endpoints.fail()
+		}
 	}
+	first := true
 	m.alive.done = func() {
 		m.cutOff.Store(nil)
 		m.endpoints.succeed()
+		if first { // so that nobody who comes now has to wait while the others are asked
+			first = false
+			m.tasks.Go(func() { _ = m.Settle(m.life, m.token.Applied()) })
+		}
 	}
 	m.settled = &settled{Store: elected{m.token, m.leaderChanged}, alive: m.alive, await: m.await, linearize: m.token.Linearize, log: m.log}
 	own, ok, err := m.records.member(ctx, m.id.Member)
@@ -272,6 +280,23 @@ func (m *Member) leaderChanged() <-chan struct{} {
 		return s.etcd.Server.LeaderChangedNotify()
 	}
 	return nil
+}
+
+// electionsWaited is for how many of the least times of an election a copy without a leader is stayed with.
+const electionsWaited = 4
+
+// electing reports whether this node uses its own copy of the store, and that has lost its leader just now: the others have
+// none either, and who went to one of them would find out by the time that there is one.
+func (m *Member) electing() bool {
+	s := m.server.Load()
+	if s == nil || !s.working() || s.etcd.Server.Lead() != 0 || !m.endpoints.atFirst() {
+		m.leaderless = time.Time{}
+		return false
+	}
+	if m.leaderless.IsZero() {
+		m.leaderless = time.Now()
+	}
+	return time.Since(m.leaderless) < electionsWaited*m.opts.Timing.Election
 }
 
 // catchUp takes in all that was committed before the call, in both stores.

@@ -309,11 +309,14 @@ type status struct {
 	Quorum, Activated bool
 	Voters            int
 	Revision          int64
-	Members           []struct {
-		ID, Name, Address, State, Version string
-		Votes, Leader                     bool
-		Revision, Lag                     int64
-	}
+	Members           []told
+}
+
+// told is what it says of a node.
+type told struct {
+	ID, Name, Address, State, Version string
+	Votes, Leader                     bool
+	Revision, Lag                     int64
 }
 
 // settled waits until all nodes that run are ready and as many vote.
