@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"github.com/coffer-hsm/coffer/core/store/etcd"
 )
 
 // A voter that was started and finds no majority has on its disk what it held when it was stopped. After a while it serves
@@ -26,6 +28,7 @@ func (m *Member) openAlone(ctx context.Context) bool {
 	defer local.Close()
 	if err := m.openStoresOnce(ctx, local); err != nil {
 		m.log.Debug("this node's copy of the store cannot be read", "reason", err)
+		m.closeStores()
 		return false
 	}
 	if !m.isVoterHere(ctx) {
@@ -54,9 +57,12 @@ func (m *Member) isVoterHere(ctx context.Context) bool {
 
 // closeStores ends what openStoresOnce has opened.
 func (m *Member) closeStores() {
-	_ = m.token.Close()
-	_ = m.cluster.Close()
-	m.token, m.cluster = nil, nil
+	for _, s := range []**etcd.Store{&m.token, &m.cluster} {
+		if *s != nil {
+			_ = (*s).Close()
+			*s = nil
+		}
+	}
 }
 
 // afterwards does what a start without a majority had to leave, once there is one.
