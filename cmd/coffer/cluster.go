@@ -34,7 +34,8 @@ For each further machine:
 The commands that speak to a running cluster take the slot of the configuration, or the socket that --socket names.`,
 	}, a.clusterCreateCommand(), a.clusterActivateCommand(), a.clusterInviteCommand(), a.clusterJoinCommand(),
 		a.clusterStatusCommand(), a.clusterListCommand(), a.clusterVerifyCommand(), a.clusterDrainCommand(), a.clusterRemoveCommand(),
-		a.clusterReplaceCommand(), a.clusterCertifyCommand(), a.clusterRecoverCommand())
+		a.clusterReplaceCommand(), a.clusterCertifyCommand(), a.clusterCertificatesCommand(), a.clusterRevokeCommand(),
+		a.clusterRecoverCommand())
 }
 
 // atCluster runs f on the cluster that the command is about.
@@ -166,6 +167,7 @@ type memberState struct {
 	Revision int64  `json:"revision"`
 	Lag      int64  `json:"lag"`
 	Version  string `json:"version"`
+	Policy   string `json:"policy,omitempty"` // digest
 }
 
 func memberStates(s *wire.StatusReply) []memberState {
@@ -173,7 +175,7 @@ func memberStates(s *wire.StatusReply) []memberState {
 	for _, m := range s.GetMembers() {
 		x := m.GetMember()
 		state := memberState{ID: x.GetId(), Name: x.GetName(), Address: x.GetAddress(), Zone: x.GetZone(), State: m.GetState(),
-			Votes: x.GetVotes(), Leader: m.GetLeader(), Revision: m.GetRevision(), Version: x.GetVersion()}
+			Votes: x.GetVotes(), Leader: m.GetLeader(), Revision: m.GetRevision(), Version: x.GetVersion(), Policy: m.GetPolicy()}
 		if state.Revision >= 0 {
 			state.Lag = max(s.GetRevision()-state.Revision, 0)
 		}
@@ -193,16 +195,28 @@ func memberTable(w io.Writer, list []memberState) {
 		if m.Revision >= 0 {
 			lag = fmt.Sprint(m.Lag)
 		}
-		rows = append(rows, []string{m.Name, m.State, vote, lag, m.Zone, m.Address, m.Version, m.ID})
+		rows = append(rows, []string{m.Name, m.State, vote, lag, m.Zone, m.Address, m.Version, m.Policy[:min(8, len(m.Policy))], m.ID})
 	}
-	table(w, []string{"NAME", "STATE", "VOTES", "LAG", "ZONE", "ADDRESS", "VERSION", "ID"}, rows)
+	table(w, []string{"NAME", "STATE", "VOTES", "LAG", "ZONE", "ADDRESS", "VERSION", "POLICY", "ID"}, rows)
+}
+
+// samePolicy reports whether all members that tell their policy were started with the same.
+func samePolicy(list []memberState) bool {
+	told := map[string]bool{}
+	for _, m := range list {
+		if m.Policy != "" {
+			told[m.Policy] = true
+		}
+	}
+	return len(told) <= 1
 }
 
 func (a *app) clusterStatusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "status",
-		Short:   "Tell how the cluster and each of its nodes are",
-		Long:    "LAG is how many changes a node is behind. The exit code is 1 without a quorum.",
+		Use:   "status",
+		Short: "Tell how the cluster and each of its nodes are",
+		Long: `LAG is how many changes a node is behind, POLICY a digest of the policy that it was started with: nodes of one cluster should
+have the same. The exit code is 1 without a quorum.`,
 		Example: "  coffer cluster status\n  coffer cluster status --output json",
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -213,12 +227,17 @@ func (a *app) clusterStatusCommand() *cobra.Command {
 				}
 				list := memberStates(s)
 				err = a.emit(map[string]any{"cluster": s.GetCluster(), "label": s.GetLabel(), "quorum": s.GetQuorum(), "activated": s.GetActivated(),
-					"voters": s.GetVoters(), "revision": s.GetRevision(), "members": list}, func(w io.Writer) {
+					"voters": s.GetVoters(), "revision": s.GetRevision(), "same_policy": samePolicy(list),
+					"members": list}, func(w io.Writer) {
 					fields(w, [][2]string{{"cluster", s.GetCluster()}, {"label", s.GetLabel()}, {"active", yesNo(s.GetActivated())},
 						{"quorum", yesNo(s.GetQuorum())}, {"voters", fmt.Sprint(s.GetVoters())}, {"revision", fmt.Sprint(s.GetRevision())}})
 					fmt.Fprintln(w)
 					memberTable(w, list)
 				})
+				if err == nil && !samePolicy(list) {
+					fmt.Fprintln(a.errOut, "coffer: the nodes do not have the same policy: what one allows another refuses\n"+
+						"hint: compare [policy] in their configurations; a change counts from a node's next start")
+				}
 				if err == nil && !s.GetQuorum() {
 					err = failed("the cluster has no quorum: keys can be used, and nothing can be changed",
 						"start the nodes that are down; if they are lost for good: coffer cluster recover --help")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -90,7 +91,8 @@ func (d *daemon) open(ctx context.Context) (node.Cluster, store.Store, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	o := member.Options{Node: d.conf, Version: programVersion(), Method: how, Bootstrap: engine.Bootstrap, Log: d.log, Now: timeOfDay}
+	sum := d.conf.Policy.Digest()
+	o := member.Options{Node: d.conf, Version: programVersion(), Policy: hex.EncodeToString(sum[:]), Method: how, Bootstrap: engine.Bootstrap, Log: d.log, Now: timeOfDay}
 	if d.conf.Store == config.StoreFile {
 		s, st, err := member.OpenSingle(ctx, o, func(path string) (store.Store, error) {
 			return sqlite.Open(path, sqlite.Options{Create: true})

@@ -17,6 +17,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/index"
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
@@ -60,6 +61,7 @@ type Engine struct {
 	reflected atomic.Int64
 	objectsAt atomic.Int64 // revision of the last change of a token object
 	objects   *index.Index[*entry]
+	heads     object.Pool          // of token objects; wants mu
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 
 	reserved reserved // of keys with state

@@ -104,8 +104,8 @@ func sealSecret(b *vault.Barrier, id string, t pkcs11.Template) ([]byte, error) 
 	return b.Seal(secretLabel(id), plain)
 }
 
-// openHead opens a record's head.
-func openHead(b *vault.Barrier, id string, r record) (*object.Object, error) {
+// openHead opens a record's head. It shares with pool's others what it has in common with them, and keeps id's memory.
+func openHead(b *vault.Barrier, pool *object.Pool, id string, r record) (*object.Object, error) {
 	plain, err := b.Open(headLabel(id, r.counter), r.head)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func openHead(b *vault.Barrier, id string, r record) (*object.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: object %s: %v", store.ErrDamaged, id, err)
 	}
-	o, err := object.Load(t)
+	o, err := pool.Load(id, t)
 	if err != nil {
 		return nil, err
 	}

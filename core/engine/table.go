@@ -56,7 +56,7 @@ func (e *Engine) read(id string, rec store.Record) (*record, *version, error) {
 	if err != nil {
 		return nil, nil, nil
 	}
-	head, err := openHead(b, id, r)
+	head, err := openHead(b, &e.heads, id, r)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,42 +22,46 @@ var attributes = [...]pkcs11.AttributeType{
 	pkcs11.CKA_CLASS,
 }
 
-// everything is the posting that holds all entries.
-var everything = posting{}
+// numLists is in how many lists an entry can be: that of all, and one for each indexed attribute.
+const numLists = 1 + len(attributes)
 
-// posting names a list: the entries in which attribute t has this value.
-type posting struct {
-	t     pkcs11.AttributeType
-	value string
-}
+// posting names a list: "" that of all entries, else the entries in which an indexed attribute has one value. The first byte
+// is the attribute's place among attributes, what follows is the value.
+type posting string
 
-// encode gives a value's form in a posting; ok is false for a value of a form that no indexed attribute has.
-func encode(v any) (s string, ok bool) {
+const everything posting = ""
+
+// encode gives the posting of a value of the i-th attribute; ok is false for a value of a form that no indexed attribute
+// has.
+func encode(i int, v any) (p posting, ok bool) {
 	switch v := v.(type) {
 	case []byte:
-		return "b" + string(v), true
+		return posting(append([]byte{byte(i), 'b'}, v...)), true
 	case uint:
-		b := [9]byte{'u'}
-		binary.BigEndian.PutUint64(b[1:], uint64(v))
-		return string(b[:]), true
+		return posting(binary.BigEndian.AppendUint64([]byte{byte(i), 'u'}, uint64(v))), true
 	}
 	return "", false
 }
 
+// entry is one value. There is one for each object, so it holds no more than it must.
 type entry[T any] struct {
 	seq   uint64
 	value T
-	in    []posting
+	in    [numLists]*list[T] // nil beyond those that it is in
 	dead  bool
 }
 
 // list is one posting's entries. Dead ones stay until they outnumber the living, and new ones are appended in whatever
 // order they come and sorted when somebody reads: so neither costs a shift of the whole.
 type list[T any] struct {
+	of       posting
 	entries  []*entry[T]
-	dead     int
+	dead     int32
 	unsorted bool
 }
+
+// living is how many entries are not dead.
+func (l *list[T]) living() int { return len(l.entries) - int(l.dead) }
 
 // Index maps identities (CKA_UNIQUE_ID) to values. The zero value is not ready; use New.
 type Index[T any] struct {
@@ -93,37 +97,53 @@ func (x *Index[T]) Get(id string) (v T, ok bool) {
 // not kept. Candidates come in the order of seq, which is the caller's: a number that grows with each new object and that
 // an object keeps when it changes.
 func (x *Index[T]) Put(id string, seq uint64, attr func(pkcs11.AttributeType) (any, bool), v T) {
-	e := &entry[T]{seq: seq, value: v, in: append(make([]posting, 0, 1+len(attributes)), everything)}
-	for _, t := range attributes {
-		value, has := attr(t)
-		if !has {
-			continue
-		}
-		if s, ok := encode(value); ok {
-			e.in = append(e.in, posting{t, s})
-		}
-	}
+	in := postings(attr)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if old := x.byID[id]; old != nil {
-		if old.seq == seq && slices.Equal(old.in, e.in) {
+		if old.seq == seq && slices.Equal(old.postings(), in) {
 			old.value = v
 			return
 		}
 		x.drop(old)
 	}
+	e := &entry[T]{seq: seq, value: v}
 	x.byID[id] = e
-	for _, p := range e.in {
+	for i, p := range in {
 		l := x.lists[p]
 		if l == nil {
-			l = &list[T]{}
+			l = &list[T]{of: p}
 			x.lists[p] = l
 		}
 		if n := len(l.entries); n > 0 && l.entries[n-1].seq > seq {
 			l.unsorted = true
 		}
 		l.entries = append(l.entries, e)
+		e.in[i] = l
 	}
+}
+
+// postings names the lists that an entry of these attributes is in.
+func postings(attr func(pkcs11.AttributeType) (any, bool)) []posting {
+	in := append(make([]posting, 0, numLists), everything)
+	for i, t := range attributes {
+		if value, has := attr(t); has {
+			if p, ok := encode(i, value); ok {
+				in = append(in, p)
+			}
+		}
+	}
+	return in
+}
+
+func (e *entry[T]) postings() []posting {
+	in := make([]posting, 0, numLists)
+	for _, l := range e.in {
+		if l != nil {
+			in = append(in, l.of)
+		}
+	}
+	return in
 }
 
 // Remove takes an identity out; it need not be there.
@@ -139,13 +159,15 @@ func (x *Index[T]) Remove(id string) {
 // drop marks an entry dead in all its lists and sweeps those that have more dead than living.
 func (x *Index[T]) drop(e *entry[T]) {
 	e.dead = true
-	for _, p := range e.in {
-		l := x.lists[p]
+	for _, l := range e.in {
+		if l == nil {
+			break
+		}
 		l.dead++
-		switch {
-		case l.dead == len(l.entries):
-			delete(x.lists, p)
-		case 2*l.dead > len(l.entries):
+		switch n := int(l.dead); {
+		case n == len(l.entries):
+			delete(x.lists, l.of)
+		case 2*n > len(l.entries):
 			l.entries = slices.DeleteFunc(l.entries, func(e *entry[T]) bool { return e.dead })
 			l.entries = slices.Clip(l.entries)
 			l.dead = 0
@@ -173,7 +195,7 @@ func (x *Index[T]) Candidates(t pkcs11.Template) []T {
 		slices.SortStableFunc(living, bySeq)
 		return values(living, len(living))
 	}
-	return values(l.entries, len(l.entries)-l.dead)
+	return values(l.entries, l.living())
 }
 
 func values[T any](entries []*entry[T], living int) []T {
@@ -195,15 +217,16 @@ func (x *Index[T]) smallest(t pkcs11.Template) *list[T] {
 		if t[i].Type == pkcs11.CKA_UNIQUE_ID {
 			return x.one(t[i].Value)
 		}
-		if !slices.Contains(attributes[:], t[i].Type) {
+		at := slices.Index(attributes[:], t[i].Type)
+		if at < 0 {
 			continue
 		}
-		s, _ := encode(t[i].Value) // a value of another form has no list
-		l := x.lists[posting{t[i].Type, s}]
-		if l == nil {
+		p, ok := encode(at, t[i].Value)
+		l := x.lists[p]
+		if !ok || l == nil { // a value of another form has no list
 			return nil
 		}
-		if len(l.entries)-l.dead < len(best.entries)-best.dead {
+		if l.living() < best.living() {
 			best = l
 		}
 	}

@@ -19,8 +19,12 @@ import (
 )
 
 // Object is the head of an object.
+//
+// Its attributes are in two lists, both in ascending order of type: of own nobody else has the memory, common is that of
+// all objects which are alike (Pool). CKA_UNIQUE_ID is in neither.
 type Object struct {
-	attrs  pkcs11.Template // in ascending order of type
+	own    pkcs11.Template
+	common pkcs11.Template
 	policy *policy
 	id     string
 	class  pkcs11.ObjectClass
@@ -28,10 +32,14 @@ type Object struct {
 
 // newObject takes ownership of attrs. Its callers have looked up the policy.
 func newObject(p *policy, attrs pkcs11.Template) *Object {
-	slices.SortFunc(attrs, func(a, b pkcs11.Attribute) int { return cmp.Compare(a.Type, b.Type) })
-	o := &Object{attrs: slices.Clip(attrs), policy: p, class: p.class}
-	o.id = string(o.Bytes(pkcs11.CKA_UNIQUE_ID))
+	o := &Object{policy: p, class: p.class, id: string(attrs.Bytes(pkcs11.CKA_UNIQUE_ID))}
+	o.own = slices.DeleteFunc(attrs, func(a pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_UNIQUE_ID })
+	ascending(o.own)
 	return o
+}
+
+func ascending(t pkcs11.Template) {
+	slices.SortFunc(t, func(a, b pkcs11.Attribute) int { return cmp.Compare(a.Type, b.Type) })
 }
 
 // Load makes an object from a stored head, which it takes over. It checks that the head is one that this package could
@@ -97,13 +105,23 @@ func (o *Object) Private() bool { return o.Bool(pkcs11.CKA_PRIVATE) }
 
 // Get returns an attribute of the head.
 func (o *Object) Get(t pkcs11.AttributeType) (any, bool) {
-	i, ok := slices.BinarySearchFunc(o.attrs, t, func(a pkcs11.Attribute, t pkcs11.AttributeType) int {
+	if t == pkcs11.CKA_UNIQUE_ID {
+		return []byte(o.id), true
+	}
+	if v, ok := lookUp(o.common, t); ok {
+		return v, true
+	}
+	return lookUp(o.own, t)
+}
+
+func lookUp(list pkcs11.Template, t pkcs11.AttributeType) (any, bool) {
+	i, ok := slices.BinarySearchFunc(list, t, func(a pkcs11.Attribute, t pkcs11.AttributeType) int {
 		return cmp.Compare(a.Type, t)
 	})
 	if !ok {
 		return nil, false
 	}
-	return o.attrs[i].Value, true
+	return list[i].Value, true
 }
 
 // Bool returns a boolean attribute, false where it is missing.
@@ -128,7 +146,12 @@ func (o *Object) Bytes(t pkcs11.AttributeType) []byte {
 }
 
 // Attributes returns a copy of the head, in ascending order of type.
-func (o *Object) Attributes() pkcs11.Template { return o.attrs.Clone() }
+func (o *Object) Attributes() pkcs11.Template {
+	t := append(o.own.Clone(), o.common.Clone()...)
+	t = append(t, pkcs11.AttrString(pkcs11.CKA_UNIQUE_ID, o.id))
+	ascending(t)
+	return t
+}
 
 // guarded reports whether the secret part may not leave the token in the clear (footnote 7).
 func (o *Object) guarded() bool {

@@ -195,8 +195,8 @@ func requireSound(t *testing.T, o *Object, secretPart pkcs11.Template) {
 	require.NoError(t, err)
 	again, err := Load(head)
 	require.NoError(t, err)
-	require.True(t, pkcs11.EqualValue(o.attrs, again.attrs), "storage changed it")
-	for _, a := range o.attrs {
+	require.True(t, pkcs11.EqualValue(o.Attributes(), again.Attributes()), "storage changed it")
+	for _, a := range o.Attributes() {
 		require.False(t, o.policy.row(a.Type).has(secret), "%v", a.Type)
 	}
 }

@@ -32,3 +32,29 @@ func (c *Client) Certify(ctx context.Context, cred hsm.Credential, request []byt
 	}
 	return r.GetCertified(), nil
 }
+
+// Certificates lists the clients' certificates that the cluster has signed, and those that were revoked, for an
+// administrator.
+func (c *Client) Certificates(ctx context.Context, cred hsm.Credential) ([]*wire.ClientCertificate, error) {
+	r, err := c.ask(ctx, pure, cred, &wire.Request{Body: &wire.Request_Certificates{Certificates: &wire.Certificates{}}})
+	if err != nil {
+		return nil, err
+	}
+	if r.GetCertificates() == nil {
+		return nil, unexpected(r)
+	}
+	return r.GetCertificates().GetCertificates(), nil
+}
+
+// RevokeCertificate has all nodes refuse a client's certificate. The serial number is in lower-case hex; expires, if it is
+// not zero, counts for a certificate that the cluster has not signed.
+func (c *Client) RevokeCertificate(ctx context.Context, cred hsm.Credential, serial string, expires time.Time) error {
+	if err := checkText("the serial number", serial); err != nil {
+		return err
+	}
+	m := &wire.RevokeCertificate{Serial: serial}
+	if !expires.IsZero() {
+		m.Expires = expires.Unix()
+	}
+	return c.alter(ctx, cred, &wire.Request{Body: &wire.Request_RevokeCertificate{RevokeCertificate: m}})
+}

@@ -151,6 +151,7 @@ func TestNodeWithItsTokenInAFile(t *testing.T) {
 	made := h.create(CreateOptions{})
 	registry, err := all.Registry()
 	require.NoError(t, err)
+	var revoked []*x509.Certificate
 	for round := range 2 {
 		s, st, err := OpenSingle(within(t), h.options(), func(path string) (store.Store, error) {
 			return sqlite.Open(path, sqlite.Options{Create: true})
@@ -176,6 +177,15 @@ func TestNodeWithItsTokenInAFile(t *testing.T) {
 		who, err := s.Identify(leaf)
 		require.NoError(t, err)
 		require.Equal(t, "client:web", who.Holder)
+		require.NoError(t, s.Cluster().Revoke(within(t), serialNumber(leaf), 0))
+		revoked = append(revoked, leaf)
+		for _, cert := range revoked { // of before the restart too
+			_, err = s.Identify(cert)
+			require.ErrorIs(t, err, errRevoked)
+		}
+		list, err := s.Cluster().Certificates(within(t))
+		require.NoError(t, err)
+		require.Len(t, list.Certificates, len(revoked))
 		_, err = s.ServerTLS()
 		require.NoError(t, err)
 		require.NoError(t, e.Close())

@@ -1,7 +1,9 @@
 package member
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/coffer-hsm/coffer/core/cluster/node"
@@ -18,10 +20,18 @@ func (m *Member) Certify(ctx context.Context, request []byte, name string, lifet
 		return nil, unavailable(errMissing("the nodes' authority", err))
 	}
 	c, err := nodes.certify(m.id.Cluster, request, name, lifetime)
-	if err == nil {
-		m.log.Info("a client's certificate was signed", "client", name)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	kept, err := remembered(c.Certificate[0], name, m.opts.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := m.remember(ctx, kept); err != nil {
+		return nil, err
+	}
+	m.log.Info("a client's certificate was signed", "client", name, "serial", kept.Serial)
+	return c, nil
 }
 
 // certify signs a client's request, and wipes the authority's key.
@@ -49,9 +59,35 @@ type singleCluster struct {
 
 // Certify implements node.Cluster.
 func (c singleCluster) Certify(_ context.Context, request []byte, name string, lifetime time.Duration) (*wire.Certified, error) {
-	first, err := c.single.state.seed(c.single.id, c.single.root)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "%w", err)
-	}
-	return first.Nodes.certify(c.single.id.Cluster, request, name, lifetime)
+	var out *wire.Certified
+	err := c.single.changeSeed(func(f *seed) (err error) {
+		signer := f.Nodes
+		signer.Key = bytes.Clone(signer.Key) // certify wipes it, and the seed is written again
+		if out, err = signer.certify(c.single.id.Cluster, request, name, lifetime); err != nil {
+			return err
+		}
+		kept, err := remembered(out.Certificate[0], name, time.Now())
+		f.Certificates = append(f.Certificates, kept)
+		return err
+	})
+	return out, err
+}
+
+// Certificates implements node.Cluster.
+func (c singleCluster) Certificates(context.Context) (*wire.CertificateList, error) {
+	return certificateList(slices.Clone(*c.single.certificates.Load())), nil
+}
+
+// Revoke implements node.Cluster.
+func (c singleCluster) Revoke(_ context.Context, serial string, expires int64) error {
+	return c.single.changeSeed(func(f *seed) error {
+		i := slices.IndexFunc(f.Certificates, func(k certificate) bool { return k.Serial == serial })
+		if i < 0 {
+			f.Certificates = append(f.Certificates, certificate{})
+			i = len(f.Certificates) - 1
+		}
+		next, _, err := f.Certificates[i].revoke(serial, expires, time.Now())
+		f.Certificates[i] = next
+		return err
+	})
 }

@@ -182,7 +182,8 @@ func (m *Member) peerTLS(id string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// Identify tells who shows a certificate, for node.Options.Identify: a node must be a member now.
+// Identify tells who shows a certificate, for node.Options.Identify: a node must be a member now, and a client's
+// certificate not revoked.
 func (m *Member) Identify(cert *x509.Certificate) (node.Identity, error) {
 	return identify(cert, m.id.Cluster, func(id string) error {
 		_, ok, err := m.records.member(context.Background(), id)
@@ -190,7 +191,7 @@ func (m *Member) Identify(cert *x509.Certificate) (node.Identity, error) {
 			err = fmt.Errorf("member %s was removed from the cluster", id)
 		}
 		return err
-	})
+	}, m.admits)
 }
 
 // renewCertificates replaces this node's certificates in the last third of their time, where the cluster's own authority

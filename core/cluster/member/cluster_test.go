@@ -3,6 +3,8 @@ package member
 import (
 	"context"
 	"crypto/x509"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -420,4 +422,124 @@ func TestNobodyIsPassedOverWhileItMayAnswer(t *testing.T) {
 	a.generate(cred)
 	hasGivenUp(lost, "a change returned while a node that does not confirm it may answer")
 	wg.Wait()
+}
+
+// TestVoterStartedAloneServesWhatItsCopyHolds: a key is used by who is logged in, what was changed meanwhile is missing,
+// nobody changes anything, and with a majority the node has all.
+func TestVoterStartedAloneServesWhatItsCopyHolds(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(2)
+	a, b, c := nodes[0], nodes[1], nodes[2]
+	cred := a.user()
+	id := a.generate(cred).ID()
+	sealed, err := a.engine.SealCredential(cred)
+	require.NoError(t, err)
+	a.stop()
+	later := b.generate(b.user()).ID()
+	b.kill()
+	c.kill()
+
+	a.start()
+	isolated, err := a.m.Current(within(t))
+	require.NoError(t, err)
+	require.True(t, isolated)
+	cred, err = a.engine.OpenCredential(sealed, "")
+	require.NoError(t, err)
+	require.NoError(t, a.sign(cred, id))
+	require.Error(t, a.sign(cred, later))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	require.Error(t, a.engine.Destroy(ctx, cred, a.engine.TokenObject(id, true)))
+	s, err := a.m.Status(within(t))
+	require.NoError(t, err)
+	require.False(t, s.Quorum)
+
+	b.start()
+	a.eventually("current again", func() bool {
+		isolated, err := a.m.Current(within(t))
+		return err == nil && !isolated
+	})
+	require.NoError(t, a.sign(a.user(), later))
+	require.NoError(t, a.engine.Destroy(within(t), cred, a.engine.TokenObject(id, true)))
+	c.start()
+	a.settled(3)
+}
+
+// TestStandbyStartedAloneWaits: without a copy of the store there is nothing to serve.
+func TestStandbyStartedAloneWaits(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(3)
+	standby := nodes[slices.IndexFunc(nodes, func(h *machine) bool { return h.m.server.Load() == nil })]
+	standby.stop()
+	for _, h := range nodes {
+		h.stop()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	require.Error(t, standby.tryStart(ctx))
+
+	// A voter that is told to stop while it waits stops.
+	o := nodes[slices.IndexFunc(nodes, func(h *machine) bool { return h != standby })].options()
+	o.Timing.Alone = time.Hour
+	ctx, cancel = context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	_, err := Open(ctx, o)
+	require.Error(t, err)
+	require.Less(t, time.Since(began), 10*time.Second)
+}
+
+// TestRevokedCertificateIsRefusedByEveryNode when the revocation returns, and no other one is.
+func TestRevokedCertificateIsRefusedByEveryNode(t *testing.T) {
+	t.Parallel()
+	nodes := first(t).grow(1)
+	a, b := nodes[0], nodes[1]
+	issue := func(name string) *x509.Certificate {
+		key, err := pki.NewKey()
+		require.NoError(t, err)
+		request, err := pki.NewRequest(key, pki.Identity{Kind: pki.Client, Cluster: a.m.ID(), Name: name}, nil)
+		require.NoError(t, err)
+		c, err := a.m.Certify(within(t), request, name, time.Hour)
+		require.NoError(t, err)
+		cert, err := x509.ParseCertificate(c.Certificate[0])
+		require.NoError(t, err)
+		return cert
+	}
+	lost, other := issue("web"), issue("other")
+	for _, n := range nodes {
+		_, err := n.m.Identify(lost)
+		require.NoError(t, err)
+	}
+	require.NoError(t, a.m.Revoke(within(t), serialNumber(lost), 0))
+	require.NoError(t, b.m.Revoke(within(t), serialNumber(lost), 0), "a second time")
+	fresh := issue("web")
+	for _, n := range nodes {
+		_, err := n.m.Identify(lost)
+		require.ErrorIs(t, err, errRevoked)
+		for _, good := range []*x509.Certificate{other, fresh} {
+			_, err := n.m.Identify(good)
+			require.NoError(t, err)
+		}
+	}
+	list, err := b.m.Certificates(within(t))
+	require.NoError(t, err)
+	require.Len(t, list.Certificates, 3)
+	for _, c := range list.Certificates {
+		require.Equal(t, c.Serial == serialNumber(lost), c.Revoked != 0)
+		require.Len(t, c.Sha256, 32)
+	}
+
+	require.NoError(t, a.m.Revoke(within(t), "abc123", 1))
+	for _, bad := range []string{"", "0a", "ABC", "x/y", "\n", strings.Repeat("a", maxSerial+1)} {
+		require.ErrorIs(t, a.m.Revoke(within(t), bad, 0), pkcs11.CKR_ARGUMENTS_BAD, "%q", bad)
+	}
+	a.m.forgetExpired(within(t)) // the one of which it was said that it expired in 1970
+	list, err = a.m.Certificates(within(t))
+	require.NoError(t, err)
+	require.Len(t, list.Certificates, 3)
+
+	b.kill()
+	b.start()
+	_, err = b.m.Identify(lost)
+	require.ErrorIs(t, err, errRevoked)
 }

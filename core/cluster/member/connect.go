@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
@@ -89,11 +90,12 @@ func (m *Member) serverOptions() serverOptions {
 	}
 }
 
-// openStores lists the records, again and again until it succeeds.
+// openStores lists the records, again and again until it succeeds; where there is no quorum for long, from this node's
+// own copy.
 func (m *Member) openStores(ctx context.Context) error {
-	told, refused := false, 0
+	told, refused, began := false, 0, time.Now()
 	for {
-		err := m.openStoresOnce(ctx)
+		err := m.openStoresOnce(ctx, nil)
 		if err == nil {
 			break
 		}
@@ -116,11 +118,17 @@ func (m *Member) openStores(ctx context.Context) error {
 			level, told = slog.LevelWarn, true
 		}
 		m.log.Log(ctx, level, "waiting for the store: a majority of its voters must be running", "reason", err)
+		if time.Since(began) >= m.opts.Timing.Alone && m.openAlone(ctx) {
+			break
+		}
 		m.endpoints.fail()
 		m.endpoints.fail()
 		sleep(ctx, 200*time.Millisecond)
 	}
-	var err error
+	return m.openRecords()
+}
+
+func (m *Member) openRecords() (err error) {
 	m.records, err = newRecords(elected{m.cluster, m.leaderChanged}, m.root, m.id.Cluster, func(err error) { m.log.Error(err.Error()) })
 	return err
 }
@@ -159,17 +167,18 @@ func (m *Member) turnedAway(ctx context.Context) bool {
 }
 
 // openStoresOnce fails when the store does not answer a request in time; reading all of it takes as long as it takes.
-func (m *Member) openStoresOnce(ctx context.Context) (err error) {
-	open := func(to **etcd.Store, prefix string) {
+// local is this node's own copy, if what that has is to do.
+func (m *Member) openStoresOnce(ctx context.Context, local clientv3.KV) (err error) {
+	open := func(to **etcd.Store, prefix, apart string) {
 		if err != nil || *to != nil {
 			return
 		}
-		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
+		*to, err = etcd.Open(ctx, etcd.Options{Client: m.client, Prefix: m.prefix + prefix, Apart: apart, Local: local, Timeout: storeWithin, Moved: m.endpoints.moved, Log: func(err error) {
 			m.log.Info("the store's changes are not followed at the moment", "reason", err)
 		}})
 	}
-	open(&m.token, prefixToken)
-	open(&m.cluster, prefixCluster)
+	open(&m.token, prefixToken, prefixOperation)
+	open(&m.cluster, prefixCluster, "")
 	return err
 }
 

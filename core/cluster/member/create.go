@@ -29,6 +29,8 @@ type seed struct {
 	Nodes      authority `json:"nodes"`
 	Peers      authority `json:"peers"`
 	Member     Record    `json:"member"`
+	// Certificates are the clients', of a node without others: it keeps its seed.
+	Certificates []certificate `json:"certificates,omitempty"`
 }
 
 const kindSeed = "bootstrap"

@@ -106,6 +106,13 @@ func (e *endpoints) fail() {
 	e.use()
 }
 
+// atFirst reports whether the server in use is the one that is preferred.
+func (e *endpoints) atFirst() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.at == 0
+}
+
 // succeed notes that the server in use works.
 func (e *endpoints) succeed() {
 	e.mu.Lock()

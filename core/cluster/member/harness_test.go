@@ -25,7 +25,7 @@ import (
 )
 
 // fast is for clusters on one machine.
-var fast = Timing{Lease: 2 * time.Second, Claim: 1500 * time.Millisecond, Heartbeat: 20 * time.Millisecond, Election: 300 * time.Millisecond, Tick: 100 * time.Millisecond, noSync: true}
+var fast = Timing{Lease: 2 * time.Second, Claim: 1500 * time.Millisecond, Heartbeat: 20 * time.Millisecond, Election: 300 * time.Millisecond, Tick: 100 * time.Millisecond, Alone: 2 * time.Second, noSync: true}
 
 // patience bounds everything that a test waits for.
 const patience = 60 * time.Second

@@ -192,7 +192,7 @@ func (m *Member) strike(ctx context.Context, r Record) error {
 	return m.withRoster(ctx, []store.Compare{{Key: key(kindMember, r.ID), Modified: revision}}, ops)
 }
 
-// forgetExpired deletes the revocations of certificates that have expired, and the invitations that have.
+// forgetExpired deletes what is kept of certificates that have expired, and the invitations that have.
 func (m *Member) forgetExpired(ctx context.Context) {
 	now := m.opts.Now().Unix()
 	var old []store.Op
@@ -200,6 +200,13 @@ func (m *Member) forgetExpired(ctx context.Context) {
 		for id, r := range list {
 			if now > r.Expires {
 				old = append(old, store.Op{Key: key(kindRevoked, id), Delete: true})
+			}
+		}
+	}
+	if list, err := every[certificate](ctx, m.records, kindCertificate); err == nil {
+		for id, c := range list {
+			if now > c.Expires {
+				old = append(old, store.Op{Key: key(kindCertificate, id), Delete: true})
 			}
 		}
 	}

@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Node    *config.Node
 	Version string
+	Policy  string         // digest of the policy in force, in hex: nodes of one cluster should have the same
 	Method  custody.Method // MethodOf
 	// Bootstrap writes the first records of a token that is to be activated: engine.Bootstrap.
 	Bootstrap func(ctx context.Context, s store.Store, root *secret.Bytes, serial, label string, pin []byte) error
@@ -52,9 +53,12 @@ type Member struct {
 
 	server      atomic.Pointer[server] // this node's copy of the store; nil: none
 	storeBroken atomic.Bool
+	leaderless  time.Time // since when that copy has had no leader; alive.keep's alone
+	late        bool      // it was started without a quorum, and there has been none yet: run's alone
 
 	cutOff    atomic.Pointer[time.Time] // until when nobody tries to catch up again: there was no quorum
 	listed    atomic.Pointer[listed]
+	refused   atomic.Pointer[revokedClients]
 	written   []neighbour // what members.json holds
 	revokedAt uint64      // one more than the generation that the file of revocations is of
 	since     sync.Map    // member -> sinceState
@@ -71,7 +75,8 @@ type Member struct {
 var ErrRemoved = errors.New("this node was removed from its cluster; run coffer node zeroize, then join again if it is to come back")
 
 // Open takes the state directory into service and returns once the store has answered: with an embedded store, once a
-// quorum of the voters is there. Until then it tries, and logs what it waits for; ctx ends that. The caller closes the
+// quorum of the voters is there, or after Timing.Alone without one if this node's own copy will do. Until then it tries, and
+// logs what it waits for; ctx ends that. The caller closes the
 // Member after everything that uses its store.
 func Open(ctx context.Context, o Options) (_ *Member, err error) {
 	state, err := openState(o.Node.StateDir, false)
@@ -139,11 +144,18 @@ func (m *Member) begin(ctx context.Context) error {
 	m.alive.catchUp, m.alive.moved = m.catchUp, m.endpoints.moved
 	m.alive.failed = func(err error) {
 		m.log.Debug("the node could not show the store that it is alive", "reason", err)
-		m.endpoints.fail()
+		if !m.electing() {
+			m.endpoints.fail()
+		}
 	}
+	first := true
 	m.alive.done = func() {
 		m.cutOff.Store(nil)
 		m.endpoints.succeed()
+		if first { // so that nobody who comes now has to wait while the others are asked
+			first = false
+			m.tasks.Go(func() { _ = m.Settle(m.life, m.token.Applied()) })
+		}
 	}
 	m.settled = &settled{Store: elected{m.token, m.leaderChanged}, alive: m.alive, await: m.await, linearize: m.token.Linearize, log: m.log}
 	own, ok, err := m.records.member(ctx, m.id.Member)
@@ -153,8 +165,10 @@ func (m *Member) begin(ctx context.Context) error {
 	if !ok {
 		return ErrRemoved
 	}
-	if err := m.updateOwn(ctx); err != nil {
-		return fmt.Errorf("this node's record could not be brought up to date: %w", err)
+	if !m.late {
+		if err := m.updateOwn(ctx); err != nil {
+			return fmt.Errorf("this node's record could not be brought up to date: %w", err)
+		}
 	}
 	m.tidy(ctx, own)
 	life, stop := context.WithCancel(context.Background())
@@ -170,7 +184,7 @@ func (m *Member) updateOwn(ctx context.Context) error {
 	n := m.opts.Node
 	return m.records.change(ctx, m.id.Member, func(r *Record) bool {
 		was := *r
-		r.Version, r.Zone, r.Address = m.opts.Version, n.Zone, n.Advertise
+		r.Version, r.Policy, r.Zone, r.Address = m.opts.Version, m.opts.Policy, n.Zone, n.Advertise
 		if m.id.Store == config.StoreEmbedded {
 			r.StoreAddress = n.StoreAdvertise
 			r.StoreFailed = false
@@ -209,6 +223,7 @@ func (m *Member) run(ctx context.Context) {
 			}
 			election.tick(ctx)
 		}
+		m.afterwards(ctx)
 		// So that nobody has to wait who uses what has been there for a while.
 		if now := m.token.Applied(); m.settled.floor.at.Load() < now && m.alive.fresh() {
 			m.tasks.Go(func() { _ = m.Settle(ctx, now) })
@@ -267,6 +282,23 @@ func (m *Member) leaderChanged() <-chan struct{} {
 	return nil
 }
 
+// electionsWaited is for how many of the least times of an election a copy without a leader is stayed with.
+const electionsWaited = 4
+
+// electing reports whether this node uses its own copy of the store, and that has lost its leader just now: the others have
+// none either, and who went to one of them would find out by the time that there is one.
+func (m *Member) electing() bool {
+	s := m.server.Load()
+	if s == nil || !s.working() || s.etcd.Server.Lead() != 0 || !m.endpoints.atFirst() {
+		m.leaderless = time.Time{}
+		return false
+	}
+	if m.leaderless.IsZero() {
+		m.leaderless = time.Now()
+	}
+	return time.Since(m.leaderless) < electionsWaited*m.opts.Timing.Election
+}
+
 // catchUp takes in all that was committed before the call, in both stores.
 func (m *Member) catchUp(ctx context.Context) error {
 	revision, err := m.token.Linearize(ctx)
@@ -278,6 +310,10 @@ func (m *Member) catchUp(ctx context.Context) error {
 
 // await asks another member to take a revision in.
 func (m *Member) await(ctx context.Context, id string, revision int64) error {
+	return m.askToAwait(ctx, id, &wire.Request{MinRevision: revision, Body: &wire.Request_Await{Await: &wire.Await{}}})
+}
+
+func (m *Member) askToAwait(ctx context.Context, id string, q *wire.Request) error {
 	r, ok, err := m.records.member(ctx, id)
 	if err != nil {
 		return err
@@ -290,7 +326,7 @@ func (m *Member) await(ctx context.Context, id string, revision int64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.opts.Timing.Lease)
 	defer cancel()
-	_, err = m.peers.ask(ctx, r, &wire.Request{MinRevision: revision, Body: &wire.Request_Await{Await: &wire.Await{}}})
+	_, err = m.peers.ask(ctx, r, q)
 	return err
 }
 

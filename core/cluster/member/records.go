@@ -18,10 +18,11 @@ import (
 // The kinds of record that a cluster keeps of itself, and the beginnings of their keys. Each is sealed under a barrier of
 // the root key, with its kind and identity bound in.
 const (
-	kindMember    = "member"    // Record
-	kindInvite    = "invite"    // invitation
-	kindAuthority = "authority" // a certificate authority with its key
-	kindRevoked   = "revoked"   // a certificate of the store's peers that counts no more: revocation
+	kindMember      = "member"      // Record
+	kindInvite      = "invite"      // invitation
+	kindAuthority   = "authority"   // a certificate authority with its key
+	kindRevoked     = "revoked"     // a certificate of the store's peers that counts no more: revocation
+	kindCertificate = "certificate" // a client's: certificate
 )
 
 const recordVersion = 1
@@ -56,7 +57,8 @@ type Record struct {
 	Draining     bool   `json:"draining,omitempty"`
 	StoreFailed  bool   `json:"store_failed,omitempty"` // its copy of the store has stopped by itself; its next start clears it
 	Version      string `json:"version,omitempty"`
-	Joined       int64  `json:"joined"` // Unix seconds
+	Policy       string `json:"policy,omitempty"` // digest of the policy in force
+	Joined       int64  `json:"joined"`           // Unix seconds
 
 	revision int64 // of the store
 }

@@ -134,6 +134,11 @@ func (s *server) stop() {
 	if s.broken.Load() != nil {
 		return // its goroutines are gone half; closing it would wait for them
 	}
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+	default:
+		s.etcd.Server.HardStop() // closing waits for what listens, and that for a quorum or for this
+	}
 	s.etcd.Close()
 }
 

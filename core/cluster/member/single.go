@@ -6,6 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coffer-hsm/coffer/core/cluster/node"
@@ -14,6 +17,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // Single is a node without others, whose token is in one file (store = "file"): a state directory in service, and no
@@ -23,6 +27,9 @@ type Single struct {
 	id    identity
 	root  *secret.Bytes
 	opts  Options
+
+	seeds        sync.Mutex // over the file of the seed
+	certificates atomic.Pointer[[]certificate]
 }
 
 // OpenSingle takes the state directory into service. open opens the token's file; what the first start has to write is
@@ -65,6 +72,7 @@ func (s *Single) bootstrap(ctx context.Context, st store.Store) error {
 	}
 	defer secret.Wipe(first.Activation)
 	defer secret.Wipe(first.Nodes.Key)
+	s.certificates.Store(&first.Certificates)
 	if len(first.Activation) == 0 {
 		return nil
 	}
@@ -74,16 +82,50 @@ func (s *Single) bootstrap(ctx context.Context, st store.Store) error {
 		}
 	}
 	first.Activation = nil
+	return s.writeSeed(&first)
+}
+
+func (s *Single) writeSeed(f *seed) error {
 	b, err := vault.NewBarrier(s.root, "cluster/"+s.id.Cluster)
 	if err != nil {
 		return err
 	}
 	defer b.Destroy()
-	sealed, err := first.sealWith(b, s.id.Cluster)
+	sealed, err := f.sealWith(b, s.id.Cluster)
 	if err != nil {
 		return err
 	}
 	return s.state.write(fileBootstrap, sealed)
+}
+
+// changeSeed changes what the node keeps of its authority, and forgets the certificates that have expired.
+func (s *Single) changeSeed(change func(*seed) error) error {
+	s.seeds.Lock()
+	defer s.seeds.Unlock()
+	f, err := s.state.seed(s.id, s.root)
+	if err != nil {
+		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "%w", err)
+	}
+	defer secret.Wipe(f.Nodes.Key)
+	if err := change(&f); err != nil {
+		return err
+	}
+	now := time.Now().Unix()
+	f.Certificates = slices.DeleteFunc(f.Certificates, func(c certificate) bool { return now > c.Expires })
+	if err := s.writeSeed(&f); err != nil {
+		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the clients' certificates cannot be written down: %w", err)
+	}
+	s.certificates.Store(&f.Certificates)
+	return nil
+}
+
+// admits is as Member.admits.
+func (s *Single) admits(cert *x509.Certificate) error {
+	serial := serialNumber(cert)
+	if slices.ContainsFunc(*s.certificates.Load(), func(c certificate) bool { return c.Revoked != 0 && c.Serial == serial }) {
+		return errRevoked
+	}
+	return nil
 }
 
 // Cluster is the node's, for node.Options.
@@ -102,7 +144,7 @@ func (s *Single) ServerTLS() (*tls.Config, error) { return s.state.serverTLS(s.i
 
 // Identify is as Member.Identify; there are no other nodes.
 func (s *Single) Identify(cert *x509.Certificate) (node.Identity, error) {
-	return identify(cert, s.id.Cluster, func(string) error { return errors.New("this node has no others beside it") })
+	return identify(cert, s.id.Cluster, func(string) error { return errors.New("this node has no others beside it") }, s.admits)
 }
 
 // Close wipes the root and unlocks the state directory; the store is the caller's.
@@ -111,8 +153,9 @@ func (s *Single) Close() error {
 	return s.state.Close()
 }
 
-// identify tells who shows a certificate of a cluster; member says whether a node is one of its members.
-func identify(cert *x509.Certificate, cluster string, member func(string) error) (node.Identity, error) {
+// identify tells who shows a certificate of a cluster; member says whether a node is one of its members, client whether a
+// client's certificate is good.
+func identify(cert *x509.Certificate, cluster string, member func(string) error, client func(*x509.Certificate) error) (node.Identity, error) {
 	if time.Now().After(cert.NotAfter) {
 		return node.Identity{}, fmt.Errorf("the certificate has expired at %s", cert.NotAfter.UTC().Format(time.RFC3339))
 	}
@@ -124,6 +167,9 @@ func identify(cert *x509.Certificate, cluster string, member func(string) error)
 	case id.Cluster != cluster:
 		return node.Identity{}, fmt.Errorf("the certificate is of cluster %q", id.Cluster)
 	case id.Kind == pki.Client:
+		if err := client(cert); err != nil {
+			return node.Identity{}, err
+		}
 		return node.Identity{Holder: "client:" + id.Name}, nil
 	case id.Kind != pki.Node:
 		return node.Identity{}, fmt.Errorf("a certificate of kind %q is not for this", id.Kind)

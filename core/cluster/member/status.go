@@ -100,7 +100,7 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 		records[r.ID] = r
 	}
 	for _, w := range members {
-		s := &wire.MemberStatus{Member: w, Revision: -1, Leader: w.Id == leads}
+		s := &wire.MemberStatus{Member: w, Revision: -1, Leader: w.Id == leads, Policy: records[w.Id].Policy}
 		if n, ok := revisions[w.Id]; ok {
 			s.Revision = n
 		}

@@ -14,6 +14,9 @@ type Timing struct {
 	Heartbeat time.Duration // of the store's leader
 	Election  time.Duration // without a heartbeat for that long and up to twice that, the voters elect another
 	Tick      time.Duration // between two looks at what is to be done
+	// Alone is after how long without a quorum a voter that was started serves what its own copy holds: long enough for a
+	// cluster that is started as a whole.
+	Alone time.Duration
 
 	noSync bool // for tests: the store does not wait for the disk
 }
@@ -24,12 +27,14 @@ var defaultTiming = Timing{
 	Heartbeat: 40 * time.Millisecond,
 	Election:  400 * time.Millisecond,
 	Tick:      time.Second,
+	Alone:     15 * time.Second,
 }
 
 func (t Timing) withDefaults() Timing {
 	for _, d := range []struct{ v, def *time.Duration }{
 		{&t.Lease, &defaultTiming.Lease}, {&t.Claim, &defaultTiming.Claim}, {&t.Heartbeat, &defaultTiming.Heartbeat},
 		{&t.Election, &defaultTiming.Election}, {&t.Tick, &defaultTiming.Tick},
+		{&t.Alone, &defaultTiming.Alone},
 	} {
 		if *d.v <= 0 {
 			*d.v = *d.def

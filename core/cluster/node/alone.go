@@ -51,6 +51,10 @@ func (a *Alone) Certify(context.Context, []byte, string, time.Duration) (*wire.C
 	return nil, errAlone
 }
 
+func (a *Alone) Certificates(context.Context) (*wire.CertificateList, error) { return nil, errAlone }
+func (a *Alone) Revoke(context.Context, string, int64) error                 { return errAlone }
+func (a *Alone) Await(context.Context, int64) error                          { return nil }
+
 // Status tells of the one node.
 func (a *Alone) Status(context.Context) (*wire.StatusReply, error) {
 	return &wire.StatusReply{Cluster: a.id, Quorum: true, Voters: 1,

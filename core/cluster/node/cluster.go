@@ -30,6 +30,13 @@ type Cluster interface {
 	Status(ctx context.Context) (*wire.StatusReply, error)
 	// Certify has the cluster's authority sign a client's certificate request (DER). Lifetime 0: a year.
 	Certify(ctx context.Context, request []byte, name string, lifetime time.Duration) (*wire.Certified, error)
+	// Certificates lists the clients' certificates that the authority has signed, and those that were revoked.
+	Certificates(ctx context.Context) (*wire.CertificateList, error)
+	// Revoke has every node refuse a client's certificate from when it returns. The serial number is lower-case hex; expires
+	// (Unix seconds, 0: not known) counts for a certificate that the cluster has not signed.
+	Revoke(ctx context.Context, serial string, expires int64) error
+	// Await returns once this node has taken in what the cluster keeps of itself, up to a revision.
+	Await(ctx context.Context, revision int64) error
 	// Join takes a new member in. Nobody has shown a certificate: the invitation is all there is.
 	Join(ctx context.Context, r *wire.JoinRequest) (*wire.JoinReply, error)
 }

@@ -22,8 +22,13 @@ func getMembers(c *call, _ *wire.Request_Members) error {
 	return c.answerWith(&wire.Reply{Body: &wire.Reply_MembersList{MembersList: list}})
 }
 
-// await has waited already: for the revision, as every request does.
-func await(*call, *wire.Request_Await) error { return nil }
+// await has waited already for the token's records, as every request does.
+func await(c *call, b *wire.Request_Await) error {
+	if !b.Await.GetCluster() {
+		return nil
+	}
+	return c.stream.opts.Cluster.Await(c.ctx, c.request.MinRevision)
+}
 
 const maxCoverage = 10_000 // identities in one request
 

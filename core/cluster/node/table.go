@@ -142,6 +142,8 @@ var rows = table(
 	on("RemoveMember", waiting, removeMember, only(managers), lasting),
 	on("DrainMember", waiting, drainMember, only(managers), always, lasting),
 	on("Certify", waiting, certify, only(managers), lasting),
+	on("Certificates", waiting, certificates, only(managers), long),
+	on("RevokeCertificate", waiting, revokeCertificate, only(managers), lasting),
 	on("Status", waiting, getStatus, always, stale, long),
 )
 

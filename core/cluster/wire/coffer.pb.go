@@ -184,6 +184,8 @@ type Request struct {
 	//	*Request_DrainMember
 	//	*Request_Status
 	//	*Request_Certify
+	//	*Request_Certificates
+	//	*Request_RevokeCertificate
 	Body          isRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -630,6 +632,24 @@ func (x *Request) GetCertify() *Certify {
 	return nil
 }
 
+func (x *Request) GetCertificates() *Certificates {
+	if x != nil {
+		if x, ok := x.Body.(*Request_Certificates); ok {
+			return x.Certificates
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetRevokeCertificate() *RevokeCertificate {
+	if x != nil {
+		if x, ok := x.Body.(*Request_RevokeCertificate); ok {
+			return x.RevokeCertificate
+		}
+	}
+	return nil
+}
+
 type isRequest_Body interface {
 	isRequest_Body()
 }
@@ -799,6 +819,14 @@ type Request_Certify struct {
 	Certify *Certify `protobuf:"bytes,67,opt,name=certify,proto3,oneof"`
 }
 
+type Request_Certificates struct {
+	Certificates *Certificates `protobuf:"bytes,68,opt,name=certificates,proto3,oneof"`
+}
+
+type Request_RevokeCertificate struct {
+	RevokeCertificate *RevokeCertificate `protobuf:"bytes,69,opt,name=revoke_certificate,json=revokeCertificate,proto3,oneof"`
+}
+
 func (*Request_Hello) isRequest_Body() {}
 
 func (*Request_Ping) isRequest_Body() {}
@@ -881,6 +909,10 @@ func (*Request_Status) isRequest_Body() {}
 
 func (*Request_Certify) isRequest_Body() {}
 
+func (*Request_Certificates) isRequest_Body() {}
+
+func (*Request_RevokeCertificate) isRequest_Body() {}
+
 type Reply struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Id       uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -907,6 +939,7 @@ type Reply struct {
 	//	*Reply_Invitation
 	//	*Reply_Status
 	//	*Reply_Certified
+	//	*Reply_Certificates
 	//	*Reply_Encapsulated
 	Body          isReply_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
@@ -1138,6 +1171,15 @@ func (x *Reply) GetCertified() *Certified {
 	return nil
 }
 
+func (x *Reply) GetCertificates() *CertificateList {
+	if x != nil {
+		if x, ok := x.Body.(*Reply_Certificates); ok {
+			return x.Certificates
+		}
+	}
+	return nil
+}
+
 func (x *Reply) GetEncapsulated() *Encapsulated {
 	if x != nil {
 		if x, ok := x.Body.(*Reply_Encapsulated); ok {
@@ -1219,6 +1261,10 @@ type Reply_Certified struct {
 	Certified *Certified `protobuf:"bytes,26,opt,name=certified,proto3,oneof"`
 }
 
+type Reply_Certificates struct {
+	Certificates *CertificateList `protobuf:"bytes,27,opt,name=certificates,proto3,oneof"`
+}
+
 type Reply_Encapsulated struct {
 	Encapsulated *Encapsulated `protobuf:"bytes,30,opt,name=encapsulated,proto3,oneof"`
 }
@@ -1256,6 +1302,8 @@ func (*Reply_Invitation) isReply_Body() {}
 func (*Reply_Status) isReply_Body() {}
 
 func (*Reply_Certified) isReply_Body() {}
+
+func (*Reply_Certificates) isReply_Body() {}
 
 func (*Reply_Encapsulated) isReply_Body() {}
 
@@ -4609,6 +4657,7 @@ func (x *Seed) GetSeed() []byte {
 
 type Await struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cluster       bool                   `protobuf:"varint,1,opt,name=cluster,proto3" json:"cluster,omitempty"` // in what the cluster keeps of itself too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4641,6 +4690,13 @@ func (x *Await) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Await.ProtoReflect.Descriptor instead.
 func (*Await) Descriptor() ([]byte, []int) {
 	return file_coffer_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Await) GetCluster() bool {
+	if x != nil {
+		return x.Cluster
+	}
+	return false
 }
 
 type Coverage struct {
@@ -5184,6 +5240,223 @@ func (x *Certified) GetAuthority() [][]byte {
 	return nil
 }
 
+// Certificates asks for the clients' certificates, RevokeCertificate has all nodes refuse one; only an administrator may ask.
+type Certificates struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Certificates) Reset() {
+	*x = Certificates{}
+	mi := &file_coffer_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Certificates) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Certificates) ProtoMessage() {}
+
+func (x *Certificates) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Certificates.ProtoReflect.Descriptor instead.
+func (*Certificates) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{72}
+}
+
+type RevokeCertificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Serial        string                 `protobuf:"bytes,1,opt,name=serial,proto3" json:"serial,omitempty"`    // lower-case hex
+	Expires       int64                  `protobuf:"varint,2,opt,name=expires,proto3" json:"expires,omitempty"` // Unix seconds, of one that the cluster has not signed; 0: not known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeCertificate) Reset() {
+	*x = RevokeCertificate{}
+	mi := &file_coffer_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeCertificate) ProtoMessage() {}
+
+func (x *RevokeCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeCertificate.ProtoReflect.Descriptor instead.
+func (*RevokeCertificate) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *RevokeCertificate) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *RevokeCertificate) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+type CertificateList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Certificates  []*ClientCertificate   `protobuf:"bytes,1,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateList) Reset() {
+	*x = CertificateList{}
+	mi := &file_coffer_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateList) ProtoMessage() {}
+
+func (x *CertificateList) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateList.ProtoReflect.Descriptor instead.
+func (*CertificateList) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *CertificateList) GetCertificates() []*ClientCertificate {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+type ClientCertificate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Serial        string                 `protobuf:"bytes,1,opt,name=serial,proto3" json:"serial,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`      // of the client; empty where the cluster has not signed it
+	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`  // of the certificate; empty where the cluster has not signed it
+	Issued        int64                  `protobuf:"varint,4,opt,name=issued,proto3" json:"issued,omitempty"` // Unix seconds, as are the others; 0: not known
+	Expires       int64                  `protobuf:"varint,5,opt,name=expires,proto3" json:"expires,omitempty"`
+	Revoked       int64                  `protobuf:"varint,6,opt,name=revoked,proto3" json:"revoked,omitempty"` // 0: it is good
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientCertificate) Reset() {
+	*x = ClientCertificate{}
+	mi := &file_coffer_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientCertificate) ProtoMessage() {}
+
+func (x *ClientCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_coffer_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientCertificate.ProtoReflect.Descriptor instead.
+func (*ClientCertificate) Descriptor() ([]byte, []int) {
+	return file_coffer_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *ClientCertificate) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *ClientCertificate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClientCertificate) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *ClientCertificate) GetIssued() int64 {
+	if x != nil {
+		return x.Issued
+	}
+	return 0
+}
+
+func (x *ClientCertificate) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *ClientCertificate) GetRevoked() int64 {
+	if x != nil {
+		return x.Revoked
+	}
+	return 0
+}
+
 type StatusReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -5199,7 +5472,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_coffer_proto_msgTypes[72]
+	mi := &file_coffer_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5211,7 +5484,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[72]
+	mi := &file_coffer_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5224,7 +5497,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{72}
+	return file_coffer_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *StatusReply) GetCluster() string {
@@ -5282,14 +5555,15 @@ type MemberStatus struct {
 	Revision      int64                  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // -1: not reached
 	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`        // "ready", "draining", "joining", "dead"
 	Leader        bool                   `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
-	Since         uint64                 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"` // Unix seconds of the state
+	Since         uint64                 `protobuf:"varint,5,opt,name=since,proto3" json:"since,omitempty"`  // Unix seconds of the state
+	Policy        string                 `protobuf:"bytes,6,opt,name=policy,proto3" json:"policy,omitempty"` // digest of the policy that it was last started with, in hex; empty: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_coffer_proto_msgTypes[73]
+	mi := &file_coffer_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5301,7 +5575,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[73]
+	mi := &file_coffer_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5314,7 +5588,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{73}
+	return file_coffer_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *MemberStatus) GetMember() *Member {
@@ -5352,6 +5626,13 @@ func (x *MemberStatus) GetSince() uint64 {
 	return 0
 }
 
+func (x *MemberStatus) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // JoinRequest comes from a machine that shows an invitation and has made its keys. The root key travels back sealed to the
 // key of its certificate request (docs/wire-format.md, "Joining").
 type JoinRequest struct {
@@ -5373,7 +5654,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_coffer_proto_msgTypes[74]
+	mi := &file_coffer_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5385,7 +5666,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[74]
+	mi := &file_coffer_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5398,7 +5679,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{74}
+	return file_coffer_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *JoinRequest) GetInvitation() string {
@@ -5497,7 +5778,7 @@ type JoinReply struct {
 
 func (x *JoinReply) Reset() {
 	*x = JoinReply{}
-	mi := &file_coffer_proto_msgTypes[75]
+	mi := &file_coffer_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5509,7 +5790,7 @@ func (x *JoinReply) String() string {
 func (*JoinReply) ProtoMessage() {}
 
 func (x *JoinReply) ProtoReflect() protoreflect.Message {
-	mi := &file_coffer_proto_msgTypes[75]
+	mi := &file_coffer_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5522,7 +5803,7 @@ func (x *JoinReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinReply.ProtoReflect.Descriptor instead.
 func (*JoinReply) Descriptor() ([]byte, []int) {
-	return file_coffer_proto_rawDescGZIP(), []int{75}
+	return file_coffer_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *JoinReply) GetSealedRoot() []byte {
@@ -5606,7 +5887,7 @@ var File_coffer_proto protoreflect.FileDescriptor
 
 const file_coffer_proto_rawDesc = "" +
 	"\n" +
-	"\fcoffer.proto\x12\tcoffer.v1\"\x98\x12\n" +
+	"\fcoffer.proto\x12\tcoffer.v1\"\xa6\x13\n" +
 	"\aRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12!\n" +
 	"\fmin_revision\x18\x02 \x01(\x03R\vminRevision\x12\x1c\n" +
@@ -5665,8 +5946,10 @@ const file_coffer_proto_rawDesc = "" +
 	"\rremove_member\x18@ \x01(\v2\x17.coffer.v1.RemoveMemberH\x00R\fremoveMember\x12;\n" +
 	"\fdrain_member\x18A \x01(\v2\x16.coffer.v1.DrainMemberH\x00R\vdrainMember\x12+\n" +
 	"\x06status\x18B \x01(\v2\x11.coffer.v1.StatusH\x00R\x06status\x12.\n" +
-	"\acertify\x18C \x01(\v2\x12.coffer.v1.CertifyH\x00R\acertifyB\x06\n" +
-	"\x04body\"\x93\b\n" +
+	"\acertify\x18C \x01(\v2\x12.coffer.v1.CertifyH\x00R\acertify\x12=\n" +
+	"\fcertificates\x18D \x01(\v2\x17.coffer.v1.CertificatesH\x00R\fcertificates\x12M\n" +
+	"\x12revoke_certificate\x18E \x01(\v2\x1c.coffer.v1.RevokeCertificateH\x00R\x11revokeCertificateB\x06\n" +
+	"\x04body\"\xd5\b\n" +
 	"\x05Reply\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1a\n" +
@@ -5694,7 +5977,8 @@ const file_coffer_proto_rawDesc = "" +
 	"invitation\x18\x18 \x01(\v2\x15.coffer.v1.InvitationH\x00R\n" +
 	"invitation\x120\n" +
 	"\x06status\x18\x19 \x01(\v2\x16.coffer.v1.StatusReplyH\x00R\x06status\x124\n" +
-	"\tcertified\x18\x1a \x01(\v2\x14.coffer.v1.CertifiedH\x00R\tcertified\x12=\n" +
+	"\tcertified\x18\x1a \x01(\v2\x14.coffer.v1.CertifiedH\x00R\tcertified\x12@\n" +
+	"\fcertificates\x18\x1b \x01(\v2\x1a.coffer.v1.CertificateListH\x00R\fcertificates\x12=\n" +
 	"\fencapsulated\x18\x1e \x01(\v2\x17.coffer.v1.EncapsulatedH\x00R\fencapsulatedB\x06\n" +
 	"\x04body\"U\n" +
 	"\aFailure\x12\x0e\n" +
@@ -5927,8 +6211,9 @@ const file_coffer_proto_rawDesc = "" +
 	"\x06Random\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\rR\x05bytes\"\x1a\n" +
 	"\x04Seed\x12\x12\n" +
-	"\x04seed\x18\x01 \x01(\fR\x04seed\"\a\n" +
-	"\x05Await\"0\n" +
+	"\x04seed\x18\x01 \x01(\fR\x04seed\"!\n" +
+	"\x05Await\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\bR\acluster\"0\n" +
 	"\bCoverage\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x12\n" +
 	"\x04here\x18\x02 \x01(\bR\x04here\"?\n" +
@@ -5960,7 +6245,20 @@ const file_coffer_proto_rawDesc = "" +
 	"lifetime_s\x18\x03 \x01(\rR\tlifetimeS\"K\n" +
 	"\tCertified\x12 \n" +
 	"\vcertificate\x18\x01 \x03(\fR\vcertificate\x12\x1c\n" +
-	"\tauthority\x18\x02 \x03(\fR\tauthority\"\xda\x01\n" +
+	"\tauthority\x18\x02 \x03(\fR\tauthority\"\x0e\n" +
+	"\fCertificates\"E\n" +
+	"\x11RevokeCertificate\x12\x16\n" +
+	"\x06serial\x18\x01 \x01(\tR\x06serial\x12\x18\n" +
+	"\aexpires\x18\x02 \x01(\x03R\aexpires\"S\n" +
+	"\x0fCertificateList\x12@\n" +
+	"\fcertificates\x18\x01 \x03(\v2\x1c.coffer.v1.ClientCertificateR\fcertificates\"\xa3\x01\n" +
+	"\x11ClientCertificate\x12\x16\n" +
+	"\x06serial\x18\x01 \x01(\tR\x06serial\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x16\n" +
+	"\x06issued\x18\x04 \x01(\x03R\x06issued\x12\x18\n" +
+	"\aexpires\x18\x05 \x01(\x03R\aexpires\x12\x18\n" +
+	"\arevoked\x18\x06 \x01(\x03R\arevoked\"\xda\x01\n" +
 	"\vStatusReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x16\n" +
@@ -5968,13 +6266,14 @@ const file_coffer_proto_rawDesc = "" +
 	"\tactivated\x18\x04 \x01(\bR\tactivated\x12\x16\n" +
 	"\x06voters\x18\x05 \x01(\rR\x06voters\x12\x1a\n" +
 	"\brevision\x18\x06 \x01(\x03R\brevision\x121\n" +
-	"\amembers\x18\a \x03(\v2\x17.coffer.v1.MemberStatusR\amembers\"\x99\x01\n" +
+	"\amembers\x18\a \x03(\v2\x17.coffer.v1.MemberStatusR\amembers\"\xb1\x01\n" +
 	"\fMemberStatus\x12)\n" +
 	"\x06member\x18\x01 \x01(\v2\x11.coffer.v1.MemberR\x06member\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
 	"\x06leader\x18\x04 \x01(\bR\x06leader\x12\x14\n" +
-	"\x05since\x18\x05 \x01(\x04R\x05since\"\xc8\x02\n" +
+	"\x05since\x18\x05 \x01(\x04R\x05since\x12\x16\n" +
+	"\x06policy\x18\x06 \x01(\tR\x06policy\"\xc8\x02\n" +
 	"\vJoinRequest\x12\x1e\n" +
 	"\n" +
 	"invitation\x18\x01 \x01(\tR\n" +
@@ -6037,86 +6336,90 @@ func file_coffer_proto_rawDescGZIP() []byte {
 }
 
 var file_coffer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
+var file_coffer_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 var file_coffer_proto_goTypes = []any{
-	(Retry)(0),              // 0: coffer.v1.Retry
-	(Act)(0),                // 1: coffer.v1.Act
-	(*Request)(nil),         // 2: coffer.v1.Request
-	(*Reply)(nil),           // 3: coffer.v1.Reply
-	(*Failure)(nil),         // 4: coffer.v1.Failure
-	(*Hello)(nil),           // 5: coffer.v1.Hello
-	(*HelloReply)(nil),      // 6: coffer.v1.HelloReply
-	(*MechanismInfo)(nil),   // 7: coffer.v1.MechanismInfo
-	(*Ping)(nil),            // 8: coffer.v1.Ping
-	(*Cancel)(nil),          // 9: coffer.v1.Cancel
-	(*Done)(nil),            // 10: coffer.v1.Done
-	(*GetInfo)(nil),         // 11: coffer.v1.GetInfo
-	(*Members)(nil),         // 12: coffer.v1.Members
-	(*Info)(nil),            // 13: coffer.v1.Info
-	(*MemberList)(nil),      // 14: coffer.v1.MemberList
-	(*Member)(nil),          // 15: coffer.v1.Member
-	(*InitToken)(nil),       // 16: coffer.v1.InitToken
-	(*Login)(nil),           // 17: coffer.v1.Login
-	(*Logout)(nil),          // 18: coffer.v1.Logout
-	(*InitPIN)(nil),         // 19: coffer.v1.InitPIN
-	(*SetPIN)(nil),          // 20: coffer.v1.SetPIN
-	(*Renew)(nil),           // 21: coffer.v1.Renew
-	(*Credential)(nil),      // 22: coffer.v1.Credential
-	(*ListUsers)(nil),       // 23: coffer.v1.ListUsers
-	(*UserList)(nil),        // 24: coffer.v1.UserList
-	(*User)(nil),            // 25: coffer.v1.User
-	(*CreateUser)(nil),      // 26: coffer.v1.CreateUser
-	(*DeleteUser)(nil),      // 27: coffer.v1.DeleteUser
-	(*ResetPIN)(nil),        // 28: coffer.v1.ResetPIN
-	(*Attribute)(nil),       // 29: coffer.v1.Attribute
-	(*Numbers)(nil),         // 30: coffer.v1.Numbers
-	(*Template)(nil),        // 31: coffer.v1.Template
-	(*Mechanism)(nil),       // 32: coffer.v1.Mechanism
-	(*Object)(nil),          // 33: coffer.v1.Object
-	(*ObjectList)(nil),      // 34: coffer.v1.ObjectList
-	(*Size)(nil),            // 35: coffer.v1.Size
-	(*Bytes)(nil),           // 36: coffer.v1.Bytes
-	(*CreateObject)(nil),    // 37: coffer.v1.CreateObject
-	(*CopyObject)(nil),      // 38: coffer.v1.CopyObject
-	(*DestroyObject)(nil),   // 39: coffer.v1.DestroyObject
-	(*ObjectSize)(nil),      // 40: coffer.v1.ObjectSize
-	(*GetAttributes)(nil),   // 41: coffer.v1.GetAttributes
-	(*Values)(nil),          // 42: coffer.v1.Values
-	(*Value)(nil),           // 43: coffer.v1.Value
-	(*SetAttributes)(nil),   // 44: coffer.v1.SetAttributes
-	(*FindObjects)(nil),     // 45: coffer.v1.FindObjects
-	(*GenerateKey)(nil),     // 46: coffer.v1.GenerateKey
-	(*GenerateKeyPair)(nil), // 47: coffer.v1.GenerateKeyPair
-	(*WrapKey)(nil),         // 48: coffer.v1.WrapKey
-	(*UnwrapKey)(nil),       // 49: coffer.v1.UnwrapKey
-	(*DeriveKey)(nil),       // 50: coffer.v1.DeriveKey
-	(*NamedKey)(nil),        // 51: coffer.v1.NamedKey
-	(*EncapsulateKey)(nil),  // 52: coffer.v1.EncapsulateKey
-	(*Encapsulated)(nil),    // 53: coffer.v1.Encapsulated
-	(*DecapsulateKey)(nil),  // 54: coffer.v1.DecapsulateKey
-	(*Begin)(nil),           // 55: coffer.v1.Begin
-	(*Begun)(nil),           // 56: coffer.v1.Begun
-	(*Shape)(nil),           // 57: coffer.v1.Shape
-	(*Step)(nil),            // 58: coffer.v1.Step
-	(*Stepped)(nil),         // 59: coffer.v1.Stepped
-	(*Random)(nil),          // 60: coffer.v1.Random
-	(*Seed)(nil),            // 61: coffer.v1.Seed
-	(*Await)(nil),           // 62: coffer.v1.Await
-	(*Coverage)(nil),        // 63: coffer.v1.Coverage
-	(*CoverageReply)(nil),   // 64: coffer.v1.CoverageReply
-	(*Digest)(nil),          // 65: coffer.v1.Digest
-	(*DigestReply)(nil),     // 66: coffer.v1.DigestReply
-	(*Invite)(nil),          // 67: coffer.v1.Invite
-	(*Invitation)(nil),      // 68: coffer.v1.Invitation
-	(*RemoveMember)(nil),    // 69: coffer.v1.RemoveMember
-	(*DrainMember)(nil),     // 70: coffer.v1.DrainMember
-	(*Status)(nil),          // 71: coffer.v1.Status
-	(*Certify)(nil),         // 72: coffer.v1.Certify
-	(*Certified)(nil),       // 73: coffer.v1.Certified
-	(*StatusReply)(nil),     // 74: coffer.v1.StatusReply
-	(*MemberStatus)(nil),    // 75: coffer.v1.MemberStatus
-	(*JoinRequest)(nil),     // 76: coffer.v1.JoinRequest
-	(*JoinReply)(nil),       // 77: coffer.v1.JoinReply
+	(Retry)(0),                // 0: coffer.v1.Retry
+	(Act)(0),                  // 1: coffer.v1.Act
+	(*Request)(nil),           // 2: coffer.v1.Request
+	(*Reply)(nil),             // 3: coffer.v1.Reply
+	(*Failure)(nil),           // 4: coffer.v1.Failure
+	(*Hello)(nil),             // 5: coffer.v1.Hello
+	(*HelloReply)(nil),        // 6: coffer.v1.HelloReply
+	(*MechanismInfo)(nil),     // 7: coffer.v1.MechanismInfo
+	(*Ping)(nil),              // 8: coffer.v1.Ping
+	(*Cancel)(nil),            // 9: coffer.v1.Cancel
+	(*Done)(nil),              // 10: coffer.v1.Done
+	(*GetInfo)(nil),           // 11: coffer.v1.GetInfo
+	(*Members)(nil),           // 12: coffer.v1.Members
+	(*Info)(nil),              // 13: coffer.v1.Info
+	(*MemberList)(nil),        // 14: coffer.v1.MemberList
+	(*Member)(nil),            // 15: coffer.v1.Member
+	(*InitToken)(nil),         // 16: coffer.v1.InitToken
+	(*Login)(nil),             // 17: coffer.v1.Login
+	(*Logout)(nil),            // 18: coffer.v1.Logout
+	(*InitPIN)(nil),           // 19: coffer.v1.InitPIN
+	(*SetPIN)(nil),            // 20: coffer.v1.SetPIN
+	(*Renew)(nil),             // 21: coffer.v1.Renew
+	(*Credential)(nil),        // 22: coffer.v1.Credential
+	(*ListUsers)(nil),         // 23: coffer.v1.ListUsers
+	(*UserList)(nil),          // 24: coffer.v1.UserList
+	(*User)(nil),              // 25: coffer.v1.User
+	(*CreateUser)(nil),        // 26: coffer.v1.CreateUser
+	(*DeleteUser)(nil),        // 27: coffer.v1.DeleteUser
+	(*ResetPIN)(nil),          // 28: coffer.v1.ResetPIN
+	(*Attribute)(nil),         // 29: coffer.v1.Attribute
+	(*Numbers)(nil),           // 30: coffer.v1.Numbers
+	(*Template)(nil),          // 31: coffer.v1.Template
+	(*Mechanism)(nil),         // 32: coffer.v1.Mechanism
+	(*Object)(nil),            // 33: coffer.v1.Object
+	(*ObjectList)(nil),        // 34: coffer.v1.ObjectList
+	(*Size)(nil),              // 35: coffer.v1.Size
+	(*Bytes)(nil),             // 36: coffer.v1.Bytes
+	(*CreateObject)(nil),      // 37: coffer.v1.CreateObject
+	(*CopyObject)(nil),        // 38: coffer.v1.CopyObject
+	(*DestroyObject)(nil),     // 39: coffer.v1.DestroyObject
+	(*ObjectSize)(nil),        // 40: coffer.v1.ObjectSize
+	(*GetAttributes)(nil),     // 41: coffer.v1.GetAttributes
+	(*Values)(nil),            // 42: coffer.v1.Values
+	(*Value)(nil),             // 43: coffer.v1.Value
+	(*SetAttributes)(nil),     // 44: coffer.v1.SetAttributes
+	(*FindObjects)(nil),       // 45: coffer.v1.FindObjects
+	(*GenerateKey)(nil),       // 46: coffer.v1.GenerateKey
+	(*GenerateKeyPair)(nil),   // 47: coffer.v1.GenerateKeyPair
+	(*WrapKey)(nil),           // 48: coffer.v1.WrapKey
+	(*UnwrapKey)(nil),         // 49: coffer.v1.UnwrapKey
+	(*DeriveKey)(nil),         // 50: coffer.v1.DeriveKey
+	(*NamedKey)(nil),          // 51: coffer.v1.NamedKey
+	(*EncapsulateKey)(nil),    // 52: coffer.v1.EncapsulateKey
+	(*Encapsulated)(nil),      // 53: coffer.v1.Encapsulated
+	(*DecapsulateKey)(nil),    // 54: coffer.v1.DecapsulateKey
+	(*Begin)(nil),             // 55: coffer.v1.Begin
+	(*Begun)(nil),             // 56: coffer.v1.Begun
+	(*Shape)(nil),             // 57: coffer.v1.Shape
+	(*Step)(nil),              // 58: coffer.v1.Step
+	(*Stepped)(nil),           // 59: coffer.v1.Stepped
+	(*Random)(nil),            // 60: coffer.v1.Random
+	(*Seed)(nil),              // 61: coffer.v1.Seed
+	(*Await)(nil),             // 62: coffer.v1.Await
+	(*Coverage)(nil),          // 63: coffer.v1.Coverage
+	(*CoverageReply)(nil),     // 64: coffer.v1.CoverageReply
+	(*Digest)(nil),            // 65: coffer.v1.Digest
+	(*DigestReply)(nil),       // 66: coffer.v1.DigestReply
+	(*Invite)(nil),            // 67: coffer.v1.Invite
+	(*Invitation)(nil),        // 68: coffer.v1.Invitation
+	(*RemoveMember)(nil),      // 69: coffer.v1.RemoveMember
+	(*DrainMember)(nil),       // 70: coffer.v1.DrainMember
+	(*Status)(nil),            // 71: coffer.v1.Status
+	(*Certify)(nil),           // 72: coffer.v1.Certify
+	(*Certified)(nil),         // 73: coffer.v1.Certified
+	(*Certificates)(nil),      // 74: coffer.v1.Certificates
+	(*RevokeCertificate)(nil), // 75: coffer.v1.RevokeCertificate
+	(*CertificateList)(nil),   // 76: coffer.v1.CertificateList
+	(*ClientCertificate)(nil), // 77: coffer.v1.ClientCertificate
+	(*StatusReply)(nil),       // 78: coffer.v1.StatusReply
+	(*MemberStatus)(nil),      // 79: coffer.v1.MemberStatus
+	(*JoinRequest)(nil),       // 80: coffer.v1.JoinRequest
+	(*JoinReply)(nil),         // 81: coffer.v1.JoinReply
 }
 var file_coffer_proto_depIdxs = []int32{
 	5,   // 0: coffer.v1.Request.hello:type_name -> coffer.v1.Hello
@@ -6160,87 +6463,91 @@ var file_coffer_proto_depIdxs = []int32{
 	70,  // 38: coffer.v1.Request.drain_member:type_name -> coffer.v1.DrainMember
 	71,  // 39: coffer.v1.Request.status:type_name -> coffer.v1.Status
 	72,  // 40: coffer.v1.Request.certify:type_name -> coffer.v1.Certify
-	4,   // 41: coffer.v1.Reply.failure:type_name -> coffer.v1.Failure
-	6,   // 42: coffer.v1.Reply.hello:type_name -> coffer.v1.HelloReply
-	10,  // 43: coffer.v1.Reply.done:type_name -> coffer.v1.Done
-	13,  // 44: coffer.v1.Reply.info:type_name -> coffer.v1.Info
-	14,  // 45: coffer.v1.Reply.members_list:type_name -> coffer.v1.MemberList
-	22,  // 46: coffer.v1.Reply.credential:type_name -> coffer.v1.Credential
-	24,  // 47: coffer.v1.Reply.users:type_name -> coffer.v1.UserList
-	34,  // 48: coffer.v1.Reply.objects:type_name -> coffer.v1.ObjectList
-	35,  // 49: coffer.v1.Reply.size:type_name -> coffer.v1.Size
-	42,  // 50: coffer.v1.Reply.values:type_name -> coffer.v1.Values
-	36,  // 51: coffer.v1.Reply.bytes:type_name -> coffer.v1.Bytes
-	56,  // 52: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
-	59,  // 53: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
-	64,  // 54: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
-	66,  // 55: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
-	68,  // 56: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
-	74,  // 57: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
-	73,  // 58: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
-	53,  // 59: coffer.v1.Reply.encapsulated:type_name -> coffer.v1.Encapsulated
-	0,   // 60: coffer.v1.Failure.retry:type_name -> coffer.v1.Retry
-	7,   // 61: coffer.v1.HelloReply.mechanisms:type_name -> coffer.v1.MechanismInfo
-	15,  // 62: coffer.v1.MemberList.members:type_name -> coffer.v1.Member
-	25,  // 63: coffer.v1.UserList.users:type_name -> coffer.v1.User
-	30,  // 64: coffer.v1.Attribute.mechanisms:type_name -> coffer.v1.Numbers
-	30,  // 65: coffer.v1.Attribute.numbers:type_name -> coffer.v1.Numbers
-	31,  // 66: coffer.v1.Attribute.template:type_name -> coffer.v1.Template
-	29,  // 67: coffer.v1.Template.attributes:type_name -> coffer.v1.Attribute
-	31,  // 68: coffer.v1.Object.head:type_name -> coffer.v1.Template
-	33,  // 69: coffer.v1.ObjectList.objects:type_name -> coffer.v1.Object
-	31,  // 70: coffer.v1.CreateObject.template:type_name -> coffer.v1.Template
-	33,  // 71: coffer.v1.CopyObject.source:type_name -> coffer.v1.Object
-	31,  // 72: coffer.v1.CopyObject.template:type_name -> coffer.v1.Template
-	33,  // 73: coffer.v1.DestroyObject.object:type_name -> coffer.v1.Object
-	33,  // 74: coffer.v1.ObjectSize.object:type_name -> coffer.v1.Object
-	33,  // 75: coffer.v1.GetAttributes.object:type_name -> coffer.v1.Object
-	43,  // 76: coffer.v1.Values.values:type_name -> coffer.v1.Value
-	29,  // 77: coffer.v1.Value.attribute:type_name -> coffer.v1.Attribute
-	33,  // 78: coffer.v1.SetAttributes.object:type_name -> coffer.v1.Object
-	31,  // 79: coffer.v1.SetAttributes.template:type_name -> coffer.v1.Template
-	31,  // 80: coffer.v1.FindObjects.template:type_name -> coffer.v1.Template
-	32,  // 81: coffer.v1.GenerateKey.mechanism:type_name -> coffer.v1.Mechanism
-	31,  // 82: coffer.v1.GenerateKey.template:type_name -> coffer.v1.Template
-	32,  // 83: coffer.v1.GenerateKeyPair.mechanism:type_name -> coffer.v1.Mechanism
-	31,  // 84: coffer.v1.GenerateKeyPair.public:type_name -> coffer.v1.Template
-	31,  // 85: coffer.v1.GenerateKeyPair.private:type_name -> coffer.v1.Template
-	32,  // 86: coffer.v1.WrapKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 87: coffer.v1.WrapKey.wrapping:type_name -> coffer.v1.Object
-	33,  // 88: coffer.v1.WrapKey.key:type_name -> coffer.v1.Object
-	32,  // 89: coffer.v1.UnwrapKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 90: coffer.v1.UnwrapKey.unwrapping:type_name -> coffer.v1.Object
-	31,  // 91: coffer.v1.UnwrapKey.template:type_name -> coffer.v1.Template
-	32,  // 92: coffer.v1.DeriveKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 93: coffer.v1.DeriveKey.base:type_name -> coffer.v1.Object
-	31,  // 94: coffer.v1.DeriveKey.template:type_name -> coffer.v1.Template
-	51,  // 95: coffer.v1.DeriveKey.named:type_name -> coffer.v1.NamedKey
-	33,  // 96: coffer.v1.NamedKey.key:type_name -> coffer.v1.Object
-	32,  // 97: coffer.v1.EncapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 98: coffer.v1.EncapsulateKey.public:type_name -> coffer.v1.Object
-	31,  // 99: coffer.v1.EncapsulateKey.template:type_name -> coffer.v1.Template
-	33,  // 100: coffer.v1.Encapsulated.key:type_name -> coffer.v1.Object
-	32,  // 101: coffer.v1.DecapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 102: coffer.v1.DecapsulateKey.private:type_name -> coffer.v1.Object
-	31,  // 103: coffer.v1.DecapsulateKey.template:type_name -> coffer.v1.Template
-	32,  // 104: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 105: coffer.v1.Begin.key:type_name -> coffer.v1.Object
-	57,  // 106: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
-	32,  // 107: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
-	33,  // 108: coffer.v1.Step.key:type_name -> coffer.v1.Object
-	1,   // 109: coffer.v1.Step.act:type_name -> coffer.v1.Act
-	33,  // 110: coffer.v1.Step.digested:type_name -> coffer.v1.Object
-	75,  // 111: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
-	15,  // 112: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
-	2,   // 113: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
-	76,  // 114: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
-	3,   // 115: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
-	77,  // 116: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
-	115, // [115:117] is the sub-list for method output_type
-	113, // [113:115] is the sub-list for method input_type
-	113, // [113:113] is the sub-list for extension type_name
-	113, // [113:113] is the sub-list for extension extendee
-	0,   // [0:113] is the sub-list for field type_name
+	74,  // 41: coffer.v1.Request.certificates:type_name -> coffer.v1.Certificates
+	75,  // 42: coffer.v1.Request.revoke_certificate:type_name -> coffer.v1.RevokeCertificate
+	4,   // 43: coffer.v1.Reply.failure:type_name -> coffer.v1.Failure
+	6,   // 44: coffer.v1.Reply.hello:type_name -> coffer.v1.HelloReply
+	10,  // 45: coffer.v1.Reply.done:type_name -> coffer.v1.Done
+	13,  // 46: coffer.v1.Reply.info:type_name -> coffer.v1.Info
+	14,  // 47: coffer.v1.Reply.members_list:type_name -> coffer.v1.MemberList
+	22,  // 48: coffer.v1.Reply.credential:type_name -> coffer.v1.Credential
+	24,  // 49: coffer.v1.Reply.users:type_name -> coffer.v1.UserList
+	34,  // 50: coffer.v1.Reply.objects:type_name -> coffer.v1.ObjectList
+	35,  // 51: coffer.v1.Reply.size:type_name -> coffer.v1.Size
+	42,  // 52: coffer.v1.Reply.values:type_name -> coffer.v1.Values
+	36,  // 53: coffer.v1.Reply.bytes:type_name -> coffer.v1.Bytes
+	56,  // 54: coffer.v1.Reply.begun:type_name -> coffer.v1.Begun
+	59,  // 55: coffer.v1.Reply.stepped:type_name -> coffer.v1.Stepped
+	64,  // 56: coffer.v1.Reply.coverage:type_name -> coffer.v1.CoverageReply
+	66,  // 57: coffer.v1.Reply.digest:type_name -> coffer.v1.DigestReply
+	68,  // 58: coffer.v1.Reply.invitation:type_name -> coffer.v1.Invitation
+	78,  // 59: coffer.v1.Reply.status:type_name -> coffer.v1.StatusReply
+	73,  // 60: coffer.v1.Reply.certified:type_name -> coffer.v1.Certified
+	76,  // 61: coffer.v1.Reply.certificates:type_name -> coffer.v1.CertificateList
+	53,  // 62: coffer.v1.Reply.encapsulated:type_name -> coffer.v1.Encapsulated
+	0,   // 63: coffer.v1.Failure.retry:type_name -> coffer.v1.Retry
+	7,   // 64: coffer.v1.HelloReply.mechanisms:type_name -> coffer.v1.MechanismInfo
+	15,  // 65: coffer.v1.MemberList.members:type_name -> coffer.v1.Member
+	25,  // 66: coffer.v1.UserList.users:type_name -> coffer.v1.User
+	30,  // 67: coffer.v1.Attribute.mechanisms:type_name -> coffer.v1.Numbers
+	30,  // 68: coffer.v1.Attribute.numbers:type_name -> coffer.v1.Numbers
+	31,  // 69: coffer.v1.Attribute.template:type_name -> coffer.v1.Template
+	29,  // 70: coffer.v1.Template.attributes:type_name -> coffer.v1.Attribute
+	31,  // 71: coffer.v1.Object.head:type_name -> coffer.v1.Template
+	33,  // 72: coffer.v1.ObjectList.objects:type_name -> coffer.v1.Object
+	31,  // 73: coffer.v1.CreateObject.template:type_name -> coffer.v1.Template
+	33,  // 74: coffer.v1.CopyObject.source:type_name -> coffer.v1.Object
+	31,  // 75: coffer.v1.CopyObject.template:type_name -> coffer.v1.Template
+	33,  // 76: coffer.v1.DestroyObject.object:type_name -> coffer.v1.Object
+	33,  // 77: coffer.v1.ObjectSize.object:type_name -> coffer.v1.Object
+	33,  // 78: coffer.v1.GetAttributes.object:type_name -> coffer.v1.Object
+	43,  // 79: coffer.v1.Values.values:type_name -> coffer.v1.Value
+	29,  // 80: coffer.v1.Value.attribute:type_name -> coffer.v1.Attribute
+	33,  // 81: coffer.v1.SetAttributes.object:type_name -> coffer.v1.Object
+	31,  // 82: coffer.v1.SetAttributes.template:type_name -> coffer.v1.Template
+	31,  // 83: coffer.v1.FindObjects.template:type_name -> coffer.v1.Template
+	32,  // 84: coffer.v1.GenerateKey.mechanism:type_name -> coffer.v1.Mechanism
+	31,  // 85: coffer.v1.GenerateKey.template:type_name -> coffer.v1.Template
+	32,  // 86: coffer.v1.GenerateKeyPair.mechanism:type_name -> coffer.v1.Mechanism
+	31,  // 87: coffer.v1.GenerateKeyPair.public:type_name -> coffer.v1.Template
+	31,  // 88: coffer.v1.GenerateKeyPair.private:type_name -> coffer.v1.Template
+	32,  // 89: coffer.v1.WrapKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 90: coffer.v1.WrapKey.wrapping:type_name -> coffer.v1.Object
+	33,  // 91: coffer.v1.WrapKey.key:type_name -> coffer.v1.Object
+	32,  // 92: coffer.v1.UnwrapKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 93: coffer.v1.UnwrapKey.unwrapping:type_name -> coffer.v1.Object
+	31,  // 94: coffer.v1.UnwrapKey.template:type_name -> coffer.v1.Template
+	32,  // 95: coffer.v1.DeriveKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 96: coffer.v1.DeriveKey.base:type_name -> coffer.v1.Object
+	31,  // 97: coffer.v1.DeriveKey.template:type_name -> coffer.v1.Template
+	51,  // 98: coffer.v1.DeriveKey.named:type_name -> coffer.v1.NamedKey
+	33,  // 99: coffer.v1.NamedKey.key:type_name -> coffer.v1.Object
+	32,  // 100: coffer.v1.EncapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 101: coffer.v1.EncapsulateKey.public:type_name -> coffer.v1.Object
+	31,  // 102: coffer.v1.EncapsulateKey.template:type_name -> coffer.v1.Template
+	33,  // 103: coffer.v1.Encapsulated.key:type_name -> coffer.v1.Object
+	32,  // 104: coffer.v1.DecapsulateKey.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 105: coffer.v1.DecapsulateKey.private:type_name -> coffer.v1.Object
+	31,  // 106: coffer.v1.DecapsulateKey.template:type_name -> coffer.v1.Template
+	32,  // 107: coffer.v1.Begin.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 108: coffer.v1.Begin.key:type_name -> coffer.v1.Object
+	57,  // 109: coffer.v1.Begun.shape:type_name -> coffer.v1.Shape
+	32,  // 110: coffer.v1.Step.mechanism:type_name -> coffer.v1.Mechanism
+	33,  // 111: coffer.v1.Step.key:type_name -> coffer.v1.Object
+	1,   // 112: coffer.v1.Step.act:type_name -> coffer.v1.Act
+	33,  // 113: coffer.v1.Step.digested:type_name -> coffer.v1.Object
+	77,  // 114: coffer.v1.CertificateList.certificates:type_name -> coffer.v1.ClientCertificate
+	79,  // 115: coffer.v1.StatusReply.members:type_name -> coffer.v1.MemberStatus
+	15,  // 116: coffer.v1.MemberStatus.member:type_name -> coffer.v1.Member
+	2,   // 117: coffer.v1.Node.Calls:input_type -> coffer.v1.Request
+	80,  // 118: coffer.v1.Joining.Join:input_type -> coffer.v1.JoinRequest
+	3,   // 119: coffer.v1.Node.Calls:output_type -> coffer.v1.Reply
+	81,  // 120: coffer.v1.Joining.Join:output_type -> coffer.v1.JoinReply
+	119, // [119:121] is the sub-list for method output_type
+	117, // [117:119] is the sub-list for method input_type
+	117, // [117:117] is the sub-list for extension type_name
+	117, // [117:117] is the sub-list for extension extendee
+	0,   // [0:117] is the sub-list for field type_name
 }
 
 func init() { file_coffer_proto_init() }
@@ -6290,6 +6597,8 @@ func file_coffer_proto_init() {
 		(*Request_DrainMember)(nil),
 		(*Request_Status)(nil),
 		(*Request_Certify)(nil),
+		(*Request_Certificates)(nil),
+		(*Request_RevokeCertificate)(nil),
 	}
 	file_coffer_proto_msgTypes[1].OneofWrappers = []any{
 		(*Reply_Hello)(nil),
@@ -6309,6 +6618,7 @@ func file_coffer_proto_init() {
 		(*Reply_Invitation)(nil),
 		(*Reply_Status)(nil),
 		(*Reply_Certified)(nil),
+		(*Reply_Certificates)(nil),
 		(*Reply_Encapsulated)(nil),
 	}
 	file_coffer_proto_msgTypes[27].OneofWrappers = []any{
@@ -6325,7 +6635,7 @@ func file_coffer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_coffer_proto_rawDesc), len(file_coffer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   76,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

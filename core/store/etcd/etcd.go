@@ -14,6 +14,8 @@
 // twice or late is passed over. If etcd compacted its history below the mirror, the records are listed again and
 // compared, and what vanished shows as deleted at the revision of that list.
 //
+// Options.Apart keeps records that nobody reads out of the mirror.
+//
 // A Store that was just opened knows of no deletion before it was opened: Since answers store.ErrCompacted for earlier
 // revisions, but for 0, from which all records are told. Keys under the prefix that store.CheckKey refuses are not seen.
 //
@@ -78,6 +80,14 @@ type Options struct {
 	// below it.
 	Prefix string
 
+	// Apart, if set, begins the keys of records that are not mirrored: many that are hardly ever read. Get and List ask etcd
+	// for them, which needs a quorum; List tells them without their values; Since and Changed do not tell of them.
+	Apart string
+
+	// Local, if set, is one server's: Open lists the records as that one has them, for which there need be no quorum. They are
+	// of some moment in the past. What came after is taken in as soon as Client reaches a server that has a leader.
+	Local clientv3.KV
+
 	// Timeout bounds each request to etcd besides its context; 0 is 5 seconds.
 	Timeout time.Duration
 
@@ -98,7 +108,9 @@ type Store struct {
 	client      *clientv3.Client
 	closeClient bool
 	kv          clientv3.KV // sends a transaction at most once
+	local       clientv3.KV // while Open reads from one server
 	prefix      string
+	apart       string // begins the keys that are not mirrored; "": all are
 	timeout     time.Duration
 	log         func(error)
 	moved       func() <-chan struct{}
@@ -117,7 +129,7 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open lists all records, for which etcd must have a quorum, and begins to follow their changes. Errors are those of
+// Open lists all records, for which etcd must have a quorum but with Options.Local, and begins to follow their changes. Errors are those of
 // store.Store, and store.ErrInvalid for options that cannot be.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Client == nil {
@@ -125,6 +137,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if !strings.HasSuffix(o.Prefix, "/") || len(o.Prefix) > maxPrefix || strings.IndexFunc(o.Prefix, func(r rune) bool { return r < '!' || r > '~' }) >= 0 {
 		return nil, fmt.Errorf("%w: prefix %q must be 1 to %d characters from '!' to '~' and end in '/'", store.ErrInvalid, o.Prefix, maxPrefix)
+	}
+	if o.Apart != "" && store.CheckKey(o.Apart) != nil {
+		return nil, fmt.Errorf("%w: %q begins no key", store.ErrInvalid, o.Apart)
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
@@ -143,6 +158,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		closeClient: o.CloseClient,
 		kv:          clientv3.NewKVFromKVClient(atMostOnce{clientv3.RetryKVClient(o.Client)}, o.Client),
 		prefix:      o.Prefix,
+		apart:       o.Apart,
+		local:       o.Local,
 		timeout:     o.Timeout,
 		log:         o.Log,
 		moved:       o.Moved,
@@ -156,6 +173,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.stop(errClosed)
 		return nil, err
 	}
+	s.local = nil
 	go s.run()
 	return s, nil
 }

@@ -129,7 +129,7 @@ func (s *Store) changes(events []*clientv3.Event) []change {
 	changes := make([]change, 0, len(events))
 	for _, e := range events {
 		key := s.own(e.Kv.Key)
-		if store.CheckKey(key) != nil {
+		if store.CheckKey(key) != nil || s.isApart(key) {
 			continue
 		}
 		c := change{key: key, modified: e.Kv.ModRevision}

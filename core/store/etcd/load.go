@@ -42,7 +42,7 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	m.rounds = round
 
 	var changes []change
-	header, err := s.pages(ctx, func(kv *mvccpb.KeyValue) {
+	header, err := s.mirrored(ctx, func(kv *mvccpb.KeyValue) {
 		key := s.own(kv.Key)
 		if store.CheckKey(key) != nil {
 			return
@@ -77,19 +77,41 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	return nil
 }
 
-// pages calls take for each key under the prefix, all as of the one revision of the header that it returns.
-func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
+// mirrored calls take for each key under the prefix that is not kept apart, all as of the revision of the header that it
+// returns.
+func (s *Store) mirrored(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
+	end := clientv3.GetPrefixRangeEnd(s.prefix)
+	if s.apart == "" {
+		return s.pages(ctx, span{from: s.prefix, end: end}, take)
+	}
+	header, err := s.pages(ctx, span{from: s.prefix, end: s.prefix + s.apart}, take)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.pages(ctx, span{from: clientv3.GetPrefixRangeEnd(s.prefix + s.apart), end: end, revision: header.Revision}, take)
+	return header, err
+}
+
+// span is the keys from from to before end.
+type span struct {
+	from, end string
+	revision  int64 // as of which; 0: the newest
+	only      bool  // without their values
+}
+
+// pages calls take for each of the keys, all as of the one revision of the header that it returns.
+func (s *Store) pages(ctx context.Context, k span, take func(*mvccpb.KeyValue)) (*pb.ResponseHeader, error) {
 	var header *pb.ResponseHeader
-	from, end, limit, tries := s.prefix, clientv3.GetPrefixRangeEnd(s.prefix), firstPage, 0
+	limit, tries := firstPage, 0
 	for {
-		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(limit))}
-		if header != nil {
-			options = append(options, clientv3.WithRev(header.Revision))
+		options := []clientv3.OpOption{clientv3.WithRange(k.end), clientv3.WithLimit(int64(limit)), clientv3.WithRev(k.revision)}
+		if k.only {
+			options = append(options, clientv3.WithKeysOnly())
 		}
-		r, err := s.page(ctx, from, options)
+		r, err := s.page(ctx, k.from, options)
 		if err != nil {
 			// What has been read is of that revision and stays good: a server that is slow is asked for less.
-			if tries++; header == nil || tries == pageTries || ctx.Err() != nil || errors.Is(err, rpctypes.ErrCompacted) {
+			if tries++; k.revision == 0 || tries == pageTries || ctx.Err() != nil || errors.Is(err, rpctypes.ErrCompacted) {
 				return nil, err
 			}
 			limit = max(limit/2, 1)
@@ -98,6 +120,9 @@ func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.Res
 		tries = 0
 		if header == nil {
 			header = r.Header
+			if k.revision == 0 {
+				k.revision = header.Revision
+			}
 		}
 		size := 0
 		for _, kv := range r.Kvs {
@@ -107,7 +132,7 @@ func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.Res
 		if !r.More || len(r.Kvs) == 0 {
 			return header, nil
 		}
-		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		k.from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
 		limit = min(max(pageBytes/max(size/len(r.Kvs), 1), 1), mostPage)
 	}
 }
@@ -115,5 +140,8 @@ func (s *Store) pages(ctx context.Context, take func(*mvccpb.KeyValue)) (*pb.Res
 func (s *Store) page(ctx context.Context, from string, options []clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
+	if s.local != nil {
+		return s.local.Get(ctx, from, append(options, clientv3.WithSerializable())...)
+	}
 	return s.kv.Get(ctx, from, options...)
 }

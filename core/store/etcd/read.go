@@ -10,13 +10,16 @@ import (
 	"github.com/coffer-hsm/coffer/core/store"
 )
 
-// Get implements store.Store, from the mirror.
+// Get implements store.Store, from the mirror; from etcd for what is kept apart.
 func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	if err := store.CheckKey(key); err != nil {
 		return store.Record{}, err
 	}
 	if err := s.usable(ctx); err != nil {
 		return store.Record{}, err
+	}
+	if s.isApart(key) {
+		return s.getApart(ctx, key)
 	}
 	s.mirror.mu.RLock()
 	e := s.mirror.entries[key]
@@ -29,13 +32,17 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	return r, nil
 }
 
-// List implements store.Store, from the mirror. It looks at every record, whatever the prefix.
+// List implements store.Store, from the mirror. It looks at every record, whatever the prefix. What is kept apart it tells
+// only when it is asked for nothing else, and then from etcd and without values.
 func (s *Store) List(ctx context.Context, prefix string) ([]store.Record, int64, error) {
 	if err := store.CheckPrefix(prefix); err != nil {
 		return nil, 0, err
 	}
 	if err := s.usable(ctx); err != nil {
 		return nil, 0, err
+	}
+	if s.isApart(prefix) {
+		return s.listApart(ctx, prefix)
 	}
 	records, now := s.mirror.list(prefix)
 	slices.SortFunc(records, func(a, b store.Record) int { return strings.Compare(a.Key, b.Key) })

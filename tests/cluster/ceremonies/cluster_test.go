@@ -309,17 +309,25 @@ type status struct {
 	Quorum, Activated bool
 	Voters            int
 	Revision          int64
-	Members           []struct {
-		ID, Name, Address, State, Version string
-		Votes, Leader                     bool
-		Revision, Lag                     int64
-	}
+	Members           []told
+}
+
+// told is what it says of a node.
+type told struct {
+	ID, Name, Address, State, Version string
+	Votes, Leader                     bool
+	Revision, Lag                     int64
 }
 
 // settled waits until all nodes that run are ready and as many vote.
 func (c *cluster) settled(t testing.TB, through *node, ready, voters int) (s status) {
 	t.Helper()
-	within(t, 40*time.Second, func() error {
+	return c.settledIn(t, 40*time.Second, through, ready, voters)
+}
+
+func (c *cluster) settledIn(t testing.TB, limit time.Duration, through *node, ready, voters int) (s status) {
+	t.Helper()
+	within(t, limit, func() error {
 		o := c.try(t, "cluster", "status", "--socket", through.sock, "--output", "json")
 		s = status{}
 		if err := json.Unmarshal([]byte(o.out), &s); err != nil {
