@@ -60,11 +60,7 @@ func TestBindEngine(t *testing.T) {
 	}
 	k := harness.NewToken(t, "bind")
 	zone(t, k)
-	env := engineConf(t, k)
-	conf := filepath.Join(k.Dir, "openssl.cnf")
-	b, err := os.ReadFile(conf)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "init = 0", "PIN = "+harness.UserPIN+"\ninit = 0", 1)), 0o600))
+	env := engineWithPIN(t, k)
 	bind := func(name string, args ...string) string {
 		t.Helper()
 		cmd := k.Command(t, filepath.Join(prefix, "bin", name), append([]string{"-E", "pkcs11", "-K", "keys"}, args...)...)

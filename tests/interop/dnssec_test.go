@@ -66,17 +66,25 @@ func tampered(t *testing.T, k *harness.Token, file string) string {
 	return "tampered"
 }
 
+// engineWithPIN is engineConf for programs that have no way to say the PIN.
+func engineWithPIN(t *testing.T, k *harness.Token) []string {
+	t.Helper()
+	env := engineConf(t, k)
+	conf := filepath.Join(k.Dir, "openssl.cnf")
+	b, err := os.ReadFile(conf)
+	require.NoError(t, err)
+	require.Contains(t, string(b), "init = 0")
+	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "init = 0", "PIN = "+harness.UserPIN+"\ninit = 0", 1)), 0o600))
+	return env
+}
+
 // TestLdnsSignsZone: ldns through OpenSSL's engine, with NSEC and NSEC3; two other programs verify.
 func TestLdnsSignsZone(t *testing.T) {
 	client(t, "ldns")
 	k := harness.NewToken(t, "ldns")
 	zone(t, k)
 	harness.Need(t, "ldns-signzone")
-	env := engineConf(t, k)
-	conf := filepath.Join(k.Dir, "openssl.cnf")
-	b, err := os.ReadFile(conf)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(conf, []byte(strings.Replace(string(b), "init = 0", "PIN = "+harness.UserPIN+"\ninit = 0", 1)), 0o600))
+	env := engineWithPIN(t, k)
 	for i, c := range []struct{ algorithm, ksk, zsk string }{
 		{"RSASHA256", "rsa:3072", "rsa:2048"}, {"RSASHA512", "rsa:2048", "rsa:2048"},
 		{"ECDSAP256SHA256", "ec:p256", "ec:p256"}, {"ECDSAP384SHA384", "ec:p384", "ec:p384"},

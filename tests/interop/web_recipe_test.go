@@ -19,7 +19,7 @@ import (
 var shell = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 
 // fixedPort are the ports of the recipes.
-var fixedPort = regexp.MustCompile(`\b(4433|8443|8444|5433|5434)\b`)
+var fixedPort = regexp.MustCompile(`\b(4433|8443|8444|5433|5434|5300)\b`)
 
 // pasted runs what a page says, word for word but for its ports, after README's "Use it": a token with the label demo and the
 // key web, COFFER_PIN, build in the working folder and in PATH. It returns what was printed.

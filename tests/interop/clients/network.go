@@ -27,4 +27,14 @@ var network = []Client{
 		Shown:   "ldns-signzone with RSA and EC keys, NSEC and NSEC3; verified by BIND's and ldns's tools",
 		Version: []string{"ldns-signzone", "-v"}, Pattern: `ldns version ([^)\s]+)`,
 	},
+	{
+		Name: "openvpn", Title: "OpenVPN",
+		Shown:   "keys of server and client in the token; TLS 1.2 and 1.3, renewed handshakes, in the background; pings through a tunnel",
+		Version: []string{"openvpn", "--version"}, Pattern: `OpenVPN (\S+)`,
+	},
+	{
+		Name: "strongswan", Title: "strongSwan",
+		Shown:   "IKEv2 with RSA and EC keys in the token at both ends, connected again from either; pings through a tunnel",
+		Version: []string{"dpkg-query", "-W", "charon-systemd"}, Pattern: `\s([^-\s]+)`,
+	},
 }
