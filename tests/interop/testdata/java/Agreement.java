@@ -13,7 +13,7 @@ final class Agreement {
         for (String curve : new String[] {"secp256r1", "secp384r1", "secp521r1"}) {
             KeyPairGenerator g = KeyPairGenerator.getInstance("EC", "SunEC");
             g.initialize(new ECGenParameterSpec(curve));
-            agree(token, token.ec(curve), g.generateKeyPair(), "ECDH", "EC", "SunEC", "SunEC");
+            agree(token, token.ec(curve), g.generateKeyPair(), "ECDH", "EC", "SunEC");
             Main.ok("ECDH " + curve);
         }
         KeyPairGenerator hard = KeyPairGenerator.getInstance("DH", token.provider());
@@ -21,12 +21,12 @@ final class Agreement {
         soft.initialize(2048);
         KeyPair there = soft.generateKeyPair();
         hard.initialize(((javax.crypto.interfaces.DHPublicKey) there.getPublic()).getParams());
-        agree(token, hard.generateKeyPair(), there, "DH", "DH", "SunJCE", "SunJCE");
+        agree(token, hard.generateKeyPair(), there, "DH", "DH", "SunJCE");
         Main.ok("DH");
     }
 
-    private static void agree(Token token, KeyPair here, KeyPair there, String name, String type, String software, String keys) throws Exception {
-        PublicKey known = KeyFactory.getInstance(type, keys).generatePublic(new X509EncodedKeySpec(here.getPublic().getEncoded()));
+    private static void agree(Token token, KeyPair here, KeyPair there, String name, String type, String software) throws Exception {
+        PublicKey known = KeyFactory.getInstance(type, software).generatePublic(new X509EncodedKeySpec(here.getPublic().getEncoded()));
         KeyAgreement soft = KeyAgreement.getInstance(name, software);
         soft.init(there.getPrivate());
         soft.doPhase(known, true);

@@ -9,6 +9,7 @@ import java.security.SecureRandom;
 import java.security.Signature;
 import java.security.cert.CertificateFactory;
 import java.security.cert.X509Certificate;
+import java.util.HexFormat;
 import javax.security.auth.x500.X500Principal;
 
 /** Certificates of version 1 (RFC 5280, 4.1), which the JDK has no public way to make. */
@@ -57,7 +58,7 @@ final class Certificates {
     }
 
     private static byte[] hex(String s) {
-        return java.util.HexFormat.of().parseHex(s);
+        return HexFormat.of().parseHex(s);
     }
 
     private Certificates() {}

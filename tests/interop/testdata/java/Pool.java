@@ -1,9 +1,11 @@
+import java.security.AlgorithmParameters;
+import java.security.KeyFactory;
 import java.security.KeyPair;
 import java.security.PublicKey;
-import java.security.KeyFactory;
 import java.security.Signature;
 import java.security.spec.X509EncodedKeySpec;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -33,10 +35,10 @@ final class Pool {
                     sign(token, "SHA256withECDSA", ec, "SunEC", ecKnown, data);
                     Cipher c = Cipher.getInstance("AES/GCM/NoPadding", token.provider());
                     c.init(Cipher.ENCRYPT_MODE, aes);
-                    java.security.AlgorithmParameters chosen = c.getParameters();
+                    AlgorithmParameters chosen = c.getParameters();
                     byte[] secret = c.doFinal(data);
                     c.init(Cipher.DECRYPT_MODE, aes, chosen);
-                    Main.must(java.util.Arrays.equals(data, c.doFinal(secret)), "another message");
+                    Main.must(Arrays.equals(data, c.doFinal(secret)), "another message");
                     if (done % 50 == 0) { // keys that come and go beside it
                         token.ec("secp256r1");
                     }

@@ -1,5 +1,7 @@
 import com.sun.net.httpserver.HttpsConfigurator;
 import com.sun.net.httpserver.HttpsServer;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.net.InetSocketAddress;
 import java.net.URI;
 import java.net.http.HttpClient;
@@ -50,7 +52,7 @@ final class Tls {
         server.setExecutor(workers);
         server.start();
         System.out.println("port " + server.getAddress().getPort() + ".");
-        String url = new java.io.BufferedReader(new java.io.InputStreamReader(System.in)).readLine();
+        String url = new BufferedReader(new InputStreamReader(System.in)).readLine();
         server.stop(0);
         workers.shutdown();
         HttpResponse<String> answer = HttpClient.newBuilder().sslContext(context).build()
