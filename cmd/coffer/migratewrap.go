@@ -30,9 +30,10 @@ type wrapWay struct {
 }
 
 // wrapWays are in the order of preference: those that tell whether the wrapped key was changed come first.
-// CKM_AES_KEY_WRAP_PAD is KWP in most modules and PKCS #7 with KW in others.
+// CKM_AES_KEY_WRAP_PAD is KWP in most modules, this one among them, and PKCS #7 with KW in others.
 var wrapWays = []wrapWay{
 	{pkcs11.CKM_AES_KEY_WRAP_KWP, pkcs11.CKM_AES_KEY_WRAP_KWP, 0, false},
+	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_PAD, 0, false},
 	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_KWP, 0, false},
 	{pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0, false},
 	{pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.CKM_AES_KEY_WRAP_PKCS7, 0, false},

@@ -320,7 +320,10 @@ func (e *Engine) decode(m *mech.Mechanism, d *object.Draft, plain []byte) (pkcs1
 	if d.Class() != pkcs11.CKO_PRIVATE_KEY || row == nil || row.ParsePKCS8 == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "a %v of type %v cannot be unwrapped", d.Class(), kt)
 	}
-	return row.ParsePKCS8(unfilled(plain))
+	if m.Filled {
+		plain = unfilled(plain)
+	}
+	return row.ParsePKCS8(plain)
 }
 
 // lengthOf is how long the value of a secret key is to be, in bytes: as the key's type has it, or as the template asks.

@@ -7,8 +7,7 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// unfilled leaves out the zeros behind a PrivateKeyInfo, up to seven: SoftHSM2 2.6 fills a key to a multiple of eight bytes
-// before it wraps it with CKM_AES_KEY_WRAP_PAD, which would have done so itself. DER says where it ends.
+// unfilled leaves out the zeros behind a PrivateKeyInfo, up to seven (mech.Mechanism.Filled).
 func unfilled(plain []byte) []byte {
 	rest := cryptobyte.String(plain)
 	var info cryptobyte.String

@@ -56,10 +56,14 @@ type Mechanism struct {
 	//
 	// What a mechanism without padding unwraps may be longer than the key: zeros follow it, or, with KeyAtEnd, precede
 	// it. The engine cuts it to CKA_VALUE_LEN. Such a mechanism is SecretOnly: a private key does not say its length.
+	//
+	// Filled is for one under which other modules wrap private keys with up to seven zeros behind them. DER says where such
+	// a key ends.
 	Wrap       func(k Key, param any, plain []byte) ([]byte, error)
 	Unwrap     func(k Key, param any, wrapped []byte) ([]byte, error)
 	SecretOnly bool
 	KeyAtEnd   bool
+	Filled     bool
 
 	// Derive returns the derived secret, size bytes of it; size 0 means that the template named no length and the
 	// mechanism's natural one is wanted. CKR_TEMPLATE_INCOMPLETE where there is none.

@@ -13,7 +13,7 @@ import (
 )
 
 // TestUnwrapTakesFilledPrivateKeys: SoftHSM2 fills a private key with zeros to a multiple of eight bytes before it wraps it
-// with CKM_AES_KEY_WRAP_PAD. Nothing else may stand behind a PrivateKeyInfo.
+// with CKM_AES_KEY_WRAP_PAD. Nothing else may stand behind a PrivateKeyInfo, and under no other mechanism.
 func TestUnwrapTakesFilledPrivateKeys(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -23,18 +23,20 @@ func TestUnwrapTakesFilledPrivateKeys(t *testing.T) {
 		h := e.user(t)
 		kek := e.aes(t, h, yes(pkcs11.CKA_UNWRAP, pkcs11.CKA_ENCRYPT))
 		pad := &mech{Type: pkcs11.CKM_AES_KEY_WRAP_PAD}
-		unwrap := func(behind ...byte) (handle, error) {
-			blob := e.sealed(t, h, pad, kek, append(append([]byte{}, info...), behind...))
-			return e.UnwrapKey(h, pad, kek, blob, kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_EC))
+		unwrap := func(m *mech, behind ...byte) (handle, error) {
+			blob := e.sealed(t, h, m, kek, append(append([]byte{}, info...), behind...))
+			return e.UnwrapKey(h, m, kek, blob, kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_EC))
 		}
 		for n := range 8 {
-			o, err := unwrap(make([]byte, n)...)
+			o, err := unwrap(pad, make([]byte, n)...)
 			require.NoError(t, err, "%d zeros", n)
 			e.has(t, h, o, octets(pkcs11.CKA_EC_PARAMS, p256))
 		}
 		for name, behind := range map[string][]byte{"a block of zeros": make([]byte, 8), "a byte": {1}, "zeros and a byte": {0, 0, 1}} {
-			_, err := unwrap(behind...)
+			_, err := unwrap(pad, behind...)
 			rv(t, pkcs11.CKR_WRAPPED_KEY_INVALID, err, name)
 		}
+		_, err := unwrap(kwp, 0)
+		rv(t, pkcs11.CKR_WRAPPED_KEY_INVALID, err, "KWP")
 	})
 }

@@ -53,9 +53,9 @@ var Family = mech.Family{
 			Encrypt: wrapMode(formKW, false), Decrypt: wrapMode(formKW, true),
 		}, semiblock, 2*semiblock),
 		// The standard has deprecated CKM_AES_KEY_WRAP_PAD because some take it for KWP and some for PKCS7. Here, as in
-		// most of them, it is KWP.
+		// most of them, it is KWP. SoftHSM2 2.6 fills keys with zeros to whole semiblocks before it wraps them so.
 		base.Wrapping(mech.Mechanism{
-			Type: pkcs11.CKM_AES_KEY_WRAP_PAD, OnePart: true,
+			Type: pkcs11.CKM_AES_KEY_WRAP_PAD, OnePart: true, Filled: true,
 			Encrypt: wrapMode(formKWP, false), Decrypt: wrapMode(formKWP, true),
 		}, 1, 0),
 		base.Wrapping(mech.Mechanism{
