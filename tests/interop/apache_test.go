@@ -57,8 +57,7 @@ func TestApache(t *testing.T) {
 			load := s.visit(t, port, 8)
 			for began := time.Now(); time.Since(began) < loadTime(); {
 				time.Sleep(loadTime() / 4)
-				old := children(t, server.cmd.Process.Pid)
-				require.NotEmpty(t, old)
+				old := server.children(t)
 				require.NoError(t, syscall.Kill(server.cmd.Process.Pid, syscall.SIGUSR1))
 				server.until(t, "there are new children", func() bool {
 					list := children(t, server.cmd.Process.Pid)
@@ -67,7 +66,7 @@ func TestApache(t *testing.T) {
 			}
 			load.allServed(t)
 
-			killed := children(t, server.cmd.Process.Pid)
+			killed := server.children(t)
 			for _, pid := range killed {
 				_ = syscall.Kill(pid, syscall.SIGKILL) // one may have ended by itself, after the restart
 			}

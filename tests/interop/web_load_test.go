@@ -192,3 +192,13 @@ func children(t *testing.T, pid int) []int {
 	}
 	return list
 }
+
+// children waits until a server has started some.
+func (s *service) children(t *testing.T) (list []int) {
+	t.Helper()
+	s.until(t, "it has children", func() bool {
+		list = children(t, s.cmd.Process.Pid)
+		return len(list) > 0
+	})
+	return list
+}
