@@ -340,7 +340,7 @@ func coffer_go_C_FindObjectsFinal(hSession uintptr) (rv uintptr) {
 func coffer_go_C_EncryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("EncryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -354,6 +354,7 @@ func coffer_go_C_Encrypt(hSession, pData, ulDataLen, pEncryptedData, pulEncrypte
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	encryptedData := c.out(pEncryptedData, pulEncryptedDataLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -367,6 +368,7 @@ func coffer_go_C_EncryptUpdate(hSession, pPart, ulPartLen, pEncryptedPart, pulEn
 	defer c.leave(&rv)
 	part := c.in(pPart, ulPartLen)
 	encryptedPart := c.out(pEncryptedPart, pulEncryptedPartLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -390,7 +392,7 @@ func coffer_go_C_EncryptFinal(hSession, pLastEncryptedPart, pulLastEncryptedPart
 func coffer_go_C_DecryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("DecryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -454,6 +456,7 @@ func coffer_go_C_Digest(hSession, pData, ulDataLen, pDigest, pulDigestLen uintpt
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	digest := c.out(pDigest, pulDigestLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -497,7 +500,7 @@ func coffer_go_C_DigestFinal(hSession, pDigest, pulDigestLen uintptr) (rv uintpt
 func coffer_go_C_SignInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("SignInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -511,6 +514,7 @@ func coffer_go_C_Sign(hSession, pData, ulDataLen, pSignature, pulSignatureLen ui
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	signature := c.out(pSignature, pulSignatureLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -571,7 +575,7 @@ func coffer_go_C_SignRecover(hSession, pData, ulDataLen, pSignature, pulSignatur
 func coffer_go_C_VerifyInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("VerifyInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}

@@ -28,7 +28,13 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 		e.pass = append(e.pass, fmt.Sprintf(valueTypes[a.CType], a.CName))
 	},
 	"reserved":      func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
-	"mechanism":     decode("c.mechanism(%s)"),
+	"mechanism": func(e *entry, f spec.Function, a spec.Field) {
+		if copiesParam[f.Name] {
+			decode("c.lent(%s)")(e, f, a)
+			return
+		}
+		decode("c.mechanism(%s)")(e, f, a)
+	},
 	"messaging":     decode("c.messaging(%s)"),
 	"wrapping":      decode("c.wrapping(%s)"),
 	"authenticated": decode("c.authenticated(%s)"),
@@ -44,6 +50,9 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 			return
 		}
 		decode("c.out(%s, %s)")(e, f, a)
+		if public[f.Name] {
+			e.decode = append(e.decode, "c.public = true")
+		}
 	},
 	"fill": func(e *entry, f spec.Function, a spec.Field) {
 		decode("c.fill(%s, %s)")(e, f, a)
@@ -88,6 +97,12 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 		result(e, a, "c.completed(%s, %s)")
 	},
 }
+
+// copiesParam are the functions of which the machine copies the parameter of CKM_AES_GCM, as they are called again and again.
+var copiesParam = map[string]bool{"C_EncryptInit": true, "C_DecryptInit": true, "C_SignInit": true, "C_VerifyInit": true}
+
+// public are the functions whose output is no secret, so that the bridge need not wipe it.
+var public = map[string]bool{"C_Encrypt": true, "C_EncryptUpdate": true, "C_Sign": true, "C_Digest": true}
 
 // complements are the roles that other roles refer to, or that Go has no use for.
 var complements = map[string]bool{"len": true, "lenptr": true, "countptr": true, "notify": true, "context": true}

@@ -18,7 +18,7 @@ type benchOptions struct {
 	module     string
 	peers      []string
 	nodes      []string // words of benchSites
-	openssl    bool // `openssl speed` beside
+	openssl    bool     // `openssl speed` beside
 	token      string
 	threads    []int
 	seconds    float64

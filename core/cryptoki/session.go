@@ -13,6 +13,7 @@ type session struct {
 	handle SessionHandle
 	slot   *slot
 	hsm    hsm.HSM
+	reuser hsm.Reuser // the same; nil if it has no use for operations that have ended
 	ctx    context.Context
 	rw     bool
 	async  bool // calls that take long run beside it
@@ -28,6 +29,8 @@ type session struct {
 	search     *search
 	pending    map[string]*pending // by function, without C_
 }
+
+func (x *session) number() *uint { return &x.handle }
 
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
 // C_OpenSession.
@@ -46,6 +49,9 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		}
 		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0,
 			async: flags&pkcs11.CKF_ASYNC_SESSION != 0}
+		if !x.async { // there the end of an operation may run beside the session
+			x.reuser, _ = t.(hsm.Reuser)
+		}
 		h, err = s.add(x, info)
 		return err
 	})

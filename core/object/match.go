@@ -62,6 +62,9 @@ func (o *Object) Matches(t pkcs11.Template, secret func() pkcs11.Template) bool 
 
 // Allows reports whether CKA_ALLOWED_MECHANISMS, where the key has it, names m.
 func (o *Object) Allows(m pkcs11.MechanismType) bool {
+	if !o.restricted {
+		return true
+	}
 	v, _ := o.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
 	list, limited := v.([]pkcs11.MechanismType)
 	return !limited || slices.Contains(list, m)
