@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -30,10 +31,11 @@ type call struct {
 	public        bool   // output is no secret
 	result        []byte // output that the last calls had room for goes here; wiped, of length 0
 
-	inner uintptr // attributes in templates that are values
-	attrs rows[attribute]
-	types rows[pkcs11.AttributeType]
-	pairs rows[pkcs11.Attribute]
+	inner  uintptr // attributes in templates that are values
+	attrs  rows[attribute]
+	types  rows[pkcs11.AttributeType]
+	answer rows[hsm.Value]
+	pairs  rows[pkcs11.Attribute]
 
 	used    int // of scratch
 	scratch [1024]byte
@@ -107,6 +109,7 @@ func (c *call) leave(rv *uintptr) {
 	c.m.Type = 0
 	c.attrs.clear()
 	c.types.clear()
+	c.answer.clear()
 	c.pairs.clear()
 	c.function, c.session, c.err, c.inner, c.lends = "", 0, nil, 0, false
 	calls.Put(c)

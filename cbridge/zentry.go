@@ -280,12 +280,11 @@ func coffer_go_C_GetObjectSize(hSession, hObject, pulSize uintptr) (rv uintptr) 
 func coffer_go_C_GetAttributeValue(hSession, hObject, pTemplate, ulCount uintptr) (rv uintptr) {
 	c := enter("GetAttributeValue", hSession)
 	defer c.leave(&rv)
-	places, types := c.wanted(pTemplate, ulCount)
+	places, types, values := c.wanted(pTemplate, ulCount)
 	if !c.decoded() {
 		return
 	}
-	values, err := library().GetAttributeValue(uint(hSession), uint(hObject), types)
-	c.finish(err)
+	c.finish(library().ReadAttributes(uint(hSession), uint(hObject), types, values))
 	c.give(pTemplate, places, values)
 	return
 }

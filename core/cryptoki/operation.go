@@ -93,8 +93,8 @@ func (x *session) cancel(kind hsm.OpKind) {
 	if op.result != nil {
 		clear(op.result.bytes)
 	}
-	if x.reuser != nil {
-		x.reuser.Reuse(op.Operation)
+	if x.hsm.reuser != nil && !x.async { // there the end of an operation may run beside the session
+		x.hsm.reuser.Reuse(op.Operation)
 	}
 	op.own.clear()
 	*op = operation{own: op.own}

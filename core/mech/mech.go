@@ -105,6 +105,14 @@ type Key interface {
 	Expanded(slot Slot, build func() (any, error)) (any, error)
 }
 
+// Kept returns what Expanded has kept with a key, or nil. Asking it first saves making build at each use.
+func Kept(k Key, slot Slot) any {
+	if k, ok := k.(interface{ Kept(Slot) any }); ok {
+		return k.Kept(slot)
+	}
+	return nil
+}
+
 // Slot names an expanded form that a key keeps. A key has few of them, so the number is small and fixed.
 type Slot uint8
 

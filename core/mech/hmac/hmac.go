@@ -174,6 +174,9 @@ func newKeyed(h *hashes.Hash, key []byte) *keyed {
 }
 
 func statesOf(k mech.Key) (*states, error) {
+	if s, ok := mech.Kept(k, mech.SlotMain).(*states); ok {
+		return s, nil
+	}
 	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
 		if len(k.Bytes(pkcs11.CKA_VALUE)) == 0 {
 			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
