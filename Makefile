@@ -93,8 +93,8 @@ asan: deps-test all ## the C program of random calls under AddressSanitizer, the
 	@rm -f build/asan/libcoffer_pkcs11.h
 	$(BUILT) COFFER_ASAN_MODULE=$(CURDIR)/build/asan/$(notdir $(MODULE)) $(GO) test -v -count=1 -timeout 20m -run Hostile ./tests/capi
 
-bench: deps-test all ## this library beside SoftHSM2, on this machine
-	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so
+bench: deps-test all ## this library beside SoftHSM2, NSS and openssl speed, on this machine
+	build/coffer bench --vs /usr/lib/softhsm/libsofthsm2.so --vs $$(ls /usr/lib/*/libsoftokn3.so) --openssl
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME

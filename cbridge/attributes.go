@@ -8,14 +8,14 @@ import (
 )
 
 // wanted decodes the template of C_GetAttributeValue, of which only the types and the places for values matter.
-func (c *call) wanted(p, n uintptr) ([]attribute, []pkcs11.AttributeType) {
+func (c *call) wanted(p, n uintptr) ([]attribute, []pkcs11.AttributeType, []hsm.Value) {
 	list, err := c.attributes(p, n)
 	c.fail(err)
 	types := c.types.take(len(list))
 	for i, a := range list {
 		types[i] = a.typ
 	}
-	return list, types
+	return list, types, c.answer.take(len(list))
 }
 
 // give writes the values that C_GetAttributeValue has found into the template at p. An attribute without an answer gets
@@ -25,9 +25,6 @@ func (c *call) give(p uintptr, list []attribute, values []hsm.Value) {
 	if c.err != nil {
 		return
 	}
-	if len(values) != len(list) {
-		panic(fmt.Sprintf("%d answers for %d attributes", len(values), len(list)))
-	}
 	for i, a := range list {
 		at := p + uintptr(i)*attributeSize
 		if err := values[i].Err; err != nil {
@@ -35,22 +32,25 @@ func (c *call) give(p uintptr, list []attribute, values []hsm.Value) {
 			c.fail(err)
 			continue
 		}
-		c.giveOne(at, a, values[i].Value)
+		c.giveOne(at, a, values[i].Value, values[i].Shared)
 	}
 }
 
 // length writes ulValueLen of the CK_ATTRIBUTE at p.
 func (c *call) length(at uintptr, n uint) { c.fail(writeUlong(at+2*ulongSize, n)) }
 
-// giveOne writes one value under the size rule into the CK_ATTRIBUTE at at.
-func (c *call) giveOne(at uintptr, a attribute, value any) {
+// giveOne writes one value under the size rule into the CK_ATTRIBUTE at at. What is shared is the machine's, else it is ours to
+// wipe.
+func (c *call) giveOne(at uintptr, a attribute, value any, shared bool) {
 	t, isTemplate := value.(pkcs11.Template)
 	var b []byte
 	n := len(t) * attributeSize
 	if !isTemplate {
 		b = c.encode(value)
 		n = len(b)
-		defer clear(b)
+		if !shared {
+			defer clear(b)
+		}
 	}
 	switch {
 	case a.value == 0:
@@ -60,7 +60,7 @@ func (c *call) giveOne(at uintptr, a attribute, value any) {
 		c.fail(pkcs11.CKR_BUFFER_TOO_SMALL)
 	default:
 		if isTemplate {
-			c.giveTemplate(a.value, t)
+			c.giveTemplate(a.value, t, shared)
 		} else if err := write(a.value, b); err != nil {
 			c.fail(err)
 		}
@@ -70,7 +70,7 @@ func (c *call) giveOne(at uintptr, a attribute, value any) {
 
 // giveTemplate writes a template into the array of CK_ATTRIBUTE at p, whose elements the caller has prepared: with NULL
 // for pValue to learn the lengths, or with places for the values.
-func (c *call) giveTemplate(p uintptr, t pkcs11.Template) {
+func (c *call) giveTemplate(p uintptr, t pkcs11.Template, shared bool) {
 	places, err := c.attributes(p, uintptr(len(t)))
 	if err != nil {
 		c.fail(err)
@@ -79,7 +79,7 @@ func (c *call) giveTemplate(p uintptr, t pkcs11.Template) {
 	for i, a := range t {
 		at := p + uintptr(i)*attributeSize
 		c.fail(writeUlong(at, uint(a.Type)))
-		c.giveOne(at, places[i], a.Value)
+		c.giveOne(at, places[i], a.Value, shared)
 	}
 }
 
@@ -95,7 +95,7 @@ func (c *call) encode(value any) []byte {
 		}
 		return b
 	case uint:
-		return putAll(c.room(ulongSize), []uint{v})
+		return appendUlong(c.room(ulongSize)[:0], v)
 	case []byte:
 		return v
 	case []pkcs11.MechanismType:

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -18,6 +19,8 @@ type call struct {
 	err      error // the answer
 
 	m      pkcs11.Mechanism
+	gcm    pkcs11.GCMParams // the parameter of m, if the machine copies it
+	lends  bool             // it does
 	fields fields
 	places []place        // of the parameter, where the machine may change it
 	later  []func() error // fill the places of the parameter
@@ -25,12 +28,14 @@ type call struct {
 	output        pkcs11.Out
 	buffer, count uintptr // where output goes
 	hasOutput     bool
+	public        bool   // output is no secret
 	result        []byte // output that the last calls had room for goes here; wiped, of length 0
 
-	inner uintptr // attributes in templates that are values
-	attrs rows[attribute]
-	types rows[pkcs11.AttributeType]
-	pairs rows[pkcs11.Attribute]
+	inner  uintptr // attributes in templates that are values
+	attrs  rows[attribute]
+	types  rows[pkcs11.AttributeType]
+	answer rows[hsm.Value]
+	pairs  rows[pkcs11.Attribute]
 
 	used    int // of scratch
 	scratch [1024]byte
@@ -57,8 +62,10 @@ func (r *rows[T]) take(n int) []T {
 }
 
 func (r *rows[T]) clear() {
-	clear(r.kept[:r.used])
-	r.used = 0
+	if r.used > 0 {
+		clear(r.kept[:r.used])
+		r.used = 0
+	}
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}
@@ -78,36 +85,57 @@ func (c *call) leave(rv *uintptr) {
 		c.err = pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "panic: %v\n%s", fault, debug.Stack())
 		note(c.function, c.err)
 	}
-	*rv = uintptr(pkcs11.RVOf(c.err))
+	*rv = uintptr(pkcs11.CKR_OK)
+	if c.err != nil {
+		*rv = uintptr(pkcs11.RVOf(c.err))
+	}
 	clear(c.scratch[:c.used])
-	clear(c.large)
+	if len(c.large) > 0 {
+		clear(c.large)
+		c.large = c.large[:0]
+	}
 	for i := range c.copies {
 		clear(c.copies[i])
 		c.copies[i] = nil
 	}
-	c.wipeOutput()
-	for _, b := range pkcs11.PlacesOf(c.m.Params).Secrets {
-		clear(b)
+	c.copies, c.used = c.copies[:0], 0
+	if c.hasOutput {
+		c.wipeOutput()
+		c.output, c.buffer, c.count, c.hasOutput, c.public = pkcs11.Out{}, 0, 0, false, false
 	}
+	if c.m.Params != nil || c.fields.call != nil || len(c.places)+len(c.later) > 0 {
+		c.leaveParam()
+	}
+	c.m.Type = 0
 	c.attrs.clear()
 	c.types.clear()
+	c.answer.clear()
 	c.pairs.clear()
-	c.function, c.session, c.err, c.inner = "", 0, nil, 0
-	c.m, c.fields = pkcs11.Mechanism{}, fields{}
+	c.function, c.session, c.err, c.inner, c.lends = "", 0, nil, 0, false
+	calls.Put(c)
+}
+
+// leaveParam wipes what is secret of a parameter, and forgets it.
+func (c *call) leaveParam() {
+	if !c.lends {
+		for _, b := range pkcs11.PlacesOf(c.m.Params).Secrets {
+			clear(b)
+		}
+	}
+	c.m.Params, c.gcm, c.fields = nil, pkcs11.GCMParams{}, fields{}
 	clear(c.places)
 	c.places = c.places[:0]
 	clear(c.later)
 	c.later = c.later[:0]
-	c.output, c.buffer, c.count, c.hasOutput = pkcs11.Out{}, 0, 0, false
-	c.copies, c.used, c.large = c.copies[:0], 0, c.large[:0]
-	calls.Put(c)
 }
 
 // wipeOutput clears the output, and keeps its memory if that is what the next call could use. If the machine has written
 // beside the room that it was given, or has failed, all of the room is cleared.
 func (c *call) wipeOutput() {
 	b := c.output.Bytes[:cap(c.output.Bytes)]
-	clear(b)
+	if !c.public || c.err != nil {
+		clear(b)
+	}
 	if len(b) == 0 || cap(c.result) > 0 && &b[0] == &c.result[:1][0] {
 		return
 	}

@@ -34,6 +34,14 @@ func (c *call) mechanism(p uintptr) *pkcs11.Mechanism {
 	return m
 }
 
+// lent is mechanism for functions of which the machine copies the parameter of CKM_AES_GCM: it stays the call's.
+func (c *call) lent(p uintptr) *pkcs11.Mechanism {
+	c.lends = true
+	m := c.mechanism(p)
+	_, c.lends = c.m.Params.(*pkcs11.GCMParams)
+	return m
+}
+
 // params decodes the parameter of a mechanism. A mechanism that nobody knows has none: the machine will refuse it.
 func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 	kind := t.ParamKind()
@@ -67,6 +75,11 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 	case isStruct:
 		f := &c.fields
 		*f = fields{call: c, b: b, at: p, short: short != 0 && n == uintptr(short)}
+		if c.lends && kind == pkcs11.ParamGCM {
+			f.lent = true
+			readGCMParams(f, &c.gcm, f.short)
+			return &c.gcm, f.err
+		}
 		v := d.read(f, f.short)
 		return v, f.err
 	case kind == pkcs11.ParamUlong:
@@ -86,6 +99,7 @@ type fields struct {
 	err  error
 
 	short bool // the parameter is in its second layout
+	lent  bool // what pointers lead to may stay the call's
 }
 
 func (f *fields) align(n int) { f.off = (f.off + n - 1) / n * n }
@@ -110,6 +124,9 @@ func (f *fields) fixed(to []byte) { f.off += copy(to, f.b[f.off:]) }
 func (f *fields) bytes(p, n uint) []byte {
 	b, err := f.call.take(uintptr(p), uintptr(n))
 	f.fail(err)
+	if f.lent {
+		return b
+	}
 	return bytes.Clone(b)
 }
 

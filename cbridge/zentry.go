@@ -280,12 +280,11 @@ func coffer_go_C_GetObjectSize(hSession, hObject, pulSize uintptr) (rv uintptr) 
 func coffer_go_C_GetAttributeValue(hSession, hObject, pTemplate, ulCount uintptr) (rv uintptr) {
 	c := enter("GetAttributeValue", hSession)
 	defer c.leave(&rv)
-	places, types := c.wanted(pTemplate, ulCount)
+	places, types, values := c.wanted(pTemplate, ulCount)
 	if !c.decoded() {
 		return
 	}
-	values, err := library().GetAttributeValue(uint(hSession), uint(hObject), types)
-	c.finish(err)
+	c.finish(library().ReadAttributes(uint(hSession), uint(hObject), types, values))
 	c.give(pTemplate, places, values)
 	return
 }
@@ -340,7 +339,7 @@ func coffer_go_C_FindObjectsFinal(hSession uintptr) (rv uintptr) {
 func coffer_go_C_EncryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("EncryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -354,6 +353,7 @@ func coffer_go_C_Encrypt(hSession, pData, ulDataLen, pEncryptedData, pulEncrypte
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	encryptedData := c.out(pEncryptedData, pulEncryptedDataLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -367,6 +367,7 @@ func coffer_go_C_EncryptUpdate(hSession, pPart, ulPartLen, pEncryptedPart, pulEn
 	defer c.leave(&rv)
 	part := c.in(pPart, ulPartLen)
 	encryptedPart := c.out(pEncryptedPart, pulEncryptedPartLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -390,7 +391,7 @@ func coffer_go_C_EncryptFinal(hSession, pLastEncryptedPart, pulLastEncryptedPart
 func coffer_go_C_DecryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("DecryptInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -454,6 +455,7 @@ func coffer_go_C_Digest(hSession, pData, ulDataLen, pDigest, pulDigestLen uintpt
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	digest := c.out(pDigest, pulDigestLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -497,7 +499,7 @@ func coffer_go_C_DigestFinal(hSession, pDigest, pulDigestLen uintptr) (rv uintpt
 func coffer_go_C_SignInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("SignInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}
@@ -511,6 +513,7 @@ func coffer_go_C_Sign(hSession, pData, ulDataLen, pSignature, pulSignatureLen ui
 	defer c.leave(&rv)
 	data := c.in(pData, ulDataLen)
 	signature := c.out(pSignature, pulSignatureLen)
+	c.public = true
 	if !c.decoded() {
 		return
 	}
@@ -571,7 +574,7 @@ func coffer_go_C_SignRecover(hSession, pData, ulDataLen, pSignature, pulSignatur
 func coffer_go_C_VerifyInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 	c := enter("VerifyInit", hSession)
 	defer c.leave(&rv)
-	mechanism := c.mechanism(pMechanism)
+	mechanism := c.lent(pMechanism)
 	if !c.decoded() {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 // entry is one Go function being written.
 type entry struct {
+	method  string   // of the machine; empty: named as the function
 	decode  []string // statements that decode arguments
 	pass    []string // what the machine is called with
 	results []string // variables for what it returns, before the error
@@ -27,8 +28,14 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	"value": func(e *entry, _ spec.Function, a spec.Field) {
 		e.pass = append(e.pass, fmt.Sprintf(valueTypes[a.CType], a.CName))
 	},
-	"reserved":      func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
-	"mechanism":     decode("c.mechanism(%s)"),
+	"reserved": func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
+	"mechanism": func(e *entry, f spec.Function, a spec.Field) {
+		if copiesParam[f.Name] {
+			decode("c.lent(%s)")(e, f, a)
+			return
+		}
+		decode("c.mechanism(%s)")(e, f, a)
+	},
 	"messaging":     decode("c.messaging(%s)"),
 	"wrapping":      decode("c.wrapping(%s)"),
 	"authenticated": decode("c.authenticated(%s)"),
@@ -44,15 +51,18 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 			return
 		}
 		decode("c.out(%s, %s)")(e, f, a)
+		if public[f.Name] {
+			e.decode = append(e.decode, "c.public = true")
+		}
 	},
 	"fill": func(e *entry, f spec.Function, a spec.Field) {
 		decode("c.fill(%s, %s)")(e, f, a)
 		e.write = append(e.write, fmt.Sprintf("c.filled(%s, %s)", a.CName, goName(a)))
 	},
 	"getattrs": func(e *entry, _ spec.Function, a spec.Field) {
-		e.decode = append(e.decode, fmt.Sprintf("places, types := c.wanted(%s, %s)", a.CName, a.Refs[0]))
-		e.pass = append(e.pass, "types")
-		e.results = append(e.results, "values")
+		e.decode = append(e.decode, fmt.Sprintf("places, types, values := c.wanted(%s, %s)", a.CName, a.Refs[0]))
+		e.method = "ReadAttributes"
+		e.pass = append(e.pass, "types", "values")
 		e.write = append(e.write, fmt.Sprintf("c.give(%s, places, values)", a.CName))
 	},
 	"list": func(e *entry, _ spec.Function, a spec.Field) {
@@ -88,6 +98,12 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 		result(e, a, "c.completed(%s, %s)")
 	},
 }
+
+// copiesParam are the functions of which the machine copies the parameter of CKM_AES_GCM, as they are called again and again.
+var copiesParam = map[string]bool{"C_EncryptInit": true, "C_DecryptInit": true, "C_SignInit": true, "C_VerifyInit": true}
+
+// public are the functions whose output is no secret, so that the bridge need not wipe it.
+var public = map[string]bool{"C_Encrypt": true, "C_EncryptUpdate": true, "C_Sign": true, "C_Digest": true}
 
 // complements are the roles that other roles refer to, or that Go has no use for.
 var complements = map[string]bool{"len": true, "lenptr": true, "countptr": true, "notify": true, "context": true}
@@ -186,7 +202,10 @@ func goEntry(b *bytes.Buffer, f spec.Function) error {
 		params = strings.Join(list, ", ") + " uintptr"
 	}
 	method := strings.TrimPrefix(f.Name, "C_")
-	call := fmt.Sprintf("library().%s(%s)", method, strings.Join(e.pass, ", "))
+	if e.method == "" {
+		e.method = method
+	}
+	call := fmt.Sprintf("library().%s(%s)", e.method, strings.Join(e.pass, ", "))
 	fmt.Fprintf(b, "//export coffer_go_%s\nfunc coffer_go_%s(%s) (rv uintptr) {\nc := enter(%q, %s)\ndefer c.leave(&rv)\n",
 		f.Name, f.Name, params, method, session)
 	for _, line := range e.decode {

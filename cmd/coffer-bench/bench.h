@@ -90,7 +90,7 @@ struct choice {
 	const char *label;
 	long slot; /* -1: not chosen */
 };
-void module_load(struct host *h, const char *path);
+void module_load(struct host *h, const char *path, const char *parameters);
 void module_info(const struct host *h, FILE *to, const char *path);
 void module_init_token(struct host *h, const struct choice *c, const char *label);
 void module_login(struct host *h, const struct choice *c);

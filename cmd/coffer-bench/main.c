@@ -17,6 +17,7 @@ static const char help[] =
 	"The PIN is read from COFFER_PIN in the environment.\n"
 	"\n"
 	"  --module FILE           the library\n"
+	"  --parameters TEXT       for C_Initialize of a library that refuses to do without (NSS's softokn)\n"
 	"  --slot ID               the slot; default: the first with an initialised token\n"
 	"  --token LABEL           the token, by its label\n"
 	"  --operations A,B,...    what to measure; default: everything\n"
@@ -132,11 +133,11 @@ static void check_names(const char *names)
 	free(list);
 }
 
-enum { MODULE = 256, SLOT, TOKEN, OPERATIONS, THREADS, SECONDS, SETUP_LIMIT, SERVE, LEAVE, INIT, INFO, LIST, HELP };
+enum { MODULE = 256, PARAMETERS, SLOT, TOKEN, OPERATIONS, THREADS, SECONDS, SETUP_LIMIT, SERVE, LEAVE, INIT, INFO, LIST, HELP };
 
 static const struct option options[] = {
-	{"module", 1, NULL, MODULE}, {"slot", 1, NULL, SLOT}, {"token", 1, NULL, TOKEN}, {"operations", 1, NULL, OPERATIONS},
-	{"threads", 1, NULL, THREADS}, {"seconds", 1, NULL, SECONDS}, {"setup-limit", 1, NULL, SETUP_LIMIT},
+	{"module", 1, NULL, MODULE}, {"parameters", 1, NULL, PARAMETERS}, {"slot", 1, NULL, SLOT}, {"token", 1, NULL, TOKEN},
+	{"operations", 1, NULL, OPERATIONS}, {"threads", 1, NULL, THREADS}, {"seconds", 1, NULL, SECONDS}, {"setup-limit", 1, NULL, SETUP_LIMIT},
 	{"serve", 0, NULL, SERVE}, {"leave-objects", 0, NULL, LEAVE}, {"init", 1, NULL, INIT}, {"info", 0, NULL, INFO},
 	{"list", 0, NULL, LIST}, {"help", 0, NULL, HELP}, {NULL, 0, NULL, 0},
 };
@@ -145,7 +146,7 @@ int main(int argc, char **argv)
 {
 	static struct host h = {.setup_limit = 120};
 	struct choice choice = {.slot = -1};
-	const char *path = NULL, *names = NULL, *threads = "1", *init = NULL;
+	const char *path = NULL, *parameters = NULL, *names = NULL, *threads = "1", *init = NULL;
 	double seconds = 1;
 	int serving = 0, info = 0, o;
 	FILE *to;
@@ -153,6 +154,7 @@ int main(int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case MODULE: path = optarg; break;
+		case PARAMETERS: parameters = optarg; break;
 		case SLOT: choice.slot = atol(optarg); break;
 		case TOKEN: choice.label = optarg; break;
 		case OPERATIONS: check_names(names = optarg); break;
@@ -174,7 +176,7 @@ int main(int argc, char **argv)
 	}
 	h.first_id = (uint64_t)getpid() << 32;
 	to = own_output();
-	module_load(&h, path);
+	module_load(&h, path, parameters);
 	catch_signals();
 	if (init != NULL)
 		module_init_token(&h, &choice, init);

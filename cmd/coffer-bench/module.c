@@ -28,9 +28,24 @@ static void must(const struct host *h, CK_RV rv)
 		die_rv(h, rv);
 }
 
-void module_load(struct host *h, const char *path)
+/* initialize calls C_Initialize. NSS's softokn refuses to be called without a text with the place of its token: it takes the
+ * pointer in the place of pReserved, and looks at one more field behind it. Others are asked as the standard has it. */
+static CK_RV initialize(struct host *h, const char *parameters)
 {
-	CK_C_INITIALIZE_ARGS args = {.flags = CKF_OS_LOCKING_OK};
+	struct {
+		CK_C_INITIALIZE_ARGS args;
+		void *reserved;
+	} with = {{.flags = CKF_OS_LOCKING_OK}, NULL};
+	CK_RV rv = CALL(&h->caller, Initialize, &with);
+
+	if (rv != CKR_ARGUMENTS_BAD || parameters == NULL)
+		return rv;
+	with.args.pReserved = (void *)parameters;
+	return CALL(&h->caller, Initialize, &with);
+}
+
+void module_load(struct host *h, const char *path, const char *parameters)
+{
 	CK_C_GetFunctionList get;
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
@@ -41,7 +56,7 @@ void module_load(struct host *h, const char *path)
 		die("%s has no C_GetFunctionList", path);
 	h->caller.call = "C_GetFunctionList";
 	must(h, get(&h->caller.p11));
-	must(h, CALL(&h->caller, Initialize, &args));
+	must(h, initialize(h, parameters));
 }
 
 /* print_text writes a field that is padded with blanks as a JSON string. */
@@ -139,18 +154,23 @@ static void enter(struct host *h, CK_USER_TYPE user, CK_UTF8CHAR *p)
 	must(h, CALL(c, Login, c->session, user, p, strlen((char *)p)));
 }
 
-/* module_init_token makes a token and sets its user's PIN. */
+/* module_init_token makes a token and sets its user's PIN. Where the security officer's PIN is set and empty, the token is
+ * there already and has no PIN yet: NSS's. */
 void module_init_token(struct host *h, const struct choice *choice, const char *label)
 {
+	static CK_UTF8CHAR none[1];
 	struct caller *c = &h->caller;
-	CK_UTF8CHAR *so = pin("COFFER_SO_PIN"), *user = pin("COFFER_PIN"), padded[32];
+	char *officer = getenv("COFFER_SO_PIN");
+	CK_UTF8CHAR *so = officer != NULL && *officer == 0 ? none : pin("COFFER_SO_PIN");
+	CK_UTF8CHAR *user = pin("COFFER_PIN"), padded[32];
 
 	if (strlen(label) > sizeof padded)
 		die("a token's label has at most %zu bytes", sizeof padded);
 	memset(padded, ' ', sizeof padded);
 	memcpy(padded, label, strlen(label));
 	h->slot = choose(h, choice, 0);
-	must(h, CALL(c, InitToken, h->slot, so, strlen((char *)so), padded));
+	if (*so != 0)
+		must(h, CALL(c, InitToken, h->slot, so, strlen((char *)so), padded));
 	enter(h, CKU_SO, so);
 	must(h, CALL(c, InitPIN, c->session, user, strlen((char *)user)));
 	must(h, CALL(c, Logout, c->session));

@@ -18,6 +18,7 @@ type benchOptions struct {
 	module     string
 	peers      []string
 	nodes      []string // words of benchSites
+	openssl    bool     // `openssl speed` beside
 	token      string
 	threads    []int
 	seconds    float64
@@ -48,12 +49,13 @@ func (a *app) benchCommand() *cobra.Command {
 		Long: `Measures how many operations a second a PKCS #11 module does, through its C interface as an application uses it, and
 compares it with other modules: each measurement is made for all of them in turn, and that again in each round.
 
-Coffer and SoftHSM2 get throw-away tokens in the directory for temporary files. For any other module name a token of
+Coffer, SoftHSM2 and NSS get throw-away tokens in the directory for temporary files. For any other module name a token of
 its own with --token; the PIN comes from where it always comes from. What is made on that token is removed again.
 
 A full run with one --vs takes some fifteen minutes; --quick gives a first impression in about one.`,
 		Example: `  coffer bench --quick
   coffer bench --vs /usr/lib/softhsm/libsofthsm2.so
+  coffer bench --vs /usr/lib/x86_64-linux-gnu/libsoftokn3.so --openssl
   coffer bench --operations sign-p256,find-10000 --threads 1,4 --rounds 5 --output json`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +74,8 @@ A full run with one --vs takes some fifteen minutes; --quick gives a first impre
 	flags.StringVar(&o.module, "module", "", "`PATH` of the module (default: Coffer's, beside this program)")
 	flags.StringArrayVar(&o.peers, "vs", nil, "`PATH` of a module to compare with; may be given several times")
 	flags.StringSliceVar(&o.nodes, "nodes", nil, "`KINDS` of nodes to compare with, made for it: socket, tls, three")
-	flags.StringVar(&o.token, "token", "", "`LABEL` of the token for modules other than Coffer and SoftHSM2")
+	flags.BoolVar(&o.openssl, "openssl", false, "what `openssl speed` says beside, where it measures the like")
+	flags.StringVar(&o.token, "token", "", "`LABEL` of the token for modules other than Coffer, SoftHSM2 and NSS")
 	flags.IntSliceVar(&o.threads, "threads", []int{1, 2, 8}, "`NUMBERS` of threads")
 	flags.Float64Var(&o.seconds, "seconds", 1, "`SECONDS` that one measurement takes")
 	flags.IntVar(&o.rounds, "rounds", 3, "`NUMBER` of times that each measurement is made")
@@ -150,6 +153,13 @@ func (a *app) bench(ctx context.Context, o benchOptions) (err error) {
 	}
 	for _, word := range o.nodes {
 		m, err := a.newBenchNodes(ctx, host, word, o)
+		if err != nil {
+			return err
+		}
+		modules = append(modules, m)
+	}
+	if o.openssl {
+		m, err := newBenchOpenSSL(ctx)
 		if err != nil {
 			return err
 		}

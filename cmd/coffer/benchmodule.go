@@ -15,16 +15,22 @@ import (
 var throwAway = []struct {
 	name   string
 	maker  string // C_GetInfo's manufacturer
-	env    string // variable that names the configuration
+	env    string // variable that names the configuration; none: the configuration is what C_Initialize is given
 	file   string
 	config func(dir string) string
+	args   []string // of the host
+	soPIN  string   // of the token as it is made
 }{
 	{"Coffer", "Coffer", "COFFER_CONF", "coffer.toml", func(dir string) string {
 		return fmt.Sprintf("[[slot]]\nid = 0\npath = %q\n", filepath.Join(dir, "token.db"))
-	}},
+	}, nil, benchSOPIN},
 	{"SoftHSM", "SoftHSM", "SOFTHSM2_CONF", "softhsm2.conf", func(dir string) string {
 		return "directories.tokendir = " + dir + "\nobjectstore.backend = file\nlog.level = ERROR\n"
-	}},
+	}, nil, benchSOPIN},
+	// Of NSS's two slots the second has a store and a user. Its token is there from the start, without a PIN.
+	{"NSS", "Mozilla Foundation", "", "", func(dir string) string {
+		return "configdir='sql:" + dir + "' certPrefix='' keyPrefix='' secmod='' flags="
+	}, []string{"--slot", "2"}, ""},
 }
 
 // What a throw-away token is called and opened with. Nothing of worth is ever on it.
@@ -59,6 +65,8 @@ type benchModule struct {
 	gone   map[string]benchRun
 	lost   error // the module could not be opened again
 
+	openssl bool // no module at all: `openssl speed`
+
 	nodes   []*exec.Cmd // whose token it is; none: the module's own
 	nodeDir string
 }
@@ -78,7 +86,7 @@ func (a *app) newBenchModuleWith(ctx context.Context, host, path string, o bench
 		return nil, notFound("the module %s cannot be read: %v", "check the path", path, err)
 	}
 	m := &benchModule{Path: path, binary: host, gone: map[string]benchRun{},
-		args:  []string{"--module", path, "--serve", "--setup-limit", fmt.Sprint(o.setupLimit.Seconds())},
+		args:  []string{"--module", path, "--setup-limit", fmt.Sprint(o.setupLimit.Seconds())},
 		limit: 2*o.setupLimit + time.Duration(10*o.seconds*float64(time.Second)) + time.Minute}
 	if m.dir, err = os.MkdirTemp("", "coffer-bench-"); err != nil {
 		return nil, failed("there is no room for a throw-away token: %v", "set TMPDIR to a directory on a disk", err)
@@ -99,15 +107,19 @@ func (a *app) newBenchModuleWith(ctx context.Context, host, path string, o bench
 
 // prepare finds out who the module is and gives it a token.
 func (m *benchModule) prepare(ctx context.Context, a *app, o benchOptions) error {
-	m.env = append(os.Environ(), "COFFER_PIN="+benchUserPIN, "COFFER_SO_PIN="+benchSOPIN)
+	m.env = append(os.Environ(), "COFFER_PIN="+benchUserPIN)
 	for _, k := range throwAway {
+		if k.env == "" {
+			m.args = append(m.args, "--parameters", k.config(m.dir))
+			continue
+		}
 		file := filepath.Join(m.dir, k.file)
 		if err := os.WriteFile(file, []byte(k.config(m.dir)), 0o600); err != nil {
 			return failed("a throw-away token cannot be made: %v", "set TMPDIR to a directory on a disk", err)
 		}
 		m.env = append(m.env, k.env+"="+file)
 	}
-	out, err := runBenchHost(ctx, m.binary, m.env, "--info", "--module", m.Path)
+	out, err := runBenchHost(ctx, m.binary, m.env, append([]string{"--info"}, m.args...)...)
 	if err != nil {
 		return err
 	}
@@ -117,13 +129,18 @@ func (m *benchModule) prepare(ctx context.Context, a *app, o benchOptions) error
 	for _, k := range throwAway {
 		if m.Manufacturer == k.maker {
 			m.Name = k.name
-			m.args = append(m.args, "--leave-objects")
 			m.FileSystem = fileSystem(m.dir)
-			_, err := runBenchHost(ctx, m.binary, m.env, "--init", benchLabel, "--module", m.Path)
-			return err
+			m.args = append(append(m.args, "--leave-objects"), k.args...)
+			return m.initialise(ctx, k.soPIN)
 		}
 	}
 	return m.useToken(a, o.token)
+}
+
+// initialise makes the throw-away token, or gives the one that is there a PIN.
+func (m *benchModule) initialise(ctx context.Context, soPIN string) error {
+	_, err := runBenchHost(ctx, m.binary, append(m.env, "COFFER_SO_PIN="+soPIN), append([]string{"--init", benchLabel}, m.args...)...)
+	return err
 }
 
 // useToken takes a token of the user's.
@@ -132,7 +149,7 @@ func (m *benchModule) useToken(a *app, label string) error {
 	os.RemoveAll(m.dir)
 	m.dir = ""
 	if label == "" {
-		return usage("the module %s needs a token, and only Coffer and SoftHSM2 get throw-away ones",
+		return usage("the module %s needs a token, and only Coffer, SoftHSM2 and NSS get throw-away ones",
 			"name a token with --token; what is made on it is removed again", m.Path)
 	}
 	pin, err := a.pin(pinUser, false)
@@ -146,7 +163,7 @@ func (m *benchModule) useToken(a *app, label string) error {
 
 // start starts a host and waits until it has opened the module and logged in.
 func (m *benchModule) start(ctx context.Context) error {
-	h, err := startBenchHost(m.binary, m.env, m.args...)
+	h, err := startBenchHost(m.binary, m.env, append([]string{"--serve"}, m.args...)...)
 	if err != nil {
 		return err
 	}
@@ -175,6 +192,9 @@ func (m *benchModule) measure(ctx context.Context, op string, threads int, secon
 }
 
 func (m *benchModule) attempt(ctx context.Context, op string, threads int, seconds float64) (benchRun, error) {
+	if m.openssl {
+		return m.opensslMeasure(ctx, op, threads, seconds), nil
+	}
 	// Opening is not tried twice: each try with a PIN that is wrong by now would bring the token nearer to its lock.
 	if m.host == nil && m.lost == nil {
 		m.lost = m.start(ctx)

@@ -70,7 +70,7 @@ func (m *benchModule) makeNodes(ctx context.Context, n int, tls bool) error {
 			err = m.startNode(ctx, daemon, name)
 		}
 		if err == nil && i == 0 {
-			err = m.initialise(ctx)
+			err = m.initialiseNode(ctx)
 		}
 		if err != nil {
 			return err
@@ -96,13 +96,12 @@ func (m *benchModule) slot(place string) error {
 	return os.WriteFile(filepath.Join(m.dir, "coffer.toml"), []byte("[[slot]]\nid = 0\n"+place), 0o600)
 }
 
-// initialise makes the token of the first node, through the module itself.
-func (m *benchModule) initialise(ctx context.Context) error {
+// initialiseNode makes the token of the first node, through the module itself.
+func (m *benchModule) initialiseNode(ctx context.Context) error {
 	if err := m.slot(fmt.Sprintf("socket = %q\n", m.socket("a"))); err != nil {
 		return err
 	}
-	_, err := runBenchHost(ctx, m.binary, m.env, "--init", benchLabel, "--module", m.Path)
-	return err
+	return m.initialise(ctx, benchSOPIN)
 }
 
 // coffer runs this program.

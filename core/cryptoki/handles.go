@@ -14,6 +14,8 @@ type object struct {
 	login  *login        // of a private object: the login that may use this handle
 }
 
+func (o *object) number() *uint { return &o.handle }
+
 // far is the object as the far side knows it.
 func (o *object) far() hsm.Object { return *o.ref.Load() }
 
@@ -27,7 +29,7 @@ func (o *object) seen(now *login) bool {
 // or the login if it is private.
 type handles struct {
 	last     *atomic.Uint64
-	byHandle table[ObjectHandle, *object]
+	byHandle numbers[object, *object]
 	byID     table[string, *object] // token objects
 	local    localObjects           // session objects
 }
@@ -41,12 +43,12 @@ func (t *handles) get(h ObjectHandle, now *login) (*object, bool) {
 }
 
 func (t *handles) make(o hsm.Object, owner SessionHandle, now *login) *object {
-	n := &object{handle: ObjectHandle(t.last.Add(1)), owner: owner}
+	n := &object{owner: owner}
 	n.ref.Store(&o)
 	if o.Private() {
 		n.login = now
 	}
-	t.byHandle.store(n.handle, n)
+	t.byHandle.add(n, t.last)
 	return n
 }
 
@@ -63,7 +65,7 @@ func (t *handles) token(o hsm.Object, now *login) ObjectHandle {
 	}
 	n := t.make(o, 0, now)
 	if other, loaded := t.byID.loadOrStore(id, n); loaded && other.seen(now) {
-		t.byHandle.delete(n.handle)
+		t.byHandle.remove(n)
 		return other.handle
 	}
 	return n.handle
@@ -77,7 +79,7 @@ func (t *handles) session(o hsm.Object, owner SessionHandle, now *login) *object
 }
 
 func (t *handles) remove(o *object) {
-	t.byHandle.delete(o.handle)
+	t.byHandle.remove(o)
 	if o.owner != 0 {
 		t.local.remove(o)
 	} else {
@@ -87,7 +89,7 @@ func (t *handles) remove(o *object) {
 
 // sweep forgets what no login but now may see, and returns the session objects among it.
 func (t *handles) sweep(now *login) (session []*object) {
-	t.byHandle.each(func(_ ObjectHandle, o *object) {
+	t.byHandle.each(func(o *object) {
 		if o.seen(now) {
 			return
 		}
@@ -102,7 +104,7 @@ func (t *handles) sweep(now *login) (session []*object) {
 // reset forgets the token objects: the token has been erased. Session objects, if any, are of sessions that are just
 // ending and see to it themselves.
 func (t *handles) reset() {
-	t.byHandle.each(func(_ ObjectHandle, o *object) {
+	t.byHandle.each(func(o *object) {
 		if o.owner == 0 {
 			t.remove(o)
 		}

@@ -57,7 +57,7 @@ type run struct {
 	cancel   context.CancelFunc
 	order    []*slot
 	slots    map[SlotID]*slot
-	sessions sessions
+	sessions numbers[session, *session]
 }
 
 // New returns a library that is not initialised.

@@ -158,6 +158,19 @@ func (l *Library) GetAttributeValue(h SessionHandle, n ObjectHandle, types []pkc
 	return values, err
 }
 
+// ReadAttributes is GetAttributeValue into memory of the caller's: values has a place for each type. A value that is Shared
+// is only to be read, and forgotten when the call ends.
+func (l *Library) ReadAttributes(h SessionHandle, n ObjectHandle, types []pkcs11.AttributeType, values []hsm.Value) error {
+	return l.onObject("GetAttributeValue", h, n, func(x *session, o *object) error {
+		if x.hsm.shower != nil {
+			return x.hsm.shower.Show(x.ctx, x.cred(), o.far(), types, values)
+		}
+		got, err := x.hsm.Attributes(x.ctx, x.cred(), o.far(), types)
+		copy(values, got)
+		return err
+	})
+}
+
 // SetAttributeValue changes attributes. PKCS#11 v3.2, C_SetAttributeValue.
 func (l *Library) SetAttributeValue(h SessionHandle, n ObjectHandle, template pkcs11.Template) error {
 	return l.onObject("SetAttributeValue", h, n, func(x *session, o *object) error {

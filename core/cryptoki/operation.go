@@ -25,6 +25,39 @@ type operation struct {
 	result    *result
 	signature []byte   // of C_VerifySignatureInit
 	pending   *pending // its end runs beside the session
+	own       ownParam // memory for the parameter, kept for the next operation
+}
+
+// ownParam is a copy of the parameter of CKM_AES_GCM, the one that changes with each operation: whoever calls may use his
+// again at once.
+type ownParam struct {
+	gcm     pkcs11.GCMParams
+	iv, aad []byte
+}
+
+// mostOwn is how many bytes of a parameter an operation keeps room for.
+const mostOwn = 256
+
+// hold returns the mechanism with a parameter that lives as long as the operation.
+func (p *ownParam) hold(m pkcs11.Mechanism) pkcs11.Mechanism {
+	given, ok := m.Params.(*pkcs11.GCMParams)
+	if !ok || given == nil {
+		return m
+	}
+	p.iv, p.aad = append(p.iv[:0], given.IV...), append(p.aad[:0], given.AAD...)
+	p.gcm = *given
+	p.gcm.IV, p.gcm.AAD = p.iv[:len(p.iv):len(p.iv)], p.aad[:len(p.aad):len(p.aad)]
+	m.Params = &p.gcm
+	return m
+}
+
+// clear forgets the parameter. What was associated with a message may be as private as the message.
+func (p *ownParam) clear() {
+	clear(p.aad)
+	p.gcm = pkcs11.GCMParams{}
+	if cap(p.iv)+cap(p.aad) > mostOwn {
+		p.iv, p.aad = nil, nil
+	}
 }
 
 // result is output that the caller's buffer could not hold and that could not be foreseen: only a bound was known.
@@ -60,16 +93,29 @@ func (x *session) cancel(kind hsm.OpKind) {
 	if op.result != nil {
 		clear(op.result.bytes)
 	}
-	*op = operation{}
+	if x.hsm.reuser != nil && !x.async { // there the end of an operation may run beside the session
+		x.hsm.reuser.Reuse(op.Operation)
+	}
+	op.own.clear()
+	*op = operation{own: op.own}
 	x.spare = op
 }
 
-// start makes an operation of the far side the session's. key is nil for a digest.
-func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
+// fresh returns an operation that is not the session's yet; whoever makes nothing of it puts it back into spare.
+func (x *session) fresh() *operation {
 	op := x.spare
 	if x.spare = nil; op == nil {
 		op = new(operation)
 	}
+	return op
+}
+
+// start makes an operation of the far side the session's. key is nil for a digest.
+func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
+	return x.startAs(x.fresh(), kind, far, m, key)
+}
+
+func (x *session) startAs(op *operation, kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
 	op.Operation, op.mechanism, op.key = far, m, key
 	if key != nil {
 		op.login = key.login
@@ -101,11 +147,15 @@ func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHand
 	if err != nil {
 		return nil, err
 	}
-	op, err := x.hsm.Begin(x.ctx, x.cred(), far, m, k.far())
+	op := x.fresh()
+	m = op.own.hold(m)
+	o, err := x.hsm.Begin(x.ctx, x.cred(), far, m, k.far())
 	if err != nil {
+		op.own.clear()
+		x.spare = op
 		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
-	return x.start(kind, op, m, k), nil
+	return x.startAs(op, kind, o, m, k), nil
 }
 
 // use runs f on the running operation of a kind and ends the operation when f says that it is over. Then it is another

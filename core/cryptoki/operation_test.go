@@ -354,3 +354,30 @@ func TestClosingASessionEndsItsOperations(t *testing.T) {
 		t.Errorf("%d operations still run", n)
 	}
 }
+
+// TestOperationsOwnTheirParameter: the caller's parameter may be used again as soon as C_EncryptInit has answered.
+func TestOperationsOwnTheirParameter(t *testing.T) {
+	var own ownParam
+	given := &pkcs11.GCMParams{IV: []byte("twelve bytes"), AAD: []byte("associated"), TagBits: 128}
+	held := own.hold(pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: given}).Params.(*pkcs11.GCMParams)
+	clear(given.IV)
+	clear(given.AAD)
+	if string(held.IV) != "twelve bytes" || string(held.AAD) != "associated" || held.TagBits != 128 {
+		t.Errorf("%+v", held)
+	}
+	aad := held.AAD
+	own.clear()
+	if own.gcm.IV != nil || string(aad) != string(make([]byte, len(aad))) {
+		t.Errorf("%+v and %q are left", own.gcm, aad)
+	}
+	own.hold(pkcs11.Mechanism{Params: &pkcs11.GCMParams{AAD: make([]byte, 2*mostOwn)}})
+	if own.clear(); cap(own.aad) != 0 {
+		t.Errorf("%d bytes are kept for the next operation", cap(own.aad))
+	}
+	for _, other := range []any{nil, (*pkcs11.GCMParams)(nil), pkcs11.IV("iv")} {
+		m := own.hold(pkcs11.Mechanism{Params: other})
+		if iv, is := other.(pkcs11.IV); is && string(m.Params.(pkcs11.IV)) != string(iv) || !is && m.Params != other {
+			t.Errorf("%v has become %v", other, m.Params)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 type session struct {
 	handle SessionHandle
 	slot   *slot
-	hsm    hsm.HSM
+	hsm    *token
 	ctx    context.Context
 	rw     bool
 	async  bool // calls that take long run beside it
@@ -29,6 +29,8 @@ type session struct {
 	pending    map[string]*pending // by function, without C_
 }
 
+func (x *session) number() *uint { return &x.handle }
+
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
 // C_OpenSession.
 func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, err error) {
@@ -40,33 +42,33 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 		if err != nil {
 			return err
 		}
-		info, err := t.Info(s.run.ctx)
+		limits, err := t.limits(s.run.ctx)
 		if err != nil {
 			return err
 		}
 		x := &session{slot: s, hsm: t, ctx: s.run.ctx, rw: flags&pkcs11.CKF_RW_SESSION != 0,
 			async: flags&pkcs11.CKF_ASYNC_SESSION != 0}
-		h, err = s.add(x, info)
+		h, err = s.add(x, limits)
 		return err
 	})
 	return h, err
 }
 
 // add lets a session in.
-func (s *slot) add(x *session, info pkcs11.TokenInfo) (SessionHandle, error) {
+func (s *slot) add(x *session, limits hsm.Limits) (SessionHandle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
 		return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	if x.rw && info.Flags&pkcs11.CKF_WRITE_PROTECTED != 0 {
+	if x.rw && limits.WriteProtected {
 		return 0, pkcs11.CKR_TOKEN_WRITE_PROTECTED
 	}
 	if who := s.login.Load(); !x.rw && who != nil && who.user == pkcs11.CKU_SO {
 		return 0, pkcs11.CKR_SESSION_READ_WRITE_SO_EXISTS
 	}
 	all, rw := s.count()
-	if full(all, info.MaxSessionCount) || x.rw && full(rw, info.MaxRwSessionCount) {
+	if full(all, limits.Sessions) || x.rw && full(rw, limits.RwSessions) {
 		return 0, pkcs11.Errorf(pkcs11.CKR_SESSION_COUNT, "%d sessions are open, %d of them read/write", all, rw)
 	}
 	x.place = len(s.sessions)

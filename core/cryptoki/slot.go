@@ -21,7 +21,7 @@ type slot struct {
 	use sync.RWMutex // held shared by calls that name the slot, exclusively to close the token
 
 	openMu sync.Mutex
-	opened atomic.Pointer[hsm.HSM] // nil until opened; changed under openMu
+	opened atomic.Pointer[token] // nil until opened; changed under openMu
 
 	loginMu sync.Mutex // one C_Login, C_SetPIN at a time
 
@@ -42,15 +42,41 @@ func newSlot(l *Library, r *run, s Slot) *slot {
 	return n
 }
 
+// token is a slot's token, with what it has beyond the seam; nil where it has not.
+type token struct {
+	hsm.HSM
+	reuser  hsm.Reuser
+	shower  hsm.Shower
+	limiter hsm.Limiter
+}
+
+func newToken(h hsm.HSM) *token {
+	t := &token{HSM: h}
+	t.reuser, _ = h.(hsm.Reuser)
+	t.shower, _ = h.(hsm.Shower)
+	t.limiter, _ = h.(hsm.Limiter)
+	return t
+}
+
+// limits says what sessions there may be.
+func (t *token) limits(ctx context.Context) (hsm.Limits, error) {
+	if t.limiter != nil {
+		return t.limiter.Limits(ctx)
+	}
+	info, err := t.Info(ctx)
+	return hsm.Limits{Sessions: info.MaxSessionCount, RwSessions: info.MaxRwSessionCount,
+		WriteProtected: info.Flags&pkcs11.CKF_WRITE_PROTECTED != 0}, err
+}
+
 // token returns the slot's token and opens it if need be.
-func (s *slot) token() (hsm.HSM, error) {
+func (s *slot) token() (*token, error) {
 	if t := s.opened.Load(); t != nil {
-		return *t, nil
+		return t, nil
 	}
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
 	if t := s.opened.Load(); t != nil {
-		return *t, nil
+		return t, nil
 	}
 	if s.run.ctx.Err() != nil {
 		return nil, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
@@ -59,8 +85,9 @@ func (s *slot) token() (hsm.HSM, error) {
 	if err != nil {
 		return nil, unavailable(pkcs11.CKR_DEVICE_ERROR, err)
 	}
-	s.opened.Store(&h)
-	return h, nil
+	t := newToken(h)
+	s.opened.Store(t)
+	return t, nil
 }
 
 // onToken runs f for a slot's token.
@@ -90,7 +117,7 @@ func (s *slot) shut() {
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
 	if t := s.opened.Swap(nil); t != nil {
-		s.library.log("Finalize", (*t).Close())
+		s.library.log("Finalize", t.Close())
 	}
 }
 

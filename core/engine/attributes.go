@@ -12,22 +12,37 @@ import (
 )
 
 // Attributes answers for each type. PKCS#11 v3.2, C_GetAttributeValue.
-func (e *Engine) Attributes(ctx context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) (values []hsm.Value, err error) {
+func (e *Engine) Attributes(ctx context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType) ([]hsm.Value, error) {
+	values := make([]hsm.Value, len(types))
+	if err := e.Show(ctx, cred, o, types, values); err != nil {
+		return nil, err
+	}
+	for i, v := range values {
+		if v.Shared {
+			values[i] = hsm.Value{Value: pkcs11.CloneValue(v.Value)}
+		}
+	}
+	return values, nil
+}
+
+// Show implements hsm.Shower: what is not secret of an object never changes, so that it can be shown as it is.
+func (e *Engine) Show(ctx context.Context, cred hsm.Credential, o hsm.Object, types []pkcs11.AttributeType, values []hsm.Value) (err error) {
 	defer answer(&err)
 	n, v, err := e.use(cred, o, pkcs11.CKR_OBJECT_HANDLE_INVALID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer v.release()
-	values = make([]hsm.Value, len(types))
 	for i, t := range types {
+		values[i] = hsm.Value{}
 		if n.live != nil && t == pkcs11.CKA_VALUE {
 			if values[i].Value, err = n.live(ctx, e); err != nil {
-				return nil, err
+				return err
 			}
 			continue
 		}
-		value, where, err := v.head.Reveal(t)
+		value, where, err := v.head.Show(t)
+		values[i].Shared = where == object.InHead
 		if err == nil && where == object.InSecret {
 			value, err = e.reveal(v, t)
 		}
@@ -38,7 +53,7 @@ func (e *Engine) Attributes(ctx context.Context, cred hsm.Credential, o hsm.Obje
 		}
 		values[i].Value = value
 	}
-	return values, nil
+	return nil
 }
 
 // reveal answers with a copy from the secret part, which the policy has allowed.

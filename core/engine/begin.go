@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech"
@@ -31,7 +32,7 @@ var able = [hsm.NumOpKinds]func(m *mech.Mechanism) bool{
 }
 
 // starter begins a kind of operation on a row that is able to.
-type starter func(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error)
+type starter func(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error
 
 // starters are the kinds by their constructor in the row.
 var starters = [hsm.NumOpKinds]starter{
@@ -57,18 +58,51 @@ func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, 
 	if err != nil {
 		return nil, err
 	}
+	to := keyOps.Get().(*keyOp)
 	if err = e.signs(kind, m.Params); err == nil {
-		op, err = starters[kind](row, v, m.Params)
-	}
-	if s, ok := op.(*signOp); ok && err == nil && row.Capacity != nil {
-		op = &indexedOp{signOp: s, engine: e, cred: cred, key: key}
+		err = starters[kind](to, row, v, m.Params)
 	}
 	if err != nil {
+		keyOps.Put(to)
 		v.release()
 		return nil, err
 	}
-	return &held{Operation: op, engine: e, version: v, cred: cred, origin: e.origin(cred, kind, m, v.head.ID()),
-		mustAuthenticate: v.head.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)}, nil
+	if kind == hsm.OpSign && row.Capacity != nil {
+		to.Operation = &indexedOp{signOp: &to.signer, engine: e, cred: cred, key: key}
+	}
+	to.held = held{Operation: to.Operation, of: to, engine: e, version: v, cred: cred, origin: e.origin(cred, kind, m, v.head.ID()),
+		mustAuthenticate: v.head.EachTime()}
+	return &to.held, nil
+}
+
+// keyOp is an operation with a key, with what its kind needs, in one piece of memory that serves again.
+type keyOp struct {
+	held
+	cipher   cipherOp
+	signer   signOp
+	verifier verifyOp
+}
+
+var (
+	keyOps    = sync.Pool{New: func() any { return new(keyOp) }}
+	digestOps = sync.Pool{New: func() any { return new(digestOp) }}
+)
+
+// Reuse implements hsm.Reuser.
+func (e *Engine) Reuse(op hsm.Operation) {
+	switch o := op.(type) {
+	case *held:
+		if o.version == nil && o.of != nil {
+			to := o.of
+			*to = keyOp{}
+			keyOps.Put(to)
+		}
+	case *digestOp:
+		if o.hash == nil && o.row != nil {
+			*o = digestOp{}
+			digestOps.Put(o)
+		}
+	}
 }
 
 // keyUse is what a key is wanted for.
@@ -102,10 +136,8 @@ func (e *Engine) checkKey(v *version, u keyUse) error {
 	if !v.head.Bool(u.allow) {
 		return pkcs11.Errorf(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, "%v of the key is false", u.allow)
 	}
-	if list, ok := v.head.Get(pkcs11.CKA_ALLOWED_MECHANISMS); ok {
-		if allowed, _ := list.([]pkcs11.MechanismType); !slices.Contains(allowed, u.row.Type) {
-			return pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "the key's CKA_ALLOWED_MECHANISMS does not name %v", u.row.Type)
-		}
+	if !v.head.Allows(u.row.Type) {
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_INVALID, "the key's CKA_ALLOWED_MECHANISMS does not name %v", u.row.Type)
 	}
 	if _, err := e.secretOf(v); err != nil {
 		return err
@@ -116,6 +148,7 @@ func (e *Engine) checkKey(v *version, u keyUse) error {
 // held is an operation with the key that it uses, which must not be wiped before the operation ends.
 type held struct {
 	hsm.Operation
+	of               *keyOp // whose part it is
 	engine           *Engine
 	version          *version
 	cred             hsm.Credential // whose PIN Authenticate wants
@@ -176,6 +209,20 @@ func (h *held) Close() {
 		return
 	}
 	h.Operation.Close()
+	if m, ok := h.Operation.(maker); ok {
+		if done, ok := m.core().(mech.Recycler); ok {
+			done.Recycle()
+		}
+	}
+	h.Operation = ended{}
 	h.version.release()
 	h.version = nil
 }
+
+// ended is what an operation does that has been closed, whose mechanism may be at work for another one.
+type ended struct{ unsupported }
+
+func (ended) Update(context.Context, []byte, []byte) ([]byte, error) {
+	return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "this operation has ended")
+}
+func (ended) Close() {}

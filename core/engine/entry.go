@@ -214,6 +214,14 @@ func (v *version) Bytes(t pkcs11.AttributeType) []byte {
 // Uint returns a numeric attribute.
 func (v *version) Uint(t pkcs11.AttributeType) (uint, bool) { return v.head.Uint(t) }
 
+// Kept returns a computing form if it has been built: mech.Kept.
+func (v *version) Kept(slot mech.Slot) any {
+	if p := v.expanded[slot].Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
 // Expanded returns the key in a computing form, built once. Two goroutines may both build; the first result stays.
 func (v *version) Expanded(slot mech.Slot, build func() (any, error)) (any, error) {
 	if p := v.expanded[slot].Load(); p != nil {

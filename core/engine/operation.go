@@ -48,12 +48,14 @@ type cipherOp struct {
 
 // startCipher begins what turns one stream of bytes into another.
 func startCipher(maker func(*mech.Mechanism) cipherMaker) starter {
-	return func(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
+	return func(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 		c, err := maker(m)(k, param)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return &cipherOp{row: m, cipher: c}, nil
+		to.cipher = cipherOp{row: m, cipher: c}
+		to.Operation = &to.cipher
+		return nil
 	}
 }
 
@@ -76,12 +78,14 @@ type signOp struct {
 	signer mech.Signer
 }
 
-func startSigner(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
+func startSigner(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 	s, err := m.Sign(k, param)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &signOp{row: m, signer: s}, nil
+	to.signer = signOp{row: m, signer: s}
+	to.Operation = &to.signer
+	return nil
 }
 
 func (o *signOp) FinishLen(int) (int, bool) { return o.signer.Size(), true }
@@ -102,12 +106,14 @@ type verifyOp struct {
 	verifier mech.Verifier
 }
 
-func startVerifier(m *mech.Mechanism, k mech.Key, param any) (hsm.Operation, error) {
+func startVerifier(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 	v, err := m.Verify(k, param)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &verifyOp{row: m, verifier: v}, nil
+	to.verifier = verifyOp{row: m, verifier: v}
+	to.Operation = &to.verifier
+	return nil
 }
 
 func (o *verifyOp) Close() { o.verifier.Close() }
@@ -134,11 +140,25 @@ func (e *Engine) startDigest(m *mech.Mechanism, from *beginning, param any) (hsm
 	if err != nil {
 		return nil, err
 	}
-	return &digestOp{engine: e, row: m, origin: from, hash: h}, nil
+	o := digestOps.Get().(*digestOp)
+	*o = digestOp{engine: e, row: m, origin: from, hash: h}
+	return o, nil
 }
 
 func (o *digestOp) FinishLen(int) (int, bool) { return o.hash.Size(), true }
-func (o *digestOp) Close()                    { o.hash.Reset() }
+
+// Close gives the hash back, whose state is then that of a fresh one.
+func (o *digestOp) Close() {
+	if o.hash == nil {
+		return
+	}
+	o.hash.Reset()
+	if o.row.Return != nil {
+		o.row.Return(o.hash)
+	}
+	o.hash = nil
+}
+
 func (o *digestOp) Update(_ context.Context, dst, part []byte) ([]byte, error) {
 	o.hash.Write(part)
 	return dst, nil

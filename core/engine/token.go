@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/coffer-hsm/coffer/core/auth"
+	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -275,6 +276,18 @@ func sweepUsers(ctx context.Context, s store.Store, revision int64) error {
 func (e *Engine) Random(_ context.Context, p []byte) error {
 	rand.Read(p)
 	return nil
+}
+
+// Limits implements hsm.Limiter: as Info has them, whose errors it has too.
+func (e *Engine) Limits(context.Context) (l hsm.Limits, err error) {
+	defer answer(&err)
+	l = hsm.Limits{Sessions: pkcs11.CK_EFFECTIVELY_INFINITE, RwSessions: pkcs11.CK_EFFECTIVELY_INFINITE}
+	if _, err := e.now(); err != nil && !errors.Is(err, errNoToken) {
+		return l, err
+	}
+	o := e.open.Load()
+	l.WriteProtected = o != nil && o.store.ReadOnly()
+	return l, nil
 }
 
 // Seed answers that the generator takes no seed: it is the operating system's. PKCS#11 v3.2, C_SeedRandom.

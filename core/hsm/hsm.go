@@ -60,6 +60,17 @@ type Admin interface {
 	SetPIN(ctx context.Context, user pkcs11.UserType, name string, oldPIN, newPIN []byte) (Credential, error)
 }
 
+// Limits is what decides whether a session may be opened; the numbers are those of CK_TOKEN_INFO.
+type Limits struct {
+	Sessions, RwSessions uint
+	WriteProtected       bool
+}
+
+// Limiter is what an HSM has that knows its Limits without describing the whole token.
+type Limiter interface {
+	Limits(ctx context.Context) (Limits, error)
+}
+
 // Credential is the proof of a login. It is opaque to the near side, which stores it and hands it back; nil means that
 // nobody is logged in.
 type Credential interface {
@@ -84,6 +95,14 @@ type Object interface {
 type Value struct {
 	Value any
 	Err   error
+	// Shared says that the value is the far side's own (Shower): it is read, never changed, wiped or kept.
+	Shared bool
+}
+
+// Shower is what an HSM has that lives in the same process and has attributes at hand.
+type Shower interface {
+	// Show is Attributes into memory of the caller's: values has a place for each type.
+	Show(ctx context.Context, cred Credential, o Object, types []pkcs11.AttributeType, values []Value) error
 }
 
 // Objects is the management of objects. PKCS#11 v3.2, section 5.7.

@@ -21,6 +21,12 @@ func (k OpKind) String() string {
 	return [...]string{"encrypt", "decrypt", "digest", "sign", "verify", "sign-recover", "verify-recover"}[k]
 }
 
+// Reuser is what an HSM has whose operations' memory can serve the next one.
+type Reuser interface {
+	// Reuse takes back an operation that has been closed, and that nobody else has: the caller gives it away.
+	Reuse(op Operation)
+}
+
 // Operation is one running operation. It lives on the near side; a remote one carries its sealed state with each call.
 // It is used by one goroutine at a time. After any error but Authenticate's, and after Finish or Verify, only Close may
 // be called.

@@ -36,9 +36,12 @@ const everything posting = ""
 func encode(i int, v any) (p posting, ok bool) {
 	switch v := v.(type) {
 	case []byte:
-		return posting(append([]byte{byte(i), 'b'}, v...)), true
+		var room [64]byte // what most values have, so that the posting is all that is allocated
+		return posting(append(append(room[:0], byte(i), 'b'), v...)), true
 	case uint:
-		return posting(binary.BigEndian.AppendUint64([]byte{byte(i), 'u'}, uint64(v))), true
+		b := [2 + 8]byte{byte(i), 'u'}
+		binary.BigEndian.PutUint64(b[2:], uint64(v))
+		return posting(b[:]), true
 	}
 	return "", false
 }

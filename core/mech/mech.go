@@ -31,7 +31,9 @@ type Mechanism struct {
 	SelfTests []*SelfTest
 
 	// Digest's results are hashes of package hashes: hashes.AppendState and hashes.Resume take them between processes.
+	// Return, which may be nil, takes back one that has been reset and that nobody uses any more.
 	Digest  func(param any) (hash.Hash, error)
+	Return  func(hash.Hash)
 	Encrypt func(k Key, param any) (Cipher, error)
 	Decrypt func(k Key, param any) (Cipher, error)
 	Sign    func(k Key, param any) (Signer, error)
@@ -103,6 +105,14 @@ type Key interface {
 	Expanded(slot Slot, build func() (any, error)) (any, error)
 }
 
+// Kept returns what Expanded has kept with a key, or nil. Asking it first saves making build at each use.
+func Kept(k Key, slot Slot) any {
+	if k, ok := k.(interface{ Kept(Slot) any }); ok {
+		return k.Kept(slot)
+	}
+	return nil
+}
+
 // Slot names an expanded form that a key keeps. A key has few of them, so the number is small and fixed.
 type Slot uint8
 
@@ -129,6 +139,12 @@ type Cipher interface {
 	Finish(dst, src []byte) ([]byte, error)
 	// Close wipes the state. It may be called more than once.
 	Close()
+}
+
+// Recycler is what a Cipher, a Signer or a Verifier has whose memory can serve the next operation with the key.
+type Recycler interface {
+	// Recycle gives it back. It has been closed, and whoever calls has forgotten it: it may be another operation's at once.
+	Recycle()
 }
 
 // Shape is how much output, in bytes, a Cipher gives for how much input; hsm.Shape, which it becomes, says the same to

@@ -22,6 +22,12 @@ const (
 // Attributes that are empty unless set (CKA_LABEL, CKA_ID, CKA_SUBJECT, dates) are there and empty; a mechanism list or
 // template that is not set is not there.
 func (o *Object) Reveal(t pkcs11.AttributeType) (v any, where Where, err error) {
+	v, where, err = o.Show(t)
+	return pkcs11.CloneValue(v), where, err
+}
+
+// Show is Reveal without a copy: the value is the object's own.
+func (o *Object) Show(t pkcs11.AttributeType) (v any, where Where, err error) {
 	r := o.policy.row(t)
 	switch {
 	case r == nil:
@@ -32,7 +38,7 @@ func (o *Object) Reveal(t pkcs11.AttributeType) (v any, where Where, err error) 
 		return nil, InSecret, nil
 	}
 	if v, ok := o.Get(t); ok {
-		return pkcs11.CloneValue(v), InHead, nil
+		return v, InHead, nil
 	}
 	return nil, Nowhere, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, "%v is not set", t)
 }
@@ -62,6 +68,9 @@ func (o *Object) Matches(t pkcs11.Template, secret func() pkcs11.Template) bool 
 
 // Allows reports whether CKA_ALLOWED_MECHANISMS, where the key has it, names m.
 func (o *Object) Allows(m pkcs11.MechanismType) bool {
+	if !o.restricted {
+		return true
+	}
 	v, _ := o.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
 	list, limited := v.([]pkcs11.MechanismType)
 	return !limited || slices.Contains(list, m)

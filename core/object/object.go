@@ -28,13 +28,38 @@ type Object struct {
 	policy *policy
 	id     string
 	class  pkcs11.ObjectClass
+
+	// What every use of a key asks, found once.
+	keyType    pkcs11.KeyType
+	hasKeyType bool
+	flags      uint64 // the boolean attributes from flagsFrom on that are true
+	restricted bool   // CKA_ALLOWED_MECHANISMS is there
+	eachTime   bool   // CKA_ALWAYS_AUTHENTICATE
 }
+
+// flagsFrom is where the numbers of the attributes begin that say what a key may do; all of them are among the 64 from there.
+const flagsFrom pkcs11.AttributeType = 0x100
 
 // newObject takes ownership of attrs. Its callers have looked up the policy.
 func newObject(p *policy, attrs pkcs11.Template) *Object {
 	o := &Object{policy: p, class: p.class, id: string(attrs.Bytes(pkcs11.CKA_UNIQUE_ID))}
 	o.own = slices.DeleteFunc(attrs, func(a pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_UNIQUE_ID })
 	ascending(o.own)
+	return o.known()
+}
+
+// known finds once, of an object that shares nothing yet, what every use of a key asks, and returns o.
+func (o *Object) known() *Object {
+	kt, has := o.Uint(pkcs11.CKA_KEY_TYPE)
+	o.keyType, o.hasKeyType = pkcs11.KeyType(kt), has
+	for _, a := range o.own {
+		if on, _ := a.Value.(bool); on && a.Type-flagsFrom < 64 {
+			o.flags |= 1 << (a.Type - flagsFrom)
+		}
+	}
+	_, o.restricted = o.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
+	v, _ := o.Get(pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	o.eachTime, _ = v.(bool)
 	return o
 }
 
@@ -92,10 +117,10 @@ func (o *Object) ID() string { return o.id }
 func (o *Object) Class() pkcs11.ObjectClass { return o.class }
 
 // KeyType is CKA_KEY_TYPE; ok is false for what is neither a key nor domain parameters.
-func (o *Object) KeyType() (kt pkcs11.KeyType, ok bool) {
-	v, ok := o.Uint(pkcs11.CKA_KEY_TYPE)
-	return pkcs11.KeyType(v), ok
-}
+func (o *Object) KeyType() (kt pkcs11.KeyType, ok bool) { return o.keyType, o.hasKeyType }
+
+// EachTime is CKA_ALWAYS_AUTHENTICATE.
+func (o *Object) EachTime() bool { return o.eachTime }
 
 // Token is CKA_TOKEN.
 func (o *Object) Token() bool { return o.Bool(pkcs11.CKA_TOKEN) }
@@ -115,17 +140,26 @@ func (o *Object) Get(t pkcs11.AttributeType) (any, bool) {
 }
 
 func lookUp(list pkcs11.Template, t pkcs11.AttributeType) (any, bool) {
-	i, ok := slices.BinarySearchFunc(list, t, func(a pkcs11.Attribute, t pkcs11.AttributeType) int {
-		return cmp.Compare(a.Type, t)
-	})
-	if !ok {
+	low, high := 0, len(list)
+	for low < high { // slices.BinarySearchFunc without its calls
+		mid := int(uint(low+high) / 2)
+		if list[mid].Type < t {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low == len(list) || list[low].Type != t {
 		return nil, false
 	}
-	return list[i].Value, true
+	return list[low].Value, true
 }
 
 // Bool returns a boolean attribute, false where it is missing.
 func (o *Object) Bool(t pkcs11.AttributeType) bool {
+	if t-flagsFrom < 64 {
+		return o.flags>>(t-flagsFrom)&1 != 0
+	}
 	v, _ := o.Get(t)
 	b, _ := v.(bool)
 	return b

@@ -190,11 +190,19 @@ func (p *policy) String() string { return p.name }
 
 // row returns the row of an attribute, nil where objects of this kind cannot have it.
 func (p *policy) row(t pkcs11.AttributeType) *row {
-	i, ok := slices.BinarySearchFunc(p.rows, t, func(r row, t pkcs11.AttributeType) int { return cmp.Compare(r.attr, t) })
-	if !ok {
+	low, high := 0, len(p.rows)
+	for low < high { // slices.BinarySearchFunc without its calls
+		mid := int(uint(low+high) / 2)
+		if p.rows[mid].attr < t {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low == len(p.rows) || p.rows[low].attr != t {
 		return nil
 	}
-	return &p.rows[i]
+	return &p.rows[low]
 }
 
 type kindKey struct {

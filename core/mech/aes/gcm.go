@@ -6,6 +6,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/modes"
+	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -22,6 +23,13 @@ type gcm struct {
 	iv, aad []byte
 	tag     int
 	decrypt bool
+	from    *spare.Set[gcm] // where it goes afterwards; nil for one that is not kept
+}
+
+// gcmForm is what is kept with a key: the tables of GCM, and operations that have ended.
+type gcmForm struct {
+	cipher.AEAD
+	spares spare.Set[gcm]
 }
 
 // checkGCM checks CK_GCM_PARAMS. The IV may have any length but 0; IVBits says nothing that the IV does not. Tags are those
@@ -60,7 +68,19 @@ func operation(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) (*gcm, 
 	if err != nil {
 		return nil, err
 	}
-	g := &gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
+	var g *gcm
+	form, kept := aead.(*gcmForm)
+	if kept {
+		g = form.spares.Take()
+		aead = form.AEAD
+	}
+	if g == nil {
+		g = new(gcm)
+	}
+	*g = gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
+	if kept {
+		g.from = &form.spares
+	}
 	g.Excess = pkcs11.CKR_DATA_LEN_RANGE
 	if decrypt {
 		g.Excess = pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE
@@ -77,17 +97,30 @@ func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 		}
 		return cipher.NewGCMWithNonceSize(b, ivLen)
 	}
+	if form := mech.Kept(k, mech.SlotAEAD); form != nil {
+		return form.(cipher.AEAD), nil
+	}
 	v, err := k.Expanded(mech.SlotAEAD, func() (any, error) {
 		b, err := newBlock(k) // not base.Block: a key need not allow Expanded inside Expanded
 		if err != nil {
 			return nil, err
 		}
-		return cipher.NewGCM(b)
+		aead, err := cipher.NewGCM(b)
+		return &gcmForm{AEAD: aead}, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v.(cipher.AEAD), nil
+}
+
+// Recycle implements mech.Recycler.
+func (g *gcm) Recycle() {
+	from := g.from
+	*g = gcm{}
+	if from != nil {
+		from.Put(g)
+	}
 }
 
 func (g *gcm) FinishLen(n int) (int, bool) {

@@ -3,6 +3,7 @@ package digest
 
 import (
 	"hash"
+	"sync"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
@@ -18,6 +19,7 @@ func rows() []mech.Mechanism {
 		if h.Mechanism == 0 {
 			continue
 		}
+		spare := &sync.Pool{New: func() any { return h.New() }}
 		out = append(out, mech.Mechanism{
 			Type:   h.Mechanism,
 			Hash:   h.ID,
@@ -26,8 +28,9 @@ func rows() []mech.Mechanism {
 				if param != nil {
 					return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a parameter of Go type %T; the mechanism takes none", param)
 				}
-				return h.New(), nil
+				return spare.Get().(hash.Hash), nil
 			},
+			Return: func(used hash.Hash) { spare.Put(used) },
 		})
 	}
 	return append(out, mech.Mechanism{Type: pkcs11.CKM_SHA512_T, Digest: func(param any) (hash.Hash, error) {

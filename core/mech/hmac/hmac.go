@@ -55,7 +55,7 @@ var truncated = []mech.Mechanism{
 		if _, err := statesOf(k); err != nil {
 			return nil, err
 		}
-		return &movable{mac{state: newKeyed(h, k.Bytes(pkcs11.CKA_VALUE)), size: h.Size()}}, nil
+		return &movable{mac: mac{state: newKeyed(h, k.Bytes(pkcs11.CKA_VALUE)), size: h.Size()}}, nil
 	}),
 }
 
@@ -94,7 +94,12 @@ func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) 
 		if !moves {
 			return &mac{state: state, from: from, size: n}, nil
 		}
-		return &movable{mac{state: state, from: from, size: n}}, nil
+		m := s.ended.Take()
+		if m == nil {
+			m = new(movable)
+		}
+		*m = movable{mac: mac{state: state, from: from, size: n}, to: &s.ended}
+		return m, nil
 	})
 	m.Legacy = h.Legacy
 	if h.Keyed != nil {
@@ -146,7 +151,10 @@ func chosenSize(param any, full int) (int, error) {
 
 // states is what is kept with a key: by hash of the table, the states of operations that have ended. To begin anew from
 // one costs a copy instead of hashing the padded key (FIPS 198-1, 6).
-type states struct{ byHash []spare.Set[keyed] }
+type states struct {
+	byHash []spare.Set[keyed]
+	ended  spare.Set[movable]
+}
 
 // keyed is a state that has taken in the key and nothing else.
 type keyed struct {
@@ -166,11 +174,14 @@ func newKeyed(h *hashes.Hash, key []byte) *keyed {
 }
 
 func statesOf(k mech.Key) (*states, error) {
+	if s, ok := mech.Kept(k, mech.SlotMain).(*states); ok {
+		return s, nil
+	}
 	v, err := k.Expanded(mech.SlotMain, func() (any, error) {
 		if len(k.Bytes(pkcs11.CKA_VALUE)) == 0 {
 			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
 		}
-		return &states{make([]spare.Set[keyed], len(hashes.All))}, nil
+		return &states{byHash: make([]spare.Set[keyed], len(hashes.All))}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -182,7 +193,19 @@ func statesOf(k mech.Key) (*states, error) {
 const maxTag = 64
 
 // movable is a mac that is Resumable.
-type movable struct{ mac }
+type movable struct {
+	mac
+	to *spare.Set[movable] // where it goes afterwards; nil for one that is not kept
+}
+
+// Recycle implements mech.Recycler.
+func (m *movable) Recycle() {
+	to := m.to
+	*m = movable{}
+	if to != nil {
+		to.Put(m)
+	}
+}
 
 // mac is one operation, Signer and Verifier.
 type mac struct {

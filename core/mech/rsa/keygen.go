@@ -1,7 +1,6 @@
 package rsa
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"math/big"
 
@@ -35,7 +34,7 @@ func generatePair(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Templa
 			return nil, nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PUBLIC_EXPONENT: only %d is supported", exponent)
 		}
 	}
-	key, err := rsa.GenerateKey(rand.Reader, int(bits))
+	key, err := generateKey(int(bits))
 	if err != nil {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "RSA key generation: %w", err)
 	}

@@ -10,10 +10,12 @@ const askEvery = 250 * time.Millisecond
 
 // Changed implements store.Store. It reads the generation word, and asks the database itself when that was last done
 // longer than askEvery ago, or each time if there is no such word.
+//
+// A timer says when it is time to ask again, because reading the clock takes longer than all the rest. It is set by asking,
+// so a store that nobody looks at sets none.
 func (s *Store) Changed() uint64 {
-	now := int64(time.Since(s.born))
-	if !s.sync.mapped() || now-s.asked.Load() >= int64(askEvery) {
-		s.ask(now)
+	if s.due.Load() || !s.sync.mapped() {
+		s.ask()
 	}
 	// Words are random, so a sum that was seen before does not come back.
 	return s.sync.word() + s.missed.Load()
@@ -22,7 +24,7 @@ func (s *Store) Changed() uint64 {
 // ask compares the database's revision with the one found the last time it was asked, not with what readers saw since:
 // another user of this Store may not have seen it. So a change counts twice, once by the word and once here, which costs
 // one look too many at most every askEvery.
-func (s *Store) ask(now int64) {
+func (s *Store) ask() {
 	if s.sync.mapped() {
 		if !s.asking.TryLock() {
 			return // someone is asking
@@ -36,5 +38,8 @@ func (s *Store) ask(now int64) {
 		s.found = revision
 		s.missed.Add(1)
 	}
-	s.asked.Store(now)
+	if s.sync.mapped() {
+		s.due.Store(false)
+		time.AfterFunc(askEvery, func() { s.due.Store(true) })
+	}
 }

@@ -175,6 +175,6 @@ func TestImmutableFileThatChangesIsNoticed(t *testing.T) {
 	put(t, mustOpen(t, path, Options{}), "k", "w")
 	_, err = r.Get(ctx, "k")
 	require.ErrorIs(t, err, store.ErrUnavailable)
-	r.asked.Store(-int64(askEvery))
+	r.due.Store(true)
 	require.NotEqual(t, seen, r.Changed())
 }

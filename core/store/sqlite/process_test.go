@@ -264,7 +264,7 @@ func TestCommitThatWasNotAnnouncedIsFound(t *testing.T) {
 	}
 	require.Equal(t, "silent", value(t, s, "k"))
 	seen = s.Changed()
-	s.asked.Store(-int64(time.Hour))
+	s.due.Store(true)
 	require.Equal(t, seen, s.Changed(), "asking again finds nothing new")
 }
 

@@ -42,8 +42,7 @@ type Store struct {
 	r     readStatements
 
 	// What Changed knows; see there.
-	born   time.Time
-	asked  atomic.Int64  // when the database was last asked, in ns since born
+	due    atomic.Bool   // it is time to ask the database
 	missed atomic.Uint64 // raised when asking found something new
 	asking sync.Mutex    // guards revision
 	found  int64         // the revision found when last asked
@@ -65,7 +64,8 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, readOnly: o.ReadOnly || !writable(path), born: time.Now()}
+	s := &Store{path: path, readOnly: o.ReadOnly || !writable(path)}
+	s.due.Store(true)
 	if err := s.connect(o); err != nil {
 		_ = s.Close()
 		return nil, err

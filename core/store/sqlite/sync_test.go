@@ -17,7 +17,9 @@ func TestChangedAsksNobodyWhileNothingHappens(t *testing.T) {
 	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
 	require.True(t, s.sync.mapped())
 	put(t, s, "k", "v")
-	s.asked.Store(int64(time.Hour)) // it will not ask before that
+	s.due.Store(false)
+	found := s.found
+	s.found = -1 // asking would find this wrong
 	seen := s.Changed()
 	for range 1000 {
 		require.Equal(t, seen, s.Changed())
@@ -25,7 +27,20 @@ func TestChangedAsksNobodyWhileNothingHappens(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = s.Changed() }))
 	put(t, s, "k", "w")
 	require.NotEqual(t, seen, s.Changed(), "the word alone must tell")
-	require.EqualValues(t, time.Hour, s.asked.Load())
+	require.EqualValues(t, -1, s.found)
+	s.found = found
+}
+
+// TestAStoreThatNobodyLooksAtIsNotAskedAgain: the timer is set by asking alone.
+func TestAStoreThatNobodyLooksAtIsNotAskedAgain(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	seen := s.Changed()
+	require.False(t, s.due.Load(), "it has just been asked")
+	for start := time.Now(); !s.due.Load(); time.Sleep(time.Millisecond) {
+		require.Less(t, time.Since(start), 20*askEvery)
+	}
+	require.Equal(t, seen, s.Changed())
+	require.False(t, s.due.Load(), "asked again, and nothing found")
 }
 
 func TestSyncFileOfSomeoneElseIsLeftAlone(t *testing.T) {

@@ -6,6 +6,8 @@
 // program in gen; the rest is Go. No branch and no address depends on a secret. Every result is raised to the public
 // exponent modulo n, with numbers that took no part in its making, and compared before it leaves.
 //
+// A Tester runs the Miller-Rabin test with the same multiplications; there the time tells what is composite, as it may.
+//
 // A Key may be used by several goroutines at once. Wipe must not run at the same time as anything else.
 package kernel
 

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestSessionsAreFoundByTheirHandlesOnly opens and closes many times as many sessions as the table begins with.
-func TestSessionsAreFoundByTheirHandlesOnly(t *testing.T) {
+// TestHandlesAreFoundByTheirNumbersOnly adds and removes many times as many sessions as the table begins with.
+func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	var table sessions
+	var table numbers[session, *session]
 	var last atomic.Uint64
 	open := map[SessionHandle]*session{}
 	for range 20 * fewestPlaces {
@@ -36,7 +36,18 @@ func TestSessionsAreFoundByTheirHandlesOnly(t *testing.T) {
 			t.Fatalf("handle %d: %v, %v", h, x, ok)
 		}
 	}
-	if table.open != len(open) {
-		t.Errorf("%d counted, %d open", table.open, len(open))
+	if table.used != len(open) {
+		t.Errorf("%d counted, %d open", table.used, len(open))
+	}
+	table.each(func(x *session) {
+		if open[x.handle] != x {
+			t.Errorf("%d is not open", x.handle)
+		}
+		delete(open, x.handle)
+		table.remove(x)
+		table.remove(x) // the second time there is nothing to do
+	})
+	if table.used != 0 || len(open) != 0 {
+		t.Errorf("%d are still there, %d were not seen", table.used, len(open))
 	}
 }
