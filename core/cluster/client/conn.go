@@ -3,24 +3,21 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// conn is one stream to a node. One goroutine reads; writing is done by whoever makes a request on an idle stream, else
-// by a second goroutine.
+// conn is one stream to a node. Reading and writing are done by whoever makes a request on an idle stream, else by a
+// goroutine each.
 type conn struct {
 	client  *Client
 	node    *node
-	stream  grpc.ClientStream
+	pipe    pipe
 	cancel  context.CancelFunc
 	close   func()
 	done    chan struct{} // closed when the stream has ended
@@ -28,8 +25,9 @@ type conn struct {
 	traffic traffic
 	heard   atomic.Int64 // when the last reply came
 
-	sending sync.Mutex    // held by who calls SendMsg
+	sending sync.Mutex    // held by who sends
 	wake    chan struct{} // the writer has something to do
+	turn    turn          // of reading
 
 	mu      sync.Mutex // guards these
 	pending map[uint64]*call
@@ -61,22 +59,22 @@ var (
 // large: sent, it would end the stream.
 func (x *conn) encode(q *wire.Request, excess pkcs11.RV) (frame, error) {
 	q.Id = x.last.Add(1)
-	b, err := proto.Marshal(q)
+	if n := proto.Size(q); n > wire.MaxMessage {
+		return nil, pkcs11.Errorf(excess, "the request takes %d bytes, at most %d can be sent", n, wire.MaxMessage)
+	}
+	b, err := wire.AppendFrame(nil, q)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "the request cannot be encoded: %v", err)
-	}
-	if len(b) > wire.MaxMessage {
-		return nil, pkcs11.Errorf(excess, "the request takes %d bytes, at most %d can be sent", len(b), wire.MaxMessage)
 	}
 	return b, nil
 }
 
-// start sends a request whose reply goes to k; false if the stream has ended.
-func (x *conn) start(k *call, id uint64, f frame) bool {
+// start sends a request whose reply goes to k; sent is false if the stream has ended. alone: nobody else waits.
+func (x *conn) start(k *call, id uint64, f frame) (sent, alone bool) {
 	x.mu.Lock()
 	if x.err != nil {
 		x.mu.Unlock()
-		return false
+		return false, false
 	}
 	k.sent = x.client.now()
 	x.pending[id] = k
@@ -88,13 +86,13 @@ func (x *conn) start(k *call, id uint64, f frame) bool {
 		// Nobody else is sending: a goroutine less on the way. The transport has room for small frames, so this does not
 		// block; an error shows in the reader.
 		x.mu.Unlock()
-		_ = x.stream.SendMsg(f)
+		_ = x.pipe.send(f)
 		x.sending.Unlock()
-		return true
+		return true, true
 	}
 	x.enqueueLocked(f)
 	x.mu.Unlock()
-	return true
+	return true, idle
 }
 
 const smallFrame = 4 << 10
@@ -151,32 +149,15 @@ func (x *conn) write() {
 			if len(batch) == 0 {
 				break
 			}
-			for i, f := range batch {
-				batch[i] = nil
-				x.sending.Lock()
-				err := x.stream.SendMsg(f)
-				x.sending.Unlock()
-				if err != nil {
-					x.cancel() // the reader tells why
-					return
-				}
+			x.sending.Lock()
+			err := x.pipe.send(batch...)
+			x.sending.Unlock()
+			clear(batch)
+			if err != nil {
+				x.cancel() // the reader tells why
+				return
 			}
 		}
-	}
-}
-
-// read takes replies until the stream ends.
-func (x *conn) read() {
-	for {
-		r := new(wire.Reply)
-		if err := x.stream.RecvMsg(r); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the node has ended it")
-			}
-			x.end(fmt.Errorf("%w: %w", errLost, err))
-			return
-		}
-		x.take(r)
 	}
 }
 
