@@ -8,12 +8,17 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // overFrames says whether the fakes offer frames.
@@ -120,4 +125,64 @@ func (c *conns) close() {
 		conn.Close()
 	}
 	c.list = nil
+}
+
+// TestTurnsOfReading: whoever reads the stream, no reply is left unread when he ends: callers that come and go, one at a
+// time and several, slow ones among them, all get theirs at once.
+func TestTurnsOfReading(t *testing.T) {
+	var slow atomic.Int64
+	f := newFake(t, "n1", func(q *wire.Request) *wire.Reply {
+		if slow.Add(1)%97 == 0 {
+			time.Sleep(2 * leading) // longer than a caller reads by himself
+		}
+		return &wire.Reply{Body: &wire.Reply_Bytes{Bytes: &wire.Bytes{Bytes: make([]byte, q.GetRandom().GetBytes())}}}
+	})
+	c := connect(t, Options{}, f)
+	for round := range 120 {
+		var all sync.WaitGroup
+		for range round%4 + 1 {
+			all.Go(func() {
+				for range 10 {
+					assert.NoError(t, c.Random(context.Background(), make([]byte, 16)))
+				}
+			})
+		}
+		all.Wait()
+		if round%40 == 39 {
+			time.Sleep(3 * unread) // the reader comes back to the stream
+		}
+	}
+	x := (*c.list.Load())[0].conn.Load()
+	require.False(t, x.waiting())
+	require.Zero(t, x.unheard)
+	require.Less(t, time.Duration(c.now()-x.heard.Load()), pingAfter+time.Second)
+	// An end is noticed although nobody asks.
+	f.stop()
+	eventually(t, func() bool { return ready(c) == 0 })
+}
+
+// TestTheNodesReasonIsTold: what a node says before it ends a connection is what the log shows.
+func TestTheNodesReasonIsTold(t *testing.T) {
+	if !overFrames {
+		t.Skip("gRPC has statuses for that")
+	}
+	f := newFake(t, "n1", func(*wire.Request) *wire.Reply { return nil })
+	c := connect(t, Options{}, f)
+	x := (*c.list.Load())[0].conn.Load()
+	f.open.say(t, &wire.Reply{Failure: &wire.Failure{Rv: uint64(pkcs11.CKR_DEVICE_ERROR), Text: "it is late"}})
+	<-x.done
+	require.ErrorIs(t, x.why(), errLost)
+	require.ErrorContains(t, x.why(), "it is late")
+}
+
+// say sends a reply over all connections.
+func (c *conns) say(t *testing.T, r *wire.Reply) {
+	b, err := wire.AppendFrame(nil, r)
+	require.NoError(t, err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range c.list {
+		_, err := conn.Write(b)
+		require.NoError(t, err)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -55,6 +56,7 @@ type framePipe struct {
 	below *eager
 	in    *wire.FrameReader
 	out   []byte
+	leads bool
 }
 
 // mostTogether is how many bytes are sent in one piece; a larger message goes by itself.
@@ -108,7 +110,8 @@ func (p *framePipe) recv() (*wire.Reply, error) {
 	return r, nil
 }
 
-func (p *framePipe) mayLead() bool { return true }
+// mayLead is false where Go has one processor, which whoever waits in the kernel would keep from all others for a while.
+func (p *framePipe) mayLead() bool { return p.leads }
 
 func (p *framePipe) lead(d time.Duration) { p.below.lead(d) }
 
@@ -128,7 +131,7 @@ func (c *Client) dialFrames(ctx context.Context, address string, t *traffic) (*f
 		conn.Close()
 		return nil, err
 	}
-	p := &framePipe{conn: below, below: below}
+	p := &framePipe{conn: below, below: below, leads: runtime.GOMAXPROCS(0) > 1}
 	if secured {
 		conf := c.opts.TLS.Clone()
 		conf.NextProtos = []string{wire.FramesALPN}
