@@ -48,7 +48,7 @@ var rules = []struct {
 	{"core/embedded", "pkcs11 core/hsm core/engine core/mech/all core/store core/store/sqlite core/vault core/config", ""},
 	{"core/store/etcd", "core/store", "go.etcd.io/etcd google.golang.org/grpc"},
 	{"core/cluster/wire", "pkcs11 core/hsm core/secret", "google.golang.org/grpc google.golang.org/protobuf"},
-	{"core/cluster/client", "pkcs11 core/hsm core/secret core/cluster/wire", "google.golang.org/grpc google.golang.org/protobuf"},
+	{"core/cluster/client", "pkcs11 core/hsm core/secret core/cluster/wire", "google.golang.org/grpc google.golang.org/protobuf golang.org/x/sys"},
 	{"core/cluster/node", "pkcs11 core/hsm core/secret core/cluster/wire core/cluster/pki", "google.golang.org/grpc google.golang.org/protobuf golang.org/x/sys golang.org/x/time"},
 	{"core/cluster/pki", "core/secret", "golang.org/x/crypto"},
 	{"core/cluster/custody", "core/secret core/vault", "github.com/cloudflare/circl github.com/miekg/pkcs11 golang.org/x/crypto"},

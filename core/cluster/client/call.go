@@ -181,8 +181,12 @@ func (c *Client) try(ctx context.Context, w *waiter, n *node, x *conn, r *reques
 	k.sample = r.light
 	n.busy.Add(1)
 	defer n.busy.Add(-1)
-	if !x.start(k, id, f) {
+	sent, alone := x.start(k, id, f)
+	if !sent {
 		return nil, onTheWay(n, x.why())
+	}
+	if alone {
+		x.lead(k)
 	}
 	var a answer
 	select {

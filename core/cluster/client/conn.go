@@ -3,24 +3,21 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// conn is one stream to a node. One goroutine reads; writing is done by whoever makes a request on an idle stream, else
-// by a second goroutine.
+// conn is one stream to a node. Reading and writing are done by whoever makes a request on an idle stream, else by a
+// goroutine each.
 type conn struct {
 	client  *Client
 	node    *node
-	stream  grpc.ClientStream
+	pipe    pipe
 	cancel  context.CancelFunc
 	close   func()
 	done    chan struct{} // closed when the stream has ended
@@ -28,12 +25,15 @@ type conn struct {
 	traffic traffic
 	heard   atomic.Int64 // when the last reply came
 
-	sending sync.Mutex    // held by who calls SendMsg
-	wake    chan struct{} // the writer has something to do
+	wake  chan struct{} // it is the writer's turn
+	batch []frame       // what is being sent
+	turn  turn          // of reading
 
 	mu      sync.Mutex // guards these
 	pending map[uint64]*call
+	unheard int // bytes of the requests in pending
 	queue   []frame
+	sending bool  // it is somebody's turn to send
 	err     error // why the stream has ended
 	watch   watch
 }
@@ -42,6 +42,7 @@ type conn struct {
 type call struct {
 	answer chan answer // has room for one
 	sent   int64
+	size   int
 	sample bool // its duration tells how fast the node is
 }
 
@@ -61,51 +62,55 @@ var (
 // large: sent, it would end the stream.
 func (x *conn) encode(q *wire.Request, excess pkcs11.RV) (frame, error) {
 	q.Id = x.last.Add(1)
-	b, err := proto.Marshal(q)
+	if n := proto.Size(q); n > wire.MaxMessage {
+		return nil, pkcs11.Errorf(excess, "the request takes %d bytes, at most %d can be sent", n, wire.MaxMessage)
+	}
+	b, err := wire.AppendFrame(nil, q)
 	if err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "the request cannot be encoded: %v", err)
-	}
-	if len(b) > wire.MaxMessage {
-		return nil, pkcs11.Errorf(excess, "the request takes %d bytes, at most %d can be sent", len(b), wire.MaxMessage)
 	}
 	return b, nil
 }
 
-// start sends a request whose reply goes to k; false if the stream has ended.
-func (x *conn) start(k *call, id uint64, f frame) bool {
+// start sends a request whose reply goes to k; sent is false if the stream has ended. alone: nobody else waits.
+func (x *conn) start(k *call, id uint64, f frame) (sent, alone bool) {
 	x.mu.Lock()
 	if x.err != nil {
 		x.mu.Unlock()
-		return false
+		return false, false
 	}
-	k.sent = x.client.now()
+	k.sent, k.size = x.client.now(), len(f)
 	x.pending[id] = k
+	x.unheard += k.size
 	idle := len(x.pending) == 1
 	if idle {
 		x.watchLocked(k.sent)
 	}
-	if idle && len(f) <= smallFrame && len(x.queue) == 0 && x.sending.TryLock() {
-		// Nobody else is sending: a goroutine less on the way. The transport has room for small frames, so this does not
-		// block; an error shows in the reader.
+	// A goroutine less is on the way if the caller sends by himself. There is room for so little in the connection that he
+	// does not wait for the node.
+	if (idle || x.pipe.mayLead()) && len(f) <= smallFrame && x.unheard <= mostUnheard && !x.sending {
+		x.queue, x.sending = append(x.queue, f), true
 		x.mu.Unlock()
-		_ = x.stream.SendMsg(f)
-		x.sending.Unlock()
-		return true
+		x.sendFor(callersRounds)
+		return true, idle
 	}
 	x.enqueueLocked(f)
 	x.mu.Unlock()
-	return true
+	return true, idle
 }
 
-const smallFrame = 4 << 10
+const (
+	smallFrame  = 4 << 10
+	mostUnheard = 64 << 10
+	// callersRounds is how many times a caller sends what has come meanwhile, before he leaves it to the writer.
+	callersRounds = 3
+)
 
 func (x *conn) enqueueLocked(f frame) {
 	x.queue = append(x.queue, f)
-	if len(x.queue) == 1 {
-		select {
-		case x.wake <- struct{}{}:
-		default:
-		}
+	if !x.sending {
+		x.sending = true
+		x.wake <- struct{}{}
 	}
 }
 
@@ -127,6 +132,7 @@ func (x *conn) forget(k *call, id uint64) {
 	x.mu.Lock()
 	waiting := x.pending[id] == k
 	if waiting {
+		x.unheard -= k.size
 		delete(x.pending, id)
 	}
 	x.mu.Unlock()
@@ -135,48 +141,39 @@ func (x *conn) forget(k *call, id uint64) {
 	}
 }
 
-// write sends what is queued until the stream ends.
+// write sends what is queued, in the turns that are the writer's, until the stream ends.
 func (x *conn) write() {
-	var batch []frame
 	for {
 		select {
 		case <-x.done:
 			return
 		case <-x.wake:
-		}
-		for {
-			x.mu.Lock()
-			batch, x.queue = x.queue, batch[:0]
-			x.mu.Unlock()
-			if len(batch) == 0 {
-				break
-			}
-			for i, f := range batch {
-				batch[i] = nil
-				x.sending.Lock()
-				err := x.stream.SendMsg(f)
-				x.sending.Unlock()
-				if err != nil {
-					x.cancel() // the reader tells why
-					return
-				}
-			}
+			x.sendFor(0)
 		}
 	}
 }
 
-// read takes replies until the stream ends.
-func (x *conn) read() {
-	for {
-		r := new(wire.Reply)
-		if err := x.stream.RecvMsg(r); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the node has ended it")
-			}
-			x.end(fmt.Errorf("%w: %w", errLost, err))
+// sendFor sends what is queued until there is no more, or for so many rounds. The caller's turn it is, and ends with it.
+func (x *conn) sendFor(rounds int) {
+	for i := 1; ; i++ {
+		x.mu.Lock()
+		if len(x.queue) == 0 || x.err != nil {
+			x.sending = false
+			x.mu.Unlock()
 			return
 		}
-		x.take(r)
+		if rounds > 0 && (i > rounds || x.unheard > mostUnheard) {
+			x.mu.Unlock()
+			x.wake <- struct{}{} // whose turn it is is told to one at a time, so that there is room
+			return
+		}
+		x.batch, x.queue = x.queue, x.batch[:0]
+		x.mu.Unlock()
+		err := x.pipe.send(x.batch...)
+		clear(x.batch)
+		if err != nil {
+			x.cancel() // the reader tells why
+		}
 	}
 }
 
@@ -187,7 +184,10 @@ func (x *conn) take(r *wire.Reply) {
 	x.client.note(x.node, r)
 	x.mu.Lock()
 	k, ok := x.pending[r.GetId()]
-	delete(x.pending, r.GetId())
+	if ok {
+		x.unheard -= k.size
+		delete(x.pending, r.GetId())
+	}
 	x.mu.Unlock()
 	if !ok {
 		return // a ping's, or one that nobody waits for any more
@@ -215,7 +215,7 @@ func (x *conn) end(err error) {
 func (x *conn) giveUp(err error) {
 	x.mu.Lock()
 	waiting := x.pending
-	x.pending = map[uint64]*call{}
+	x.pending, x.unheard = map[uint64]*call{}, 0
 	x.mu.Unlock()
 	for _, k := range waiting {
 		k.answer <- answer{err: err}

@@ -73,7 +73,7 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// frame is an encoded request. Requests are encoded by who makes them and not by who sends them: when a call is given
+// frame is an encoded request behind its length, which gRPC leaves out. Requests are encoded by who makes them and not by who sends them: when a call is given
 // up, nothing may look at the caller's memory any more.
 type frame []byte
 
@@ -87,7 +87,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return nil, fmt.Errorf("client: %T is no request", v)
 	}
-	return mem.BufferSlice{mem.SliceBuffer(f)}, nil
+	return mem.BufferSlice{mem.SliceBuffer(f[wire.FrameHeader:])}, nil
 }
 
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -100,34 +100,70 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return proto.Unmarshal(buf.ReadOnlyData(), m)
 }
 
-// open makes the stream to a node and shakes hands. The stream lives until ctx ends or its cancel is called.
+// open makes the stream to a node and shakes hands: over gRPC, which every node has, and then over frames if the node
+// has them. The stream lives until ctx ends or its cancel is called.
 func (n *node) open(ctx context.Context) (*conn, *wire.Reply, error) {
+	x, r, err := n.openOver(ctx, n.overRPC)
+	if err != nil || !r.GetHello().GetFrames() {
+		return x, r, err
+	}
+	y, s, err := n.openOver(ctx, n.overFrames)
+	if err != nil {
+		n.client.log("node %s is used over HTTP/2, for frames did not work: %w", n.address, err)
+		return x, r, nil
+	}
+	x.close()
+	return y, s, nil
+}
+
+// overRPC opens gRPC's pipe, overFrames that of frames. The pipe ends with ctx; close frees what it has.
+func (n *node) overRPC(ctx context.Context, t *traffic) (p pipe, close func(), err error) {
+	cc, err := n.client.dial(n.address, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := cc.NewStream(ctx, &wire.Node_ServiceDesc.Streams[0], wire.Node_Calls_FullMethodName)
+	if err != nil {
+		_ = cc.Close()
+		return nil, nil, err
+	}
+	return rpcPipe{s}, func() { _ = cc.Close() }, nil
+}
+
+func (n *node) overFrames(ctx context.Context, t *traffic) (p pipe, close func(), err error) {
+	f, err := n.client.dialFrames(ctx, n.address, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.below.Close() })
+	return f, func() { stop(); _ = f.below.Close() }, nil
+}
+
+func (n *node) openOver(ctx context.Context, over func(context.Context, *traffic) (pipe, func(), error)) (*conn, *wire.Reply, error) {
 	c := n.client
 	ctx, cancel := context.WithCancel(ctx)
 	x := &conn{client: c, node: n, cancel: cancel, pending: map[uint64]*call{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	x.turn.init()
+	context.AfterFunc(ctx, x.turn.callReader) // he finds the end
 	late := time.AfterFunc(connectTimeout, cancel)
 	defer late.Stop()
-	cc, err := c.dial(n.address, &x.traffic)
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	x.close = func() { cancel(); _ = cc.Close() }
-	hello := &wire.Request{Id: x.last.Add(1), Body: &wire.Request_Hello{Hello: &wire.Hello{Protocol: wire.Protocol, Version: wire.Text(c.opts.Version)}}}
-	r := new(wire.Reply)
+	x.close = cancel
+	var r *wire.Reply
 	var asked int64
-	err = func() error {
-		f, err := proto.Marshal(hello)
+	err := func() error {
+		hello, err := x.encode(&wire.Request{Body: &wire.Request_Hello{Hello: &wire.Hello{Protocol: wire.Protocol, Version: wire.Text(c.opts.Version)}}}, 0)
 		if err != nil {
 			return err
 		}
-		if x.stream, err = cc.NewStream(ctx, &wire.Node_ServiceDesc.Streams[0], wire.Node_Calls_FullMethodName); err != nil {
+		var free func()
+		if x.pipe, free, err = over(ctx, &x.traffic); err != nil {
 			return err
 		}
+		x.close = func() { cancel(); free() }
 		asked = c.now()
-		// An error of sending is told by receiving.
-		_ = x.stream.SendMsg(frame(f))
-		return x.stream.RecvMsg(r)
+		_ = x.pipe.send(hello) // an error of sending is told by receiving
+		r, err = x.pipe.recv()
+		return err
 	}()
 	if err == nil {
 		err = checkHello(r)

@@ -23,6 +23,7 @@ type fake struct {
 	t      *testing.T
 	path   string
 	server *grpc.Server
+	open   *conns // with frames
 
 	hello    *wire.HelloReply
 	members  atomic.Pointer[wire.MemberList]
@@ -72,13 +73,18 @@ func socketDir(t *testing.T) string {
 func (f *fake) start() {
 	l, err := net.Listen("unix", f.path)
 	require.NoError(f.t, err)
-	f.server = grpc.NewServer(grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))
+	f.open = new(conns)
+	f.hello.Frames = overFrames
+	f.server = grpc.NewServer(grpc.Creds(newFramesBeside(f)), grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))
 	wire.RegisterNodeServer(f.server, f)
 	go f.server.Serve(l)
 }
 
 // stop kills the node: streams end at once.
-func (f *fake) stop() { f.server.Stop() }
+func (f *fake) stop() {
+	f.open.close()
+	f.server.Stop()
+}
 
 func (f *fake) address() string { return "unix:" + f.path }
 
@@ -86,11 +92,16 @@ func (f *fake) member() *wire.Member {
 	return &wire.Member{Id: f.hello.Member, Address: f.address(), Zone: f.hello.Zone, Alive: true}
 }
 
-// Calls answers requests at the same time.
-func (f *fake) Calls(s wire.Node_CallsServer) error {
-	f.mu.Lock()
-	f.streams++
-	f.mu.Unlock()
+// Calls answers over gRPC, which is where a client hears of frames.
+func (f *fake) Calls(s wire.Node_CallsServer) error { return f.serve(s) }
+
+// serve answers requests at the same time.
+func (f *fake) serve(s calls) error {
+	if _, framed := s.(framedCalls); framed == overFrames {
+		f.mu.Lock()
+		f.streams++
+		f.mu.Unlock()
+	}
 	var sending sync.Mutex
 	for {
 		q, err := s.Recv()

@@ -132,8 +132,12 @@ func (c *call) note(err error) {
 	}
 }
 
+// smallReply is what the reader sends by himself, in bytes of what it takes in memory. A large one might have him wait for
+// a slow client, and nothing would be read meanwhile.
+const smallReply = 32 << 10
+
 // reply sends the reply, if there is one, and lets another request have the same number. Only the reader sends by
-// himself: he may wait for a slow client.
+// himself.
 func (c *call) reply(r *wire.Reply, reader bool) {
 	t := c.stream
 	c.limit.end()
@@ -145,8 +149,8 @@ func (c *call) reply(r *wire.Reply, reader bool) {
 	switch {
 	case r == nil:
 		c.giveBack(nil)
-	case reader && t.sending.TryLock():
-		_ = t.rpc.Send(r) // the reader sees it too
+	case reader && c.ofStream <= smallReply && t.sending.TryLock():
+		_ = t.pipe.Send(r) // the reader sees it too
 		t.sending.Unlock()
 		c.giveBack(r)
 	default:

@@ -1,8 +1,14 @@
 package node
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -53,4 +59,37 @@ func add(f *testing.F, q *wire.Request) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+}
+
+// FuzzFrames: whatever comes over a connection with frames, it ends, and nothing else does.
+func FuzzFrames(f *testing.F) {
+	var book logbook
+	_, path := onSocket(f, Options{HSM: newEngine(f), Log: book.add})
+	bystander := connectedByFrames(f, path)
+	hello := frameOf(f, &wire.Request{Id: 1, Body: helloQ().Body})
+	f.Add([]byte{})
+	f.Add([]byte(hello))
+	f.Add([]byte(hello + frameOf(f, &wire.Request{Id: 2, Body: randomQ().Body}) + "\x00\x00\x00\x09half"))
+	f.Add([]byte(hello + "\xff\xff\xff\xff"))
+	for _, q := range bodies() {
+		q.Id = 3
+		f.Add([]byte(hello + frameOf(f, q) + frameOf(f, q)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		conn, err := net.Dial("unix", path)
+		require.NoError(t, err)
+		defer conn.Close()
+		_, _ = conn.Write(append([]byte(wire.FramesPreface), b...)) // it may be ended in the middle
+		_ = conn.(*net.UnixConn).CloseWrite()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		_, err = io.Copy(io.Discard, conn)
+		require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the node does not end the connection")
+		on := *bystander
+		on.t = t
+		on.must(pingQ())
+		bystander.last = on.last
+		for _, line := range book.all() {
+			require.NotContains(t, line, "panic")
+		}
+	})
 }

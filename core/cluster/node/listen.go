@@ -32,7 +32,7 @@ const (
 // ServeUnix serves the users of this machine whom allow lets in. It returns when the listener or the Server is closed;
 // an error after Close is nil.
 func (s *Server) ServeUnix(l *net.UnixListener, allow Peers) error {
-	return s.serve(l, socketCredentials{allow: allow, log: s.log}, false)
+	return s.serve(l, socketCredentials{allow: allow, log: s.log, frames: s.serveFrames}, false)
 }
 
 // ServeTLS serves whoever shows a certificate of conf.ClientCAs, and joining machines without one. It returns as
@@ -54,7 +54,7 @@ func (s *Server) ServeTLS(l net.Listener, conf *tls.Config) error {
 			return hardened(other.Clone()), nil
 		}
 	}
-	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.log}, true)
+	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.log, s.serveFrames}, true)
 }
 
 func checkTLS(conf *tls.Config) error {
@@ -74,7 +74,7 @@ func hardened(conf *tls.Config) *tls.Config {
 		conf.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	conf.SessionTicketsDisabled = true
-	conf.NextProtos = []string{"h2"}
+	conf.NextProtos = []string{wire.FramesALPN, "h2"}
 	return conf
 }
 
@@ -154,19 +154,25 @@ func (c *counted) NetConn() net.Conn { return c.Conn }
 // tlsCredentials logs what is refused.
 type tlsCredentials struct {
 	credentials.TransportCredentials
-	log func(string, ...any)
+	log    func(string, ...any)
+	frames func(net.Conn, credentials.AuthInfo) // takes connections that are not for gRPC
 }
 
 func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
 	if err != nil {
 		c.log("%v: no TLS connection: %w", conn.RemoteAddr(), err)
+		return nil, nil, err
 	}
-	return secured, info, err
+	if t, ok := info.(credentials.TLSInfo); ok && t.State.NegotiatedProtocol == wire.FramesALPN {
+		c.frames(secured, info)
+		return nil, nil, credentials.ErrConnDispatched
+	}
+	return secured, info, nil
 }
 
 func (c tlsCredentials) Clone() credentials.TransportCredentials {
-	return tlsCredentials{c.TransportCredentials.Clone(), c.log}
+	return tlsCredentials{c.TransportCredentials.Clone(), c.log, c.frames}
 }
 
 // knock runs before anything of a request's body is read. Join is open to whoever reaches the port: it is rationed, and its

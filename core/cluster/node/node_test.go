@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -155,7 +156,7 @@ func onSocket(t testing.TB, opts Options) (*Server, string) {
 type client struct {
 	t      testing.TB
 	stream grpc.BidiStreamingClient[wire.Request, wire.Reply]
-	conn   *grpc.ClientConn
+	conn   io.Closer
 	last   uint64
 	cred   []byte
 }
@@ -192,7 +193,13 @@ func greeted(t testing.TB, cc *grpc.ClientConn) *client {
 	return c
 }
 
-func connected(t testing.TB, path string) *client { t.Helper(); return greeted(t, dial(t, path, nil)) }
+func connected(t testing.TB, path string) *client {
+	t.Helper()
+	if overFrames {
+		return connectedByFrames(t, path)
+	}
+	return greeted(t, dial(t, path, nil))
+}
 
 // send sends a request and returns its number.
 func (c *client) send(q *wire.Request) uint64 {

@@ -61,8 +61,9 @@ func (p Peers) admits(u *unix.Ucred) bool {
 
 // socketCredentials are gRPC's transport security on a unix socket: the kernel says who has connected.
 type socketCredentials struct {
-	allow Peers
-	log   func(string, ...any)
+	allow  Peers
+	log    func(string, ...any)
+	frames func(net.Conn, credentials.AuthInfo) // takes connections that are not for gRPC
 }
 
 type socketPeer struct {
@@ -83,14 +84,20 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		c.log("the socket refused a process: %w", err)
 		return nil, nil, err
 	}
-	return conn, socketPeer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, user.Uid}, nil
+	who := socketPeer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, user.Uid}
+	frames, conn, err := startsFrames(conn)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case frames:
+		c.frames(conn, who)
+		return nil, nil, credentials.ErrConnDispatched
+	}
+	return conn, who, nil
 }
 
 func userOf(conn net.Conn) (user *unix.Ucred, err error) {
-	if c, ok := conn.(*counted); ok {
-		conn = c.NetConn()
-	}
-	u, ok := conn.(*net.UnixConn)
+	u, ok := bare(conn).(*net.UnixConn)
 	if !ok {
 		return nil, errors.New("not a unix socket")
 	}

@@ -97,11 +97,13 @@ type Server struct {
 	draining atomic.Bool
 	stopping chan struct{} // closed when nothing runs any more
 	streams  atomic.Int64
-	running  atomic.Int64 // requests
+	running  atomic.Int64   // requests
+	frames   sync.WaitGroup // connections beside gRPC's
 
 	mu      sync.Mutex
 	servers []*grpc.Server
-	stopped bool // stopping is closed
+	framed  map[*framed]bool // connections beside gRPC's
+	stopped bool             // stopping is closed
 	closed  bool
 }
 
@@ -121,12 +123,13 @@ func New(opts Options) (*Server, error) {
 	}
 	limits := opts.Limits.withDefaults()
 	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), journal: newJournal(opts.Log),
-		stopping: make(chan struct{})}
+		stopping: make(chan struct{}), framed: map[*framed]bool{}}
 	for i, limit := range laneLimits() {
 		s.lanes[i] = newLane(limit)
 	}
 	self := opts.Cluster.Self()
-	s.hello = &wire.HelloReply{Version: wire.Text(opts.Version), Cluster: opts.Cluster.ID(), Member: self.GetId(), Zone: self.GetZone()}
+	s.hello = &wire.HelloReply{Version: wire.Text(opts.Version), Cluster: opts.Cluster.ID(), Member: self.GetId(), Zone: self.GetZone(),
+		Frames: true}
 	for _, t := range opts.HSM.Mechanisms() {
 		if info, ok := opts.HSM.Mechanism(t); ok {
 			s.hello.Mechanisms = append(s.hello.Mechanisms, wire.FromMechanismInfo(t, info))
@@ -166,6 +169,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		g.GracefulStop()
 		stop()
 	}
+	parted := make(chan struct{})
+	go func() { s.frames.Wait(); close(parted) }()
+	select {
+	case <-parted:
+	case <-ctx.Done():
+	}
 	return nil
 }
 
@@ -179,9 +188,13 @@ func (s *Server) Close() {
 	servers := s.servers
 	s.servers = nil
 	s.mu.Unlock()
+	for _, f := range s.framesOpen() {
+		f.cut()
+	}
 	for _, g := range servers {
 		g.Stop()
 	}
+	s.frames.Wait()
 	for _, l := range s.lanes {
 		l.close()
 	}

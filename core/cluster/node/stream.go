@@ -25,7 +25,7 @@ type service struct {
 // stream is one client's connection for requests. One goroutine reads and one writes; the lanes' do the work.
 type stream struct {
 	*Server
-	rpc    wire.Node_CallsServer
+	pipe   pipe
 	who    guest
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
@@ -40,6 +40,7 @@ type stream struct {
 	calls sync.WaitGroup
 	// Held by who sends: the writer, or the reader when he has served a request.
 	sending sync.Mutex
+	replies []*wire.Reply // what is being sent together
 	baton   baton
 	over    chan error // takes why reading has ended
 
@@ -67,11 +68,12 @@ const (
 	maxCredential    = 4096 // bytes of a sealed one
 )
 
-// Calls reads requests until the client goes away. Whatever takes time runs beside the reading, so that a ping is
+func (v service) Calls(rpc wire.Node_CallsServer) error { return v.server.converse(rpcPipe{rpc}) }
+
+// converse reads requests until the client goes away. Whatever takes time runs beside the reading, so that a ping is
 // answered while a key is being generated.
-func (v service) Calls(rpc wire.Node_CallsServer) error {
-	s := v.server
-	who, err := s.identify(rpc.Context())
+func (s *Server) converse(p pipe) error {
+	who, err := s.identify(p.Context())
 	if err != nil {
 		return err
 	}
@@ -81,17 +83,18 @@ func (v service) Calls(rpc wire.Node_CallsServer) error {
 		return status.Error(codes.ResourceExhausted, "too many streams are open")
 	}
 	t := &stream{
-		Server: s, rpc: rpc, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
+		Server: s, pipe: p, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
 		now: make(chan outgoing, 16), over: make(chan error, 1),
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
 	t.done.init()
 	t.baton.pass = t.readOn
-	t.ctx, t.cancel = context.WithCancel(rpc.Context())
+	t.ctx, t.cancel = context.WithCancel(p.Context())
 	var writer sync.WaitGroup
 	writer.Go(t.write)
 	defer func() {
 		t.cancel()
+		t.pipe.Close()
 		t.end()
 		t.calls.Wait()
 		writer.Wait()
@@ -165,7 +168,7 @@ func (t *stream) readOn() {
 
 // receive waits for a request from who is welcome.
 func (t *stream) receive() (*wire.Request, error) {
-	q, err := t.rpc.Recv()
+	q, err := t.pipe.Recv()
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +276,7 @@ func (t *stream) greet(id uint64, h *wire.Hello) error {
 	r := t.reply(id)
 	r.Body = &wire.Reply_Hello{Hello: &wire.HelloReply{
 		Protocol: min(h.GetProtocol(), wire.Protocol), Version: t.hello.Version, Cluster: t.hello.Cluster,
-		Member: t.hello.Member, Zone: t.hello.Zone, Mechanisms: t.hello.Mechanisms,
+		Member: t.hello.Member, Zone: t.hello.Zone, Mechanisms: t.hello.Mechanisms, Frames: t.hello.Frames,
 	}}
 	return t.answerNow(r)
 }
@@ -315,11 +318,13 @@ func (t *stream) write() {
 func (t *stream) sendAll(list []outgoing) bool {
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	var err error
+	for _, o := range list {
+		t.replies = append(t.replies, o.reply)
+	}
+	err := t.pipe.Send(t.replies...)
+	clear(t.replies)
+	t.replies = t.replies[:0]
 	for i, o := range list {
-		if err == nil {
-			err = t.rpc.Send(o.reply)
-		}
 		if o.call != nil {
 			o.call.giveBack(o.reply)
 		}
@@ -332,7 +337,7 @@ func (t *stream) writeRest() {
 	for {
 		select {
 		case o := <-t.now:
-			if t.rpc.Send(o.reply) != nil {
+			if t.pipe.Send(o.reply) != nil {
 				return
 			}
 		default:

@@ -1428,6 +1428,7 @@ type HelloReply struct {
 	Member        string                 `protobuf:"bytes,4,opt,name=member,proto3" json:"member,omitempty"`   // the node's
 	Zone          string                 `protobuf:"bytes,5,opt,name=zone,proto3" json:"zone,omitempty"`
 	Mechanisms    []*MechanismInfo       `protobuf:"bytes,6,rep,name=mechanisms,proto3" json:"mechanisms,omitempty"`
+	Frames        bool                   `protobuf:"varint,7,opt,name=frames,proto3" json:"frames,omitempty"` // the node also serves the stream without HTTP/2 (docs/wire-format.md, "Frames")
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1502,6 +1503,13 @@ func (x *HelloReply) GetMechanisms() []*MechanismInfo {
 		return x.Mechanisms
 	}
 	return nil
+}
+
+func (x *HelloReply) GetFrames() bool {
+	if x != nil {
+		return x.Frames
+	}
+	return false
 }
 
 type MechanismInfo struct {
@@ -5987,7 +5995,7 @@ const file_coffer_proto_rawDesc = "" +
 	"\x05retry\x18\x03 \x01(\x0e2\x10.coffer.v1.RetryR\x05retry\"=\n" +
 	"\x05Hello\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\"\xc2\x01\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xda\x01\n" +
 	"\n" +
 	"HelloReply\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x18\n" +
@@ -5997,7 +6005,8 @@ const file_coffer_proto_rawDesc = "" +
 	"\x04zone\x18\x05 \x01(\tR\x04zone\x128\n" +
 	"\n" +
 	"mechanisms\x18\x06 \x03(\v2\x18.coffer.v1.MechanismInfoR\n" +
-	"mechanisms\"}\n" +
+	"mechanisms\x12\x16\n" +
+	"\x06frames\x18\a \x01(\bR\x06frames\"}\n" +
 	"\rMechanismInfo\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\x04R\x04type\x12 \n" +
 	"\fmin_key_size\x18\x02 \x01(\x04R\n" +

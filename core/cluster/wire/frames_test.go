@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pieces hands out what it holds in pieces of the given sizes, in turn.
+type pieces struct {
+	rest  []byte
+	sizes []byte
+	at    int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := len(p.rest)
+	if len(p.sizes) > 0 {
+		n = int(p.sizes[p.at%len(p.sizes)]) + 1
+		p.at++
+	}
+	n = copy(b, p.rest[:min(n, len(p.rest))])
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// cutFrames is what a FrameReader should find: the frames, and whether a length was wrong.
+func cutFrames(b []byte) (frames [][]byte, wrong bool) {
+	for len(b) >= FrameHeader {
+		n := int(binary.BigEndian.Uint32(b))
+		if n > MaxMessage {
+			return frames, true
+		}
+		if len(b) < FrameHeader+n {
+			return frames, false
+		}
+		frames = append(frames, b[FrameHeader:FrameHeader+n])
+		b = b[FrameHeader+n:]
+	}
+	return frames, false
+}
+
+// FuzzFrames: however the bytes come, the same frames are found, a wrong length is told, and what was given out and cleared
+// harms nothing that comes later.
+func FuzzFrames(f *testing.F) {
+	one, err := AppendFrame(nil, &Request{Id: 7, Body: &Request_Ping{Ping: &Ping{}}})
+	require.NoError(f, err)
+	f.Add(one, []byte{0})
+	f.Add(bytes.Repeat(one, 1000), []byte{})
+	f.Add(append(bytes.Repeat([]byte{0, 0, 0, 0}, 9), one...), []byte{2, 0, 250})
+	f.Add(append(one, 2, 0, 0, 1), []byte{9})
+	f.Add(append([]byte{0, 3, 0, 0}, bytes.Repeat([]byte{5}, 3<<16)...), []byte{255, 1})
+	f.Fuzz(func(t *testing.T, b, sizes []byte) {
+		want, wrong := cutFrames(b)
+		r := NewFrameReader(&pieces{rest: bytes.Clone(b), sizes: sizes})
+		for _, w := range want {
+			got, err := r.Next()
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(w, got))
+			clear(got)
+		}
+		_, err := r.Next()
+		require.Equal(t, wrong, r.Ready())
+		require.Equal(t, wrong, errors.Is(err, ErrFrame), "%v", err)
+		require.Error(t, err)
+		require.LessOrEqual(t, len(r.buf), max(2*len(b), mostFrames))
+	})
+}
+
+// TestFramesGoOnAfterADeadline: nothing is lost by an error that passes.
+func TestFramesGoOnAfterADeadline(t *testing.T) {
+	one, err := AppendFrame(nil, &Request{Id: 7})
+	require.NoError(t, err)
+	r := NewFrameReader(iotest.TimeoutReader(&pieces{rest: bytes.Repeat(one, 2), sizes: []byte{2}}))
+	_, err = r.Next()
+	require.ErrorIs(t, err, iotest.ErrTimeout)
+	for range 2 {
+		b, err := r.Next()
+		require.NoError(t, err)
+		q := &Request{}
+		require.NoError(t, Unmarshal(b, q))
+		require.EqualValues(t, 7, q.Id)
+	}
+}
+
+// TestALargeFrameLeavesNoMemory: neither the room nor the content of a large message stays.
+func TestALargeFrameLeavesNoMemory(t *testing.T) {
+	large, err := AppendFrame(nil, &Request{Id: 7, Body: &Request_Step{Step: &Step{Data: bytes.Repeat([]byte{9}, 1<<20)}}})
+	require.NoError(t, err)
+	small, err := AppendFrame(nil, &Request{Id: 8})
+	require.NoError(t, err)
+	r := NewFrameReader(io.MultiReader(bytes.NewReader(large), bytes.NewReader(small)))
+	b, err := r.Next()
+	require.NoError(t, err)
+	clear(b)
+	_, err = r.Next()
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(r.buf), mostFrames)
+	require.NotContains(t, r.buf, byte(9))
+}
+
+func TestFramesOfTooMuch(t *testing.T) {
+	_, err := AppendFrame(nil, &Request{Body: &Request_Step{Step: &Step{Data: make([]byte, MaxMessage)}}})
+	require.Error(t, err)
+}
