@@ -17,6 +17,7 @@ func TestTLSRecipes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client(t, name)
+			long(t) // with the client's other tests
 			out := pasted(t, name)
 			for _, w := range want {
 				require.Contains(t, out, w)
