@@ -6,13 +6,13 @@
 
 /* In the order of the report. What leaves most objects behind comes last. */
 const struct operation operations[] = {
-	{"sign-rsa-2048", "SHA256-RSA-PKCS over 32 bytes", CKM_SHA256_RSA_PKCS, 2048, 32, CK_FALSE, make_rsa, step_sign},
-	{"sign-rsa-3072", "SHA256-RSA-PKCS over 32 bytes", CKM_SHA256_RSA_PKCS, 3072, 32, CK_FALSE, make_rsa, step_sign},
-	{"sign-rsa-4096", "SHA256-RSA-PKCS over 32 bytes", CKM_SHA256_RSA_PKCS, 4096, 32, CK_FALSE, make_rsa, step_sign},
+	{"sign-rsa-2048", "RSA-PKCS over a DigestInfo of 51 bytes", CKM_RSA_PKCS, 2048, 51, CK_FALSE, make_rsa, step_sign},
+	{"sign-rsa-3072", "RSA-PKCS over a DigestInfo of 51 bytes", CKM_RSA_PKCS, 3072, 51, CK_FALSE, make_rsa, step_sign},
+	{"sign-rsa-4096", "RSA-PKCS over a DigestInfo of 51 bytes", CKM_RSA_PKCS, 4096, 51, CK_FALSE, make_rsa, step_sign},
 	{"sign-p256", "ECDSA over a digest of 32 bytes", CKM_ECDSA, 256, 32, CK_FALSE, make_p256, step_sign},
 	{"verify-p256", "ECDSA over a digest of 32 bytes", CKM_ECDSA, 256, 32, CK_FALSE, make_p256_signature, step_verify},
 	{"sign-ed25519", "EdDSA over 32 bytes", CKM_EDDSA, 255, 32, CK_FALSE, make_ed25519, step_sign},
-	{"sign-rsa-2048-token", "sign-rsa-2048 with a token key", CKM_SHA256_RSA_PKCS, 2048, 32, CK_TRUE, make_rsa, step_sign},
+	{"sign-rsa-2048-token", "sign-rsa-2048 with a token key", CKM_RSA_PKCS, 2048, 51, CK_TRUE, make_rsa, step_sign},
 	{"sign-p256-token", "sign-p256 with a token key", CKM_ECDSA, 256, 32, CK_TRUE, make_p256, step_sign},
 	{"aes-gcm-1k", "AES-256-GCM encryption of 1 KiB", CKM_AES_GCM, 256, 1024, CK_FALSE, make_aes, step_gcm},
 	{"aes-gcm-16k", "AES-256-GCM encryption of 16 KiB", CKM_AES_GCM, 256, 16384, CK_FALSE, make_aes, step_gcm},
@@ -26,8 +26,10 @@ const struct operation operations[] = {
 	{"generate-aes-256", "make and destroy an AES-256 key", CKM_AES_KEY_GEN, 256, 0, CK_FALSE, NULL, step_generate_aes},
 	{"attributes", "get three attributes of a P-256 private key", NONE, 256, 0, CK_FALSE, make_p256, step_attributes},
 	{"session", "open and close a session", NONE, 0, 0, CK_FALSE, NULL, step_session},
+	{"find-100", "find one of 100 session keys by its id", NONE, 100, 0, CK_FALSE, make_numbered, step_find},
 	{"find-1000", "find one of 1,000 session keys by its id", NONE, 1000, 0, CK_FALSE, make_numbered, step_find},
 	{"find-10000", "find one of 10,000 session keys by its id", NONE, 10000, 0, CK_FALSE, make_numbered, step_find},
+	{"find-100000", "find one of 100,000 session keys by its id", NONE, 100000, 0, CK_FALSE, make_numbered, step_find},
 	{"create-token", "create an AES-256 key on the token, durable", NONE, 0, 0, CK_TRUE, NULL, step_create},
 	{"find-token-1000", "find one of 1,000 token keys by its id", NONE, 1000, 0, CK_TRUE, make_numbered, step_find},
 	{"find-token-10000", "find one of 10,000 token keys by its id", NONE, 10000, 0, CK_TRUE, make_numbered, step_find},

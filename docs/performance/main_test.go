@@ -29,7 +29,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, row := range []string{"| find | 1 | 1,000,000 | 100 | 20,000 | - | 50.00 |", "| find & more | 1 | 1,000 | - | - | 9,000 | - |"} {
+	for _, row := range []string{"| `find-1000` | 1 | 1,000,000 | 100 | 20,000 | - | 50.00 |", "| `find-token-1000` | 1 | 1,000 | - | - | 9,000 | - |"} {
 		if !strings.Contains(string(b), row) {
 			t.Errorf("no row %q in\n%s", row, b)
 		}

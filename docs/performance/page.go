@@ -29,7 +29,7 @@ func page(r *report) []byte {
 	}
 	fmt.Fprintf(&b, " by the best |\n|---|---|%s---|\n", strings.Repeat("---|", len(r.Modules)))
 	for _, row := range r.Results {
-		fmt.Fprintf(&b, "| %s | %d |", row.Text, row.Threads)
+		fmt.Fprintf(&b, "| `%s` | %d |", row.Operation, row.Threads)
 		for _, f := range row.Modules {
 			fmt.Fprintf(&b, " %s |", cell(f))
 		}

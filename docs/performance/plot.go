@@ -121,7 +121,7 @@ func byThreads(r *report) []byte {
 		if !there {
 			i = len(panels)
 			seen[row.Operation] = i
-			p := panel{title: row.Text, x: "threads", y: "operations per second"}
+			p := panel{title: row.Operation + ": " + row.Text, x: "threads", y: "operations per second"}
 			for _, m := range r.Modules {
 				p.lines = append(p.lines, line{name: m.Name})
 			}
