@@ -170,7 +170,7 @@ func open(h Head) bool {
 // and nil for a new one. A secret key wraps other keys, or it encrypts, decrypts and signs, and that from its beginning: it could
 // change between two calls otherwise. Open keys are free. CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_READ_ONLY.
 func (p *Policy) Roles(before, after Head) error {
-	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY || open(after) {
+	if p.WrapAndDecrypt || after.Class() != pkcs11.CKO_SECRET_KEY || open(after) && (before == nil || open(before)) {
 		return nil
 	}
 	if before != nil && both(before) && !open(before) {

@@ -165,6 +165,11 @@ func TestRolesAreForLife(t *testing.T) {
 	want(t, "both, sensitive", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, readable(false, true, true)))
 	want(t, "both, not extractable", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(nil, readable(false, false, false)))
 	want(t, "both, readable no more", pkcs11.CKR_TEMPLATE_INCONSISTENT, p.Roles(readable(false, false, true), readable(false, true, true)))
+	decrypting := of(pkcs11.CKK_AES, pkcs11.AttrUlong(pkcs11.CKA_KEY_GEN_MECHANISM, uint(pkcs11.CKM_PKCS5_PBKD2)), pkcs11.Attr(pkcs11.CKA_TOKEN, false),
+		pkcs11.Attr(pkcs11.CKA_DECRYPT, true))
+	wrapping := of(pkcs11.CKK_AES, pkcs11.AttrUlong(pkcs11.CKA_KEY_GEN_MECHANISM, uint(pkcs11.CKM_PKCS5_PBKD2)), pkcs11.Attr(pkcs11.CKA_TOKEN, true),
+		pkcs11.Attr(pkcs11.CKA_WRAP, true))
+	want(t, "of a password, copied from the token by who does not have it", pkcs11.CKR_ATTRIBUTE_READ_ONLY, p.Roles(wrapping, decrypting))
 	free := &Policy{WrapAndDecrypt: true}
 	want(t, "both, allowed", pkcs11.CKR_OK, free.Roles(nil, with(true, true)))
 	want(t, "changed, allowed", pkcs11.CKR_OK, free.Roles(with(true, false), with(true, true)))

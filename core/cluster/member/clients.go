@@ -51,18 +51,30 @@ func (c certificate) revoke(serial string, expires int64, now time.Time) (_ cert
 	if serial == "" || len(serial) > maxSerial || strings.Trim(serial, "0123456789abcdef") != "" || serial[0] == '0' {
 		return c, false, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a serial number is 1 to %d hex digits in lower case, without leading zeros", maxSerial)
 	}
+	if expires != 0 && expires <= now.Unix() {
+		return c, false, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "the certificate has expired, so that it is refused in any case")
+	}
 	if c.Serial == "" {
 		if expires == 0 {
 			expires = now.Add(revokedFor).Unix()
 		}
 		c = certificate{Serial: serial, Expires: expires}
 	}
-	if c.Revoked != 0 {
+	if c.Revoked != 0 && expires <= c.Expires {
 		return c, false, nil
 	}
-	c.Revoked = now.Unix()
+	if c.Revoked == 0 {
+		c.Revoked = now.Unix()
+	}
+	c.Expires = max(c.Expires, expires) // another certificate may have the number by now, and live longer
 	return c, true, nil
 }
+
+// keptFor is how long a certificate is kept in mind after its end: the clocks of some nodes may be ahead.
+const keptFor = 7 * 24 * time.Hour
+
+// past tells whether nothing needs to be known of a certificate any more.
+func (c certificate) past(now int64) bool { return now > c.Expires+int64(keptFor/time.Second) }
 
 var errRevoked = errors.New("the certificate was revoked")
 

@@ -529,14 +529,20 @@ func TestRevokedCertificateIsRefusedByEveryNode(t *testing.T) {
 		require.Len(t, c.Sha256, 32)
 	}
 
-	require.NoError(t, a.m.Revoke(within(t), "abc123", 1))
+	tomorrow := time.Now().Add(24 * time.Hour).Unix()
+	require.NoError(t, a.m.Revoke(within(t), "abc123", tomorrow))
+	require.NoError(t, a.m.Revoke(within(t), "abc123", 2*tomorrow), "a later certificate of another authority has the same number")
+	require.ErrorIs(t, a.m.Revoke(within(t), "abc123", 1), pkcs11.CKR_ARGUMENTS_BAD, "one that has expired")
 	for _, bad := range []string{"", "0a", "ABC", "x/y", "\n", strings.Repeat("a", maxSerial+1)} {
 		require.ErrorIs(t, a.m.Revoke(within(t), bad, 0), pkcs11.CKR_ARGUMENTS_BAD, "%q", bad)
 	}
-	a.m.forgetExpired(within(t)) // the one of which it was said that it expired in 1970
+	a.m.forgetExpired(within(t))
 	list, err = a.m.Certificates(within(t))
 	require.NoError(t, err)
-	require.Len(t, list.Certificates, 3)
+	require.Len(t, list.Certificates, 4)
+	day := int64(24 * 60 * 60)
+	require.False(t, certificate{Expires: tomorrow}.past(tomorrow+day), "clocks may be ahead")
+	require.True(t, certificate{Expires: tomorrow}.past(tomorrow+8*day))
 
 	b.kill()
 	b.start()

@@ -118,7 +118,7 @@ func (m *Member) openStores(ctx context.Context) error {
 			level, told = slog.LevelWarn, true
 		}
 		m.log.Log(ctx, level, "waiting for the store: a majority of its voters must be running", "reason", err)
-		if time.Since(began) >= m.opts.Timing.Alone && m.openAlone(ctx) {
+		if refused == 0 && time.Since(began) >= m.opts.Timing.Alone && m.openAlone(ctx) {
 			break
 		}
 		m.endpoints.fail()

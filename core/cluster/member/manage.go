@@ -205,7 +205,7 @@ func (m *Member) forgetExpired(ctx context.Context) {
 	}
 	if list, err := every[certificate](ctx, m.records, kindCertificate); err == nil {
 		for id, c := range list {
-			if now > c.Expires {
+			if c.past(now) {
 				old = append(old, store.Op{Key: key(kindCertificate, id), Delete: true})
 			}
 		}

@@ -111,7 +111,7 @@ func (s *Single) changeSeed(change func(*seed) error) error {
 		return err
 	}
 	now := time.Now().Unix()
-	f.Certificates = slices.DeleteFunc(f.Certificates, func(c certificate) bool { return now > c.Expires })
+	f.Certificates = slices.DeleteFunc(f.Certificates, func(c certificate) bool { return c.past(now) })
 	if err := s.writeSeed(&f); err != nil {
 		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the clients' certificates cannot be written down: %w", err)
 	}

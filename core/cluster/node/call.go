@@ -189,6 +189,10 @@ func (c *call) run() error {
 	if err := c.current(); err != nil {
 		return err
 	}
+	// What the node has taken in meanwhile may be that this client is to be refused.
+	if _, err := s.welcome(s.who); err != nil {
+		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "%s is not welcome any more", s.who.Holder)
+	}
 	// Nor is a PIN checked: a wrong one could not be counted, so nobody is to guess here.
 	if c.isolated && row.effectOf(q.Body) != none {
 		return pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "the node reaches no quorum, so nothing can be changed and no PIN be checked, %w", wire.ErrElsewhere)
