@@ -133,6 +133,7 @@ type digestOp struct {
 	row    *mech.Mechanism
 	origin *beginning // on a node
 	hash   hash.Hash
+	keyed  bool // a key has gone in
 }
 
 func (e *Engine) startDigest(m *mech.Mechanism, from *beginning, param any) (hsm.Operation, error) {
@@ -153,7 +154,7 @@ func (o *digestOp) Close() {
 		return
 	}
 	o.hash.Reset()
-	if o.row.Return != nil {
+	if o.row.Return != nil && !o.keyed { // its last block is still there
 		o.row.Return(o.hash)
 	}
 	o.hash = nil
@@ -183,6 +184,7 @@ func (o *digestOp) DigestKey(_ context.Context, cred hsm.Credential, key hsm.Obj
 	if err != nil {
 		return err
 	}
+	o.keyed = true
 	o.hash.Write(secretPart.Bytes(pkcs11.CKA_VALUE))
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// PINs are encoded into the request straight from the caller's slice, which is his to wipe. The encoded form is the
-// transport's until it is sent and the garbage collector's after that: it cannot be reached to be wiped, like what TLS
-// and the kernel copy.
+// PINs are encoded into the request straight from the caller's slice, which is his to wipe. The encoded form is cleared when
+// it has gone as a frame. Over gRPC it is the transport's until it is sent and the garbage collector's after that: it cannot be
+// reached to be wiped, like what TLS and the kernel copy.
 
 // infoCache is the last answer of Info. Opening a session asks for it each time.
 type infoCache struct {

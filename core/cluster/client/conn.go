@@ -88,7 +88,7 @@ func (x *conn) start(k *call, id uint64, f frame) (sent, alone bool) {
 	}
 	// A goroutine less is on the way if the caller sends by himself. There is room for so little in the connection that he
 	// does not wait for the node.
-	if (idle || x.pipe.mayLead()) && len(f) <= smallFrame && x.unheard <= mostUnheard && !x.sending {
+	if (idle || x.pipe.mayLead()) && len(f) <= smallFrame && x.unheard <= mostUnheard && len(x.pending) <= mostAlone && !x.sending {
 		x.queue, x.sending = append(x.queue, f), true
 		x.mu.Unlock()
 		x.sendFor(callersRounds)
@@ -102,6 +102,7 @@ func (x *conn) start(k *call, id uint64, f frame) (sent, alone bool) {
 const (
 	smallFrame  = 4 << 10
 	mostUnheard = 64 << 10
+	mostAlone   = 64 // requests: the kernel counts hundreds of bytes for the smallest
 	// callersRounds is how many times a caller sends what has come meanwhile, before he leaves it to the writer.
 	callersRounds = 3
 )

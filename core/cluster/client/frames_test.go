@@ -186,3 +186,16 @@ func (c *conns) say(t *testing.T, r *wire.Reply) {
 		require.NoError(t, err)
 	}
 }
+
+// TestWhatEndsAStreamIsToldToWhoeverReadsNext: a caller who reads by himself passes over it.
+func TestWhatEndsAStreamIsToldToWhoeverReadsNext(t *testing.T) {
+	goodbye, err := wire.AppendFrame(nil, &wire.Reply{Failure: &wire.Failure{Rv: uint64(pkcs11.CKR_DEVICE_ERROR), Text: "revoked"}})
+	require.NoError(t, err)
+	for text, sent := range map[string][]byte{"revoked": goodbye, "proto": {0, 0, 0, 1, 0xff}} {
+		p := &framePipe{in: wire.NewFrameReader(bytes.NewReader(sent))}
+		for range 2 {
+			_, err := p.recv()
+			require.ErrorContains(t, err, text)
+		}
+	}
+}

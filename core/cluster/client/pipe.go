@@ -57,6 +57,7 @@ type framePipe struct {
 	in    *wire.FrameReader
 	out   []byte
 	leads bool
+	wrong error // what recv has said of a frame: whoever receives next is to hear it too
 }
 
 // mostTogether is how many bytes are sent in one piece; a larger message goes by itself.
@@ -64,8 +65,10 @@ const mostTogether = 64 << 10
 
 func (p *framePipe) send(list ...frame) error {
 	if len(list) == 1 {
-		_, err := p.conn.Write(list[0])
-		return err
+		return p.write(list[0])
+	}
+	if p.out == nil {
+		p.out = make([]byte, 0, mostTogether) // it never grows, which would leave bytes behind
 	}
 	for _, f := range list {
 		if len(p.out) > 0 && len(p.out)+len(f) > mostTogether {
@@ -74,12 +77,13 @@ func (p *framePipe) send(list ...frame) error {
 			}
 		}
 		if len(f) > mostTogether {
-			if _, err := p.conn.Write(f); err != nil {
+			if err := p.write(f); err != nil {
 				return err
 			}
 			continue
 		}
 		p.out = append(p.out, f...)
+		clear(f)
 	}
 	return p.flush()
 }
@@ -88,13 +92,22 @@ func (p *framePipe) flush() error {
 	if len(p.out) == 0 {
 		return nil
 	}
-	_, err := p.conn.Write(p.out)
-	clear(p.out) // there are PINs in some
+	err := p.write(p.out)
 	p.out = p.out[:0]
 	return err
 }
 
+// write writes bytes and clears them: there are PINs in some.
+func (p *framePipe) write(b []byte) error {
+	_, err := p.conn.Write(b)
+	clear(b)
+	return err
+}
+
 func (p *framePipe) recv() (*wire.Reply, error) {
+	if p.wrong != nil {
+		return nil, p.wrong
+	}
 	b, err := p.in.Next()
 	if err != nil {
 		return nil, err
@@ -102,12 +115,11 @@ func (p *framePipe) recv() (*wire.Reply, error) {
 	defer clear(b) // there is plaintext in some
 	r := new(wire.Reply)
 	if err := proto.Unmarshal(b, r); err != nil {
-		return nil, err
+		p.wrong = err
+	} else if r.Id == 0 && r.Failure != nil { // why the node ends the stream
+		p.wrong = fmt.Errorf("the node has ended it: %w", r.Failure.Err())
 	}
-	if r.Id == 0 && r.Failure != nil { // why the node ends the stream
-		return nil, fmt.Errorf("the node has ended it: %w", r.Failure.Err())
-	}
-	return r, nil
+	return r, p.wrong
 }
 
 // mayLead is false where Go has one processor, which whoever waits in the kernel would keep from all others for a while.

@@ -70,7 +70,7 @@ func (x *conn) lead(k *call) {
 		return
 	}
 	x.pipe.lead(leading)
-	for len(k.answer) == 0 {
+	for end := x.client.now() + int64(leading); len(k.answer) == 0 && x.client.now() < end; { // others' replies may come all the time
 		r, err := x.pipe.recv()
 		if err != nil { // the time is over, or the reader finds the same
 			break

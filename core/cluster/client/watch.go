@@ -124,15 +124,19 @@ func (x *conn) suspected() {
 func (x *conn) idle() {
 	t := time.NewTicker(idlePing)
 	defer t.Stop()
-	asked := int64(0)
+	asked, in, out := int64(0), int64(0), int64(0)
 	for {
 		select {
 		case <-x.done:
 			return
 		case <-t.C:
 		}
+		was, sent := in, out
+		in, out = x.traffic.in.Load(), x.traffic.out.Load()
 		if asked != 0 && x.heard.Load() < asked {
-			x.cancel()
+			if in == was && out == sent { // else a long message is on its way
+				x.cancel()
+			}
 			continue
 		}
 		asked = x.client.now()

@@ -150,7 +150,9 @@ func (c *call) reply(r *wire.Reply, reader bool) {
 	case r == nil:
 		c.giveBack(nil)
 	case reader && c.ofStream <= smallReply && t.sending.TryLock():
-		_ = t.pipe.Send(r) // the reader sees it too
+		if t.pipe.Send(r) != nil {
+			t.pipe.Close() // so that whoever reads next sees it too
+		}
 		t.sending.Unlock()
 		c.giveBack(r)
 	default:

@@ -26,6 +26,7 @@ type framed struct {
 	conn  net.Conn
 	in    *wire.FrameReader
 	out   []byte
+	torn  error // of writing: part of a frame has gone, and nothing may come after it
 	ctx   context.Context
 	end   context.CancelFunc
 	began time.Time
@@ -131,7 +132,13 @@ func (f *framed) flush() error {
 	if len(f.out) == 0 {
 		return nil
 	}
-	_, err := f.conn.Write(f.out)
+	err := f.torn
+	if err == nil {
+		var n int
+		if n, err = f.conn.Write(f.out); err != nil && n > 0 {
+			f.torn = err
+		}
+	}
 	clear(f.out) // there is plaintext in some
 	f.out = f.out[:0]
 	if cap(f.out) > keptOut {

@@ -304,7 +304,8 @@ func (t *stream) write() {
 		case <-t.ctx.Done():
 			return
 		}
-		if !t.sendAll(list) { // the reader sees it too
+		if !t.sendAll(list) {
+			t.pipe.Close() // so that the reader sees it too
 			return
 		}
 		if last {

@@ -22,17 +22,25 @@ const FramesQuiet = 60
 
 // AppendFrame appends a message as a frame. It refuses what is longer than MaxMessage.
 func AppendFrame(b []byte, m proto.Message) ([]byte, error) {
-	start := len(b)
-	b = append(b, make([]byte, FrameHeader)...)
-	b, err := proto.MarshalOptions{}.MarshalAppend(b, m)
-	if err != nil {
-		return nil, err
-	}
-	n := len(b) - start - FrameHeader
+	n := proto.Size(m)
 	if n > MaxMessage {
 		return nil, fmt.Errorf("wire: a message of %d bytes, at most %d can be sent", n, MaxMessage)
 	}
-	binary.BigEndian.PutUint32(b[start:], uint32(n))
+	start := len(b)
+	if whole := start + FrameHeader + n; whole > cap(b) {
+		grown := make([]byte, start, max(whole, 2*cap(b)))
+		copy(grown, b)
+		clear(b) // nothing is left behind
+		b = grown
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
+	if err != nil {
+		return nil, err
+	}
+	if got := len(b) - start - FrameHeader; got != n {
+		return nil, fmt.Errorf("wire: a message of %d bytes has become %d", n, got)
+	}
 	return b, nil
 }
 
@@ -110,8 +118,8 @@ func (f *FrameReader) fill() error {
 	}
 	switch {
 	case f.end == len(f.buf):
-		f.resize(2 * len(f.buf))
-	case f.end == 0 && len(f.buf) > mostFrames:
+		f.resize(min(2*len(f.buf), MaxMessage+FrameHeader))
+	case f.end < mostFrames && len(f.buf) > mostFrames: // a large message has gone
 		f.resize(mostFrames)
 	}
 	n, err := f.from.Read(f.buf[f.end:])

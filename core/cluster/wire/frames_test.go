@@ -111,3 +111,20 @@ func TestFramesOfTooMuch(t *testing.T) {
 	_, err := AppendFrame(nil, &Request{Body: &Request_Step{Step: &Step{Data: make([]byte, MaxMessage)}}})
 	require.Error(t, err)
 }
+
+// TestFrameReaderLetsGoOfLargeMemory, though another frame has begun behind the large one.
+func TestFrameReaderLetsGoOfLargeMemory(t *testing.T) {
+	large := binary.BigEndian.AppendUint32(nil, 4<<20)
+	large = append(large, make([]byte, 4<<20)...)
+	small := []byte{0, 0, 0, 3, 1, 2, 3}
+	f := NewFrameReader(io.MultiReader(bytes.NewReader(append(large, small[:1]...)), bytes.NewReader(append(small[1:], small[:2]...)), bytes.NewReader(small[2:])))
+	for _, n := range []int{4 << 20, 3, 3} {
+		b, err := f.Next()
+		if err != nil || len(b) != n {
+			t.Fatalf("%d bytes, %v, expected %d", len(b), err, n)
+		}
+	}
+	if len(f.buf) > mostFrames {
+		t.Errorf("%d bytes are kept", len(f.buf))
+	}
+}
