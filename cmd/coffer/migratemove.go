@@ -132,6 +132,12 @@ func (m *mover) move(ctx context.Context, f *foreign, row *moveRow) error {
 		row.note("CKA_TRUSTED is not taken over: that is the security officer's to say, with --trusted")
 	}
 	there, proof, err := m.there(ctx, s)
+	if errors.Is(err, errUnproven) {
+		row.Result = resultUnproven
+		row.Reason = "the token has a key with its id and label, and nothing shows whether it is the same: it was not moved"
+		row.Hint = "try the token's key in its application; to move the source's all the same, give the token's another label first"
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -195,7 +201,8 @@ func (m *mover) refused(s *subject, err error) error {
 	return &p
 }
 
-// there finds the same object in the token: the same id and the same value.
+// there finds the same object in the token: the same id and the same value. errUnproven where nothing shows it, and the
+// label is the same too: a second one would be made with every run.
 func (m *mover) there(ctx context.Context, s *subject) (hsm.Object, string, error) {
 	by := pkcs11.Template{pkcs11.AttrString(pkcs11.CKA_LABEL, s.label())}
 	if id := s.attrs.Bytes(pkcs11.CKA_ID); len(id) > 0 {
@@ -205,19 +212,25 @@ func (m *mover) there(ctx context.Context, s *subject) (hsm.Object, string, erro
 	if err != nil {
 		return nil, "", err
 	}
+	var perhaps error
 	for _, o := range found {
 		if o.keyType() != s.keyType() {
 			continue
 		}
 		same, proof, err := m.same(ctx, o, s)
-		if err != nil || same {
+		switch {
+		case errors.Is(err, errUnproven):
+			if o.label() == s.label() {
+				perhaps = errUnproven
+			}
+		case err != nil || same:
 			return o.ref, proof, err
 		}
 	}
-	return nil, "", nil
+	return nil, "", perhaps
 }
 
-// same compares an object of the token with one of the source.
+// same compares an object of the token with one of the source. errUnproven: nothing shows whether they are the same.
 func (m *mover) same(ctx context.Context, o object, s *subject) (same bool, proof string, err error) {
 	switch s.class() {
 	case pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_SECRET_KEY:
@@ -225,11 +238,8 @@ func (m *mover) same(ctx context.Context, o object, s *subject) (same bool, proo
 			return false, "", nil
 		}
 		proof, err := m.prove(ctx, o.ref, s)
-		switch {
-		case errors.Is(err, errDiffers):
+		if errors.Is(err, errDiffers) {
 			return false, "", nil
-		case errors.Is(err, errUnproven):
-			return o.label() == s.label(), "", nil
 		}
 		return err == nil, proof, err
 	}

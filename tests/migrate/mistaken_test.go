@@ -48,6 +48,25 @@ func TestKeysWithTheSameIDAreToldApart(t *testing.T) {
 	})
 }
 
+// TestUnprovenKeysAreNotTakenForTheSame: the same id and label in the token are no proof.
+func TestUnprovenKeysAreNotTakenForTheSame(t *testing.T) {
+	s := newSoft(t)
+	secp256k1 := []byte{6, 5, 0x2b, 0x81, 4, 0, 10}
+	s.library(func(c *p11.Ctx, session p11.SessionHandle) {
+		derives(t, c, session, "alone", 1, secp256k1)
+		require.NoError(t, c.DestroyObject(session, find(t, c, session, p11.CKO_PUBLIC_KEY, 1)))
+	})
+	k := harness.NewToken(t, "new")
+	for _, reason := range []string{"nothing that the key may do", "the token has a key with its id and label"} {
+		r, code, stderr := migrate(t, k, softPIN, "--from-softhsm", s.tokens)
+		require.Equal(t, 1, code, stderr)
+		require.Equal(t, []int{0, 0, 1, 0}, []int{r.Moved, r.There, r.Unproven, r.Left}, "%+v", r.Objects)
+		require.Contains(t, r.Objects[0].Reason, reason)
+		require.Contains(t, stderr, "of 1 keys nothing shows")
+		require.Equal(t, 1, keys(t, k))
+	}
+}
+
 // derives makes a pair that agrees on keys and does not sign.
 func derives(t *testing.T, c *p11.Ctx, session p11.SessionHandle, label string, id byte, curve []byte) {
 	t.Helper()
