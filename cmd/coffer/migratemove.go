@@ -181,6 +181,9 @@ func (m *mover) bring(ctx context.Context, s *subject, row *moveRow) (hsm.Object
 		tm = tm.Set(pkcs11.CKA_WRAP, false)
 		row.note("CKA_WRAP was left out (--drop-wrap)")
 	}
+	if m.dry && s.class() == pkcs11.CKO_SECRET_KEY {
+		tm = tm.Set(pkcs11.CKA_SENSITIVE, true) // the policy lets keys of a session that can be read do what it refuses to the token's
+	}
 	if s.secret == nil && len(carriedOf(s.class()).secret) > 0 {
 		ref, way, err := m.src.wrap(ctx, m.token, s.foreign, tm)
 		row.Way = way

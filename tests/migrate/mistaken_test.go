@@ -67,6 +67,30 @@ func TestUnprovenKeysAreNotTakenForTheSame(t *testing.T) {
 	}
 }
 
+// TestDryRunRefusesWhatTheRunRefuses: a key that can be read and both wraps and decrypts, which is free in a session.
+func TestDryRunRefusesWhatTheRunRefuses(t *testing.T) {
+	s := newSoft(t)
+	s.library(func(c *p11.Ctx, session p11.SessionHandle) {
+		_, err := c.GenerateKey(session, []*p11.Mechanism{p11.NewMechanism(p11.CKM_AES_KEY_GEN, nil)}, attrs{a(p11.CKA_TOKEN, true),
+			a(p11.CKA_PRIVATE, true), a(p11.CKA_LABEL, "both"), a(p11.CKA_VALUE_LEN, 32), a(p11.CKA_SENSITIVE, false), a(p11.CKA_EXTRACTABLE, true),
+			a(p11.CKA_WRAP, true), a(p11.CKA_DECRYPT, true), a(p11.CKA_ENCRYPT, true)})
+		require.NoError(t, err)
+	})
+	k := harness.NewToken(t, "new")
+	for _, more := range [][]string{{"--dry-run"}, nil} {
+		r, code, stderr := migrate(t, k, softPIN, append([]string{"--from-softhsm", s.tokens}, more...)...)
+		require.Equal(t, 1, code, stderr)
+		require.Equal(t, "left", r.of("secret", "both").Result, "%v", more)
+		require.Contains(t, r.of("secret", "both").Hint, "--drop-wrap")
+	}
+	for _, more := range [][]string{{"--dry-run"}, nil} {
+		r, code, stderr := migrate(t, k, softPIN, append([]string{"--from-softhsm", s.tokens, "--drop-wrap"}, more...)...)
+		require.Zero(t, code, stderr)
+		require.Equal(t, "CKM_AES_ECB", r.of("secret", "both").Proof)
+	}
+	require.Regexp(t, `CKA_SENSITIVE +no`, k.Run(t, harness.Coffer(t), "key", "show", "both"), "a dry run's is another")
+}
+
 // derives makes a pair that agrees on keys and does not sign.
 func derives(t *testing.T, c *p11.Ctx, session p11.SessionHandle, label string, id byte, curve []byte) {
 	t.Helper()
