@@ -181,17 +181,30 @@ func (m *mover) bring(ctx context.Context, s *subject, row *moveRow) (hsm.Object
 		tm = tm.Set(pkcs11.CKA_WRAP, false)
 		row.note("CKA_WRAP was left out (--drop-wrap)")
 	}
+	if s.secret == nil && len(carriedOf(s.class()).secret) > 0 {
+		return m.bringWrapped(ctx, s, row, tm)
+	}
 	if m.dry && s.class() == pkcs11.CKO_SECRET_KEY {
 		tm = tm.Set(pkcs11.CKA_SENSITIVE, true) // the policy lets keys of a session that can be read do what it refuses to the token's
-	}
-	if s.secret == nil && len(carriedOf(s.class()).secret) > 0 {
-		ref, way, err := m.src.wrap(ctx, m.token, s.foreign, tm)
-		row.Way = way
-		return ref, m.refused(s, err)
 	}
 	row.Way = "value"
 	ref, err := m.Create(ctx, m.cred, slices.Concat(tm, s.valueOf(), s.secret))
 	return ref, m.refused(s, err)
+}
+
+// bringWrapped unwraps a key that the source does not show. Whatever the source calls it, it is sensitive: so is the key that
+// carries it, and nobody has seen its value.
+func (m *mover) bringWrapped(ctx context.Context, s *subject, row *moveRow, tm pkcs11.Template) (hsm.Object, error) {
+	sensitive, _ := tm.Bool(pkcs11.CKA_SENSITIVE)
+	ref, way, err := m.src.wrap(ctx, m.token, s.foreign, tm.Set(pkcs11.CKA_SENSITIVE, true))
+	if err != nil {
+		return nil, m.refused(s, err)
+	}
+	row.Way = way
+	if !sensitive {
+		row.note("CKA_SENSITIVE is true now: the source says false, and does not show the value all the same")
+	}
+	return ref, nil
 }
 
 // refused adds a way out where the token's policy turned a key down.
