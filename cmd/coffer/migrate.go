@@ -110,8 +110,14 @@ func (a *app) migrate(ctx context.Context, f *migrateFlags) error {
 	})
 }
 
-// run moves the objects. After an error that is not one object's alone, the rest is left.
+// run moves the objects. After an error that is not one object's alone, the rest is left. What was read of the source is
+// wiped at the end: private data objects are in it, whether or not they were wanted.
 func (m *mover) run(ctx context.Context, list []*foreign) (*moveReport, error) {
+	defer func() {
+		for _, f := range m.all {
+			wipe(f.attrs)
+		}
+	}()
 	report := &moveReport{Source: m.src.title(), DryRun: m.dry, Objects: []moveRow{}}
 	bar := m.app.newProgress(len(list))
 	defer bar.done()

@@ -103,6 +103,10 @@ func softProblem(where string, err error) error {
 		return noPIN("the source token's user PIN is wrong", "no try is counted when files are read")
 	case errors.Is(err, softhsm.ErrDamaged):
 		return failed("%v", "bring the file back from a backup; what is not damaged can be moved", err)
+	case errors.Is(err, softhsm.ErrLocked):
+		return failed("%v", "see who has it open (fuser FILE), and run this again", err)
+	case errors.Is(err, softhsm.ErrTooMuch):
+		return failed("%v", "move its keys through the library: --from-module /usr/lib/softhsm/libsofthsm2.so", err)
 	case errors.Is(err, fs.ErrPermission):
 		return failed("%v", "run this as the user whose token it is, or as root", err)
 	}

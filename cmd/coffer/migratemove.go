@@ -132,6 +132,12 @@ func (m *mover) move(ctx context.Context, f *foreign, row *moveRow) error {
 		row.note("CKA_TRUSTED is not taken over: that is the security officer's to say, with --trusted")
 	}
 	there, proof, err := m.there(ctx, s)
+	if errors.Is(err, errUnproven) {
+		row.Result = resultUnproven
+		row.Reason = "the token has a key with its id and label, and nothing shows whether it is the same: it was not moved"
+		row.Hint = "try the token's key in its application; to move the source's all the same, give the token's another label first"
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -176,13 +182,29 @@ func (m *mover) bring(ctx context.Context, s *subject, row *moveRow) (hsm.Object
 		row.note("CKA_WRAP was left out (--drop-wrap)")
 	}
 	if s.secret == nil && len(carriedOf(s.class()).secret) > 0 {
-		ref, way, err := m.src.wrap(ctx, m.token, s.foreign, tm)
-		row.Way = way
-		return ref, m.refused(s, err)
+		return m.bringWrapped(ctx, s, row, tm)
+	}
+	if m.dry && s.class() == pkcs11.CKO_SECRET_KEY {
+		tm = tm.Set(pkcs11.CKA_SENSITIVE, true) // the policy lets keys of a session that can be read do what it refuses to the token's
 	}
 	row.Way = "value"
 	ref, err := m.Create(ctx, m.cred, slices.Concat(tm, s.valueOf(), s.secret))
 	return ref, m.refused(s, err)
+}
+
+// bringWrapped unwraps a key that the source does not show. Whatever the source calls it, it is sensitive: so is the key that
+// carries it, and nobody has seen its value.
+func (m *mover) bringWrapped(ctx context.Context, s *subject, row *moveRow, tm pkcs11.Template) (hsm.Object, error) {
+	sensitive, _ := tm.Bool(pkcs11.CKA_SENSITIVE)
+	ref, way, err := m.src.wrap(ctx, m.token, s.foreign, tm.Set(pkcs11.CKA_SENSITIVE, true))
+	if err != nil {
+		return nil, m.refused(s, err)
+	}
+	row.Way = way
+	if !sensitive {
+		row.note("CKA_SENSITIVE is true now: the source says false, and does not show the value all the same")
+	}
+	return ref, nil
 }
 
 // refused adds a way out where the token's policy turned a key down.
@@ -195,7 +217,8 @@ func (m *mover) refused(s *subject, err error) error {
 	return &p
 }
 
-// there finds the same object in the token: the same id and the same value.
+// there finds the same object in the token: the same id and the same value. errUnproven where nothing shows it, and the
+// label is the same too: a second one would be made with every run.
 func (m *mover) there(ctx context.Context, s *subject) (hsm.Object, string, error) {
 	by := pkcs11.Template{pkcs11.AttrString(pkcs11.CKA_LABEL, s.label())}
 	if id := s.attrs.Bytes(pkcs11.CKA_ID); len(id) > 0 {
@@ -205,19 +228,25 @@ func (m *mover) there(ctx context.Context, s *subject) (hsm.Object, string, erro
 	if err != nil {
 		return nil, "", err
 	}
+	var perhaps error
 	for _, o := range found {
 		if o.keyType() != s.keyType() {
 			continue
 		}
 		same, proof, err := m.same(ctx, o, s)
-		if err != nil || same {
+		switch {
+		case errors.Is(err, errUnproven):
+			if o.label() == s.label() {
+				perhaps = errUnproven
+			}
+		case err != nil || same:
 			return o.ref, proof, err
 		}
 	}
-	return nil, "", nil
+	return nil, "", perhaps
 }
 
-// same compares an object of the token with one of the source.
+// same compares an object of the token with one of the source. errUnproven: nothing shows whether they are the same.
 func (m *mover) same(ctx context.Context, o object, s *subject) (same bool, proof string, err error) {
 	switch s.class() {
 	case pkcs11.CKO_PRIVATE_KEY, pkcs11.CKO_SECRET_KEY:
@@ -225,11 +254,8 @@ func (m *mover) same(ctx context.Context, o object, s *subject) (same bool, proo
 			return false, "", nil
 		}
 		proof, err := m.prove(ctx, o.ref, s)
-		switch {
-		case errors.Is(err, errDiffers):
+		if errors.Is(err, errDiffers) {
 			return false, "", nil
-		case errors.Is(err, errUnproven):
-			return o.label() == s.label(), "", nil
 		}
 		return err == nil, proof, err
 	}

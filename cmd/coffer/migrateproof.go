@@ -19,6 +19,7 @@ import (
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -75,7 +76,10 @@ func (f *foreign) allows(m pkcs11.MechanismType) bool {
 }
 
 func (m *mover) provePrivate(ctx context.Context, o object, s *subject) (string, error) {
-	publics := m.publics(s)
+	publics, err := m.publics(s)
+	if err != nil {
+		return "", err
+	}
 	data := make([]byte, proofLen)
 	rand.Read(data)
 	for _, p := range signProofs {
@@ -111,43 +115,88 @@ func (m *mover) provePrivate(ctx context.Context, o object, s *subject) (string,
 	return m.samePublic(ctx, o, publics)
 }
 
-// publics are the public keys that the source has for a private one: in the key itself (RSA), in public keys and certificates
-// with its id, and where there are none of these, made of the value.
-func (m *mover) publics(s *subject) []pkcs11.Template {
-	kind := pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType())
+// publics are the public keys that a private one may have at the source: the one in the key itself (RSA), or made of its
+// value, else the only one among the public keys and certificates with its id. None where the source keeps the value and
+// several could be meant: one id may belong to many keys. errDiffers where the value has another public key than those that
+// are shown.
+func (m *mover) publics(s *subject) ([]pkcs11.Template, error) {
 	if s.keyType() == pkcs11.CKK_RSA && s.attrs.Has(pkcs11.CKA_MODULUS) && s.attrs.Has(pkcs11.CKA_PUBLIC_EXPONENT) {
-		return []pkcs11.Template{{kind, pkcs11.Attr(pkcs11.CKA_MODULUS, s.attrs.Bytes(pkcs11.CKA_MODULUS)),
-			pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, s.attrs.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))}}
+		return []pkcs11.Template{{pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA), pkcs11.Attr(pkcs11.CKA_MODULUS, s.attrs.Bytes(pkcs11.CKA_MODULUS)),
+			pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, s.attrs.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))}}, nil
 	}
-	var out []pkcs11.Template
+	shown, keys := m.ofID(s)
+	if own := publicOf(s); own != nil {
+		fits := slices.ContainsFunc(shown, func(p pkcs11.Template) bool { return samePublicKey(p, own) })
+		if !fits && len(shown) >= keys { // as many as there are keys, and none is this one's: nothing else tells of a damaged value
+			return nil, errDiffers
+		}
+		return []pkcs11.Template{own}, nil
+	}
+	if keys > 1 || len(shown) > 1 {
+		return nil, nil
+	}
+	return shown, nil
+}
+
+// ofID are the public keys that the source shows with the id and type of a private key, each once, and the number of private
+// keys that have them too.
+func (m *mover) ofID(s *subject) (shown []pkcs11.Template, keys int) {
+	if s.id() == "" {
+		return nil, 1
+	}
 	for _, f := range m.all {
-		if f.fault != nil || s.id() == "" || f.id() != s.id() {
+		if f.fault != nil || f.id() != s.id() {
 			continue
 		}
+		var public pkcs11.Template
 		switch {
+		case f.class() == pkcs11.CKO_PRIVATE_KEY && f.keyType() == s.keyType():
+			keys++
 		case f.class() == pkcs11.CKO_PUBLIC_KEY && f.keyType() == s.keyType():
-			out = append(out, append(pkcs11.Template{kind}, f.valueOf()...))
+			public = append(pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType())}, f.valueOf()...)
 		case f.class() == pkcs11.CKO_CERTIFICATE:
 			if cert, err := x509.ParseCertificate(f.attrs.Bytes(pkcs11.CKA_VALUE)); err == nil {
 				if tm, err := publicAttributes(cert.PublicKey); err == nil && (object{attrs: tm}).keyType() == s.keyType() {
-					out = append(out, tm)
+					public = tm
 				}
 			}
 		}
+		if public != nil && !slices.ContainsFunc(shown, func(p pkcs11.Template) bool { return samePublicKey(p, public) }) {
+			shown = append(shown, public)
+		}
 	}
-	if len(out) > 0 || s.secret == nil {
-		return out
+	return shown, keys
+}
+
+// publicOf makes the public key of a value; nil where the value is not known, or its algorithm is not known here.
+func publicOf(s *subject) pkcs11.Template {
+	if s.secret == nil {
+		return nil
 	}
 	key, err := privateKey(slices.Concat(s.attrs, s.secret))
 	if err != nil {
 		return nil
 	}
-	if signer, ok := key.(interface{ Public() crypto.PublicKey }); ok {
-		if tm, err := publicAttributes(signer.Public()); err == nil {
-			out = append(out, tm)
-		}
+	switch key := key.(type) {
+	case *ecdsa.PrivateKey:
+		defer func() { clear(key.D.Bits()) }()
+	case ed25519.PrivateKey:
+		defer secret.Wipe(key)
 	}
-	return out
+	signer, ok := key.(interface{ Public() crypto.PublicKey })
+	if !ok {
+		return nil
+	}
+	tm, err := publicAttributes(signer.Public())
+	if err != nil {
+		return nil
+	}
+	return tm
+}
+
+// samePublicKey compares two public keys of one type.
+func samePublicKey(a, b pkcs11.Template) bool {
+	return sameValue(a, b, carriedOf(pkcs11.CKO_PUBLIC_KEY).value)
 }
 
 // compute encrypts, decrypts or signs with a key of the token.

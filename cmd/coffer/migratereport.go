@@ -130,7 +130,8 @@ func (r *moveReport) verdict() error {
 		return failed("not all was moved: %d of %d objects are left at the source", "the report says why for each; run the same command again when that is mended",
 			r.Left, len(r.Objects))
 	case r.Unproven > 0:
-		return failed("not all is proven: of %d keys that are moved nothing shows that they are the same", "try them in their applications", r.Unproven)
+		return failed("not all is proven: of %d keys nothing shows that the token has the same", "try them in their applications before the source is given up",
+			r.Unproven)
 	}
 	return nil
 }

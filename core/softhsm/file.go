@@ -6,42 +6,94 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// maxFile is far above any object but a data object of unusual size.
-const maxFile = 16 << 20
+// Bounds. Who can write into the directory could have the reader wait, or fill the memory, without them.
+const (
+	maxFile       = 16 << 20  // bytes of a file: far above any object but a data object of unusual size
+	maxKept       = 256 << 20 // bytes of all objects of a token together
+	maxAttributes = 1000      // of an object, those inside of templates with it; the standard has fewer than 200
+)
 
-// readFile reads the attributes of one file while no SoftHSM writes it.
-func readFile(path string) (pkcs11.Template, error) {
-	f, err := os.Open(path)
+// How long a file may be locked by who writes it, which takes milliseconds, and how often it is tried again.
+const (
+	lockWait  = 3 * time.Second
+	lockEvery = 10 * time.Millisecond
+)
+
+// wipe is put in its place by a test that watches it.
+var wipe = secret.Wipe
+
+// file is what was read of one. Byte strings among the values are parts of raw: a secret key of an object that is not private
+// is there as it is.
+type file struct {
+	raw    []byte
+	values pkcs11.Template
+}
+
+func (f *file) wipe() {
+	wipe(f.raw)
+	f.raw, f.values = nil, nil
+}
+
+// readFile reads the attributes of one file of at most some bytes, while no SoftHSM writes it. The file is locked by then at
+// the latest, or it is ErrLocked. ErrDamaged, ErrTooMuch.
+func readFile(path string, most int64, locked time.Time) (*file, error) {
+	// What is no file is not waited for: opening a pipe would.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	// The lock that SoftHSM takes when it reads; closing gives it up.
-	lock := syscall.Flock_t{Type: syscall.F_RDLCK}
-	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLKW, &lock); err != nil {
-		return nil, fmt.Errorf("%s: waiting for who writes it: %w", path, err)
-	}
 	info, err := f.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: %w: it is no regular file", path, ErrDamaged)
+	}
+	if err := lock(f, locked); err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile {
+	if info, err = f.Stat(); err != nil { // as it is since nobody writes it
+		return nil, err
+	}
+	switch {
+	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s: %w: it has more than %d bytes", path, ErrDamaged, maxFile)
+	case info.Size() > most:
+		return nil, fmt.Errorf("%s: %w: %d bytes are left for it of %d", path, ErrTooMuch, most, maxKept)
 	}
-	// One buffer of the right size: a secret key of an object that is not private is in it as it is.
-	b := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, b); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
+	read := &file{raw: make([]byte, info.Size())} // at once in the right size: growing would leave copies
+	if _, err = io.ReadFull(f, read.raw); err == nil {
+		read.values, err = parse(read.raw)
 	}
-	values, err := parse(b)
 	if err != nil {
+		read.wipe()
 		return nil, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
-	return values, nil
+	return read, nil
+}
+
+// lock takes the lock that SoftHSM takes when it reads; closing the file gives it up.
+func lock(f *os.File, until time.Time) error {
+	how := syscall.Flock_t{Type: syscall.F_RDLCK}
+	for {
+		err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &how)
+		switch {
+		case err == nil:
+			return nil
+		case err != syscall.EAGAIN && err != syscall.EACCES && err != syscall.EINTR:
+			return fmt.Errorf("%s: locking it for reading: %w", f.Name(), err)
+		case time.Now().After(until):
+			return fmt.Errorf("%s: %w", f.Name(), ErrLocked)
+		}
+		time.Sleep(lockEvery)
+	}
 }
 
 // parse reads a file's content: the number of its generation in eight bytes, then attributes up to the end.
@@ -66,8 +118,9 @@ const (
 
 // reader takes a file apart. All numbers are big-endian. After the first error it returns zeros.
 type reader struct {
-	rest []byte
-	err  error
+	rest  []byte
+	count int // of the attributes so far
+	err   error
 }
 
 func (r *reader) fail(format string, args ...any) {
@@ -99,6 +152,10 @@ func (r *reader) number() uint64 {
 func (r *reader) attributes(inner bool) pkcs11.Template {
 	tm := pkcs11.Template{}
 	for len(r.rest) > 0 {
+		if r.count++; r.count > maxAttributes {
+			r.fail("it has more than %d attributes", maxAttributes)
+			return nil
+		}
 		t, form := pkcs11.AttributeType(r.number()), r.number()
 		value := r.value(form, inner)
 		if r.err != nil {
@@ -123,11 +180,12 @@ func (r *reader) value(form uint64, inner bool) any {
 	case formBytes:
 		return r.take(r.number())
 	case formTemplate:
-		part := &reader{rest: r.take(r.number()), err: r.err}
+		part := &reader{rest: r.take(r.number()), count: r.count, err: r.err}
 		if inner {
 			part.fail("a template is inside another")
 		}
 		tm := part.attributes(true)
+		r.count = part.count
 		if part.err != nil {
 			r.fail("%w", part.err)
 		}

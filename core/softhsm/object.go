@@ -8,9 +8,9 @@ import (
 
 // Object is one object of a token. What is encrypted stays so until Attribute is asked for it.
 type Object struct {
-	File   string // its name in the token's directory
-	token  *Token
-	values pkcs11.Template
+	File  string // its name in the token's directory
+	token *Token
+	file
 }
 
 // Types lists the attributes that the object has.

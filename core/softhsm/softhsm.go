@@ -9,6 +9,7 @@
 package softhsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -25,9 +27,11 @@ import (
 var (
 	ErrDamaged  = errors.New("the file is damaged")
 	ErrDatabase = errors.New("the token is in an SQLite database")
+	ErrLocked   = errors.New("another program holds the file locked")
 	ErrPIN      = errors.New("the PIN does not open the token")
 	ErrNoPIN    = errors.New("the token has no user PIN")
 	ErrNoToken  = errors.New("there is no SoftHSM2 token")
+	ErrTooMuch  = errors.New("the token's objects are too large together")
 )
 
 // Attributes that SoftHSM has made for the token's own file.
@@ -52,11 +56,12 @@ type Token struct {
 	user []byte        // the token's key under the user's PIN
 	key  *secret.Bytes // nil before Login
 	read []*Object
+	kept int64 // bytes of them
 }
 
 // Tokens returns the tokens of a directory: the one that it is, or those in the directories below, as in SoftHSM's
-// directories.tokendir. Those that cannot be read are returned apart (ErrDamaged, ErrDatabase). ErrNoToken where there is
-// neither.
+// directories.tokendir. Those that cannot be read are returned apart (ErrDamaged, ErrDatabase, ErrLocked). ErrNoToken where
+// there is neither.
 func Tokens(dir string) (tokens []*Token, unreadable []Unreadable, err error) {
 	at := []string{dir}
 	if !isToken(dir) {
@@ -71,8 +76,9 @@ func Tokens(dir string) (tokens []*Token, unreadable []Unreadable, err error) {
 			}
 		}
 	}
+	locked := time.Now().Add(lockWait)
 	for _, d := range at {
-		t, err := open(d)
+		t, err := open(d, locked)
 		if err != nil {
 			unreadable = append(unreadable, Unreadable{filepath.Base(d), err})
 			continue
@@ -95,17 +101,18 @@ func isToken(dir string) bool {
 	return false
 }
 
-func open(dir string) (*Token, error) {
+func open(dir string, locked time.Time) (*Token, error) {
 	path := filepath.Join(dir, tokenFile)
-	values, err := readFile(path)
+	f, err := readFile(path, maxFile, locked)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, databaseFile), ErrDatabase)
 	}
 	if err != nil {
 		return nil, err
 	}
+	values := f.values
 	t := &Token{Dir: dir, Label: strings.TrimRight(string(values.Bytes(tokenLabel)), " "),
-		Serial: strings.TrimRight(string(values.Bytes(tokenSerial)), " "), user: values.Bytes(tokenUser)}
+		Serial: strings.TrimRight(string(values.Bytes(tokenSerial)), " "), user: bytes.Clone(values.Bytes(tokenUser))}
 	if !values.Has(tokenLabel) || !values.Has(tokenSerial) {
 		return nil, fmt.Errorf("%s: %w: a label or a serial number is missing", path, ErrDamaged)
 	}
@@ -123,12 +130,9 @@ func (t *Token) Close() {
 	t.key.Zero()
 	t.key = nil
 	for _, o := range t.read {
-		if v := o.values.Bytes(pkcs11.CKA_VALUE); v != nil {
-			secret.Wipe(v)
-		}
-		o.values = nil
+		o.wipe()
 	}
-	t.read = nil
+	t.read, t.kept = nil, 0
 }
 
 // Unreadable is a token or an object that cannot be read, by the name of its directory or file.
@@ -138,7 +142,8 @@ type Unreadable struct {
 }
 
 // Objects reads all objects of the token, but for what an application that broke off has left: objects that are not the
-// token's (CKA_TOKEN is false). What is damaged is returned apart, so that the rest can be used.
+// token's (CKA_TOKEN is false). What cannot be read is returned apart (ErrDamaged, ErrLocked, ErrTooMuch), so that the rest
+// can be used.
 func (t *Token) Objects() ([]*Object, []Unreadable, error) {
 	entries, err := os.ReadDir(t.Dir)
 	if err != nil {
@@ -146,24 +151,30 @@ func (t *Token) Objects() ([]*Object, []Unreadable, error) {
 	}
 	var objects []*Object
 	var damaged []Unreadable
+	locked := time.Now().Add(lockWait)
 	for _, e := range entries {
 		if e.Name() == tokenFile || !strings.HasSuffix(e.Name(), objectEnding) {
 			continue
 		}
 		path := filepath.Join(t.Dir, e.Name())
-		values, err := readFile(path)
+		f, err := readFile(path, maxKept-t.kept, locked)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // destroyed meanwhile
-		}
-		if err == nil && !values.Has(pkcs11.CKA_CLASS) {
-			err = fmt.Errorf("%s: %w: CKA_CLASS is missing", path, ErrDamaged)
 		}
 		if err != nil {
 			damaged = append(damaged, Unreadable{e.Name(), err})
 			continue
 		}
-		if ours, _ := values.Bool(pkcs11.CKA_TOKEN); ours {
-			objects = append(objects, &Object{File: e.Name(), token: t, values: values})
+		ours, _ := f.values.Bool(pkcs11.CKA_TOKEN)
+		switch {
+		case !f.values.Has(pkcs11.CKA_CLASS):
+			damaged = append(damaged, Unreadable{e.Name(), fmt.Errorf("%s: %w: CKA_CLASS is missing", path, ErrDamaged)})
+			f.wipe()
+		case !ours:
+			f.wipe()
+		default:
+			t.kept += int64(len(f.raw))
+			objects = append(objects, &Object{File: e.Name(), token: t, file: *f})
 		}
 	}
 	t.read = append(t.read, objects...)

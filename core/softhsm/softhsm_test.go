@@ -267,7 +267,7 @@ func FuzzParse(f *testing.F) {
 		if (err == nil) != (values != nil) {
 			t.Fatalf("%d values and the error %v", len(values), err)
 		}
-		o := &Object{token: &Token{key: secret.New(32)}, values: values}
+		o := &Object{token: &Token{key: secret.New(32)}, file: file{values: values}}
 		for _, a := range o.Types() {
 			o.Attribute(a)
 		}
