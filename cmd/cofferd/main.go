@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
 )
 
 // version is set when a release is built: -ldflags "-X main.version=1.2.3".
@@ -38,6 +39,7 @@ type flags struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	kernel.Together()            // many callers wait for this process
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "cofferd: "+sentence(err))
 		os.Exit(1)

@@ -8,7 +8,8 @@ import (
 
 // Four signatures at once take little longer than two one after the other. So who finds others wanting the same waits for
 // them, as long as that pays: whether it does is learned by looking, now and then, whether somebody comes when the
-// processor is offered to others first. Nobody waits for a clock: who has offered it once and was not taken along by
+// processor is offered to others first. Who comes while somebody waits,
+// waits with him. Nobody waits for a clock: who has offered it once and was not taken along by
 // another does what there is.
 
 const (
@@ -17,10 +18,19 @@ const (
 	trust  = 64 // operations after a look that paid
 )
 
+// together says that operations look for each other.
+var together atomic.Bool
+
+// Together has operations wait for each other from now on, so that several are done at once. It is for a process in which
+// goroutines serve many callers. Where each caller is a thread of its own, as in a library that C programs load, waking one
+// after the other costs more than is won.
+func Together() { together.Store(true) }
+
 // queue is of one size of keys.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*job
+	some    atomic.Int32 // how many wait
 
 	trusted atomic.Int32 // so many operations wait for others without looking whether that pays
 	turn    atomic.Uint32
@@ -36,7 +46,7 @@ type job struct {
 // power sets w.x as Key.power does, together with others' if there are any.
 func (k *Key) powerOf(w *scratch) {
 	q, f := &k.size.queue, k.size.wide
-	if f == nil || q.trusted.Load() <= 0 && q.turn.Add(1)%probes != 0 {
+	if f == nil || !together.Load() || q.some.Load() == 0 && q.trusted.Load() <= 0 && q.turn.Add(1)%probes != 0 {
 		k.power(w)
 		return
 	}
@@ -67,6 +77,7 @@ func (q *queue) enter(j *job) []*job {
 	}
 	j.done = make(chan struct{})
 	q.waiting = append(q.waiting, j)
+	q.some.Store(int32(len(q.waiting)))
 	return nil
 }
 
@@ -80,6 +91,7 @@ func (q *queue) leave(j *job) (others []*job, mine bool) {
 	for i, other := range q.waiting {
 		if other == j {
 			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
+			q.some.Store(int32(len(q.waiting)))
 			break
 		}
 	}
@@ -95,6 +107,7 @@ func (q *queue) take() []*job {
 	n := min(len(q.waiting), perBatch-1)
 	others := append([]*job{}, q.waiting[:n]...)
 	q.waiting = append(q.waiting[:0], q.waiting[n:]...)
+	q.some.Store(int32(len(q.waiting)))
 	for _, j := range others {
 		j.taken = true
 	}

@@ -141,6 +141,8 @@ func TestBatches(t *testing.T) {
 // TestManyAtOnce: goroutines with several keys find together, and each gets its own result.
 func TestManyAtOnce(t *testing.T) {
 	eachWide(t, t.Run, func(t *testing.T, s *size) {
+		Together()
+		defer together.Store(false)
 		s.queue.trusted.Store(trust) // as if it had paid before
 		var wg sync.WaitGroup
 		for g := range 16 {
