@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -111,7 +112,7 @@ func (m *benchModule) coffer(ctx context.Context, args ...string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = m.env
+	cmd.Env = append(slices.Clone(m.env), "COFFER_SO_PIN="+benchSOPIN)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return failed("coffer %s: %s", "the nodes of the measurement could not be made", strings.Join(args[:2], " "), strings.TrimSpace(string(out)))
 	}
