@@ -61,7 +61,7 @@ func softokn(t *testing.T) string {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/*/libsoftokn3.so")
 	if len(found) == 0 {
-		t.Skip("NSS's libsoftokn3.so is not on this machine: make deps-test installs it")
+		t.Fatal("NSS's libsoftokn3.so is not on this machine: make deps-test installs it")
 	}
 	return found[0]
 }
@@ -69,7 +69,7 @@ func softokn(t *testing.T) string {
 // TestBenchMeasuresNSSAndOpenSSL: NSS gets a token of its own, and `openssl speed` is no module.
 func TestBenchMeasuresNSSAndOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath(opensslName); err != nil {
-		t.Skip("openssl is not on this machine: make deps-test installs it")
+		t.Fatal("openssl is not on this machine: make deps-test installs it")
 	}
 	out, err := runBench(t, t.Context(), benchBinary(t), "--quick", "--seconds", "0.002",
 		"--operations", "sha256-1k,session,create-token", "--module", softokn(t), "--openssl")

@@ -23,7 +23,7 @@ const (
 func otherModule(t *testing.T) Module {
 	t.Helper()
 	if _, err := os.Stat(softHSM); err != nil {
-		t.Skipf("SoftHSM is not installed (make deps-test): %v", err)
+		t.Fatalf("SoftHSM is not installed (make deps-test): %v", err)
 	}
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")

@@ -33,7 +33,7 @@ func newNetwork(t *testing.T, nodes []string) *network {
 	}
 	for _, name := range tools {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("NOT TESTED: the cluster under faults. %s is missing: run `make deps-test`", name)
+			t.Fatalf("the cluster under faults: %s is missing: run `make deps-test`", name)
 		}
 	}
 	sweep(t)
