@@ -91,6 +91,8 @@ func openSoftHSM(dir string, choice fromChoice) (source, error) {
 // softProblem says in words what package softhsm found.
 func softProblem(where string, err error) error {
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return notFound("there is no directory %s", "give the directory of directories.tokendir in softhsm2.conf, or that of one token", where)
 	case errors.Is(err, softhsm.ErrNoToken):
 		return notFound("there is no SoftHSM2 token in %s", "give the directory of directories.tokendir in softhsm2.conf, or that of one token", where)
 	case errors.Is(err, syscall.ENOTDIR):
