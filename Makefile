@@ -93,12 +93,13 @@ asan: deps-test all ## the C program of random calls under AddressSanitizer, the
 	@rm -f build/asan/libcoffer_pkcs11.h
 	$(BUILT) COFFER_ASAN_MODULE=$(CURDIR)/build/asan/$(notdir $(MODULE)) $(GO) test -v -count=1 -timeout 20m -run Hostile ./tests/capi
 
-# Modules that are measured beside this one; BENCH_VS adds others, such as "--vs PATH --token LABEL".
+# Modules that are measured beside this one, and opencryptoki where its daemon can be started; BENCH_VS adds others.
 BENCH_SECONDS ?= 1
 PEERS = --vs /usr/lib/softhsm/libsofthsm2.so --vs $$(ls /usr/lib/*/libsoftokn3.so) $(BENCH_VS)
-bench: deps-test all ## docs/performance.md for this machine: this library, SoftHSM2, NSS and openssl speed
-	build/coffer bench $(PEERS) --openssl --threads 1,8 --seconds $(BENCH_SECONDS) --output json > build/bench.json
-	build/coffer bench $(PEERS) --operations sign-rsa-2048,sign-p256,aes-gcm-1k --threads 1,2,4,8,16 --seconds $(BENCH_SECONDS) --output json > build/bench-threads.json
+bench: deps-test all ## docs/performance.md for this machine: this library, SoftHSM2, NSS, opencryptoki and openssl speed
+	@sh demo/deps.sh opencryptoki
+	sh cmd/coffer-bench/opencryptoki.sh build/coffer bench $(PEERS) --openssl --threads 1,8 --seconds $(BENCH_SECONDS) --output json > build/bench.json
+	sh cmd/coffer-bench/opencryptoki.sh build/coffer bench $(PEERS) --operations sign-rsa-2048,sign-p256,aes-gcm-1k --threads 1,2,4,8,16 --seconds $(BENCH_SECONDS) --output json > build/bench-threads.json
 	$(GO) run ./docs/performance docs build/bench.json build/bench-threads.json
 
 FUZZTIME ?= 30s
