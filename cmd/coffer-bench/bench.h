@@ -101,9 +101,13 @@ void die_rv(const struct host *h, CK_RV rv) __attribute__((noreturn));
 /* rv.c */
 const char *rv_name(CK_RV rv);
 
-/* measure.c */
+/* measure.c: length is how long a measurement takes: so many steps of each thread, or a time if there are none. */
+struct length {
+	double seconds;
+	uint64_t steps;
+};
 extern volatile sig_atomic_t interrupted;
-void measure(struct host *h, const struct operation *op, unsigned threads, double seconds, FILE *to);
+void measure(struct host *h, const struct operation *op, unsigned threads, struct length length, FILE *to);
 void operation_end(struct host *h);
 uint64_t nanoseconds(void);
 

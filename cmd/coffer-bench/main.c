@@ -23,6 +23,7 @@ static const char help[] =
 	"  --operations A,B,...    what to measure; default: everything\n"
 	"  --threads 1,2,...       with how many threads; default: 1\n"
 	"  --seconds N             for how long each; default: 1\n"
+	"  --steps N               for how many steps of each thread instead, after one that does not count\n"
 	"  --setup-limit N         seconds that making an operation's objects may take; default: 120\n"
 	"  --serve                 read requests from standard input: measure OPERATION THREADS SECONDS\n"
 	"  --leave-objects         do not remove what is on the token at the end\n"
@@ -94,18 +95,19 @@ static void serve(struct host *h, FILE *to)
 	while (!interrupted && fgets(line, sizeof line, stdin) != NULL) {
 		if (sscanf(line, "measure %63s %15s %31s", name, threads, seconds) != 3)
 			die("this is not a request: %s", line);
-		measure(h, operation_or_die(name), thread_count(threads), number("the time", seconds, MAX_SECONDS), to);
+		measure(h, operation_or_die(name), thread_count(threads),
+			(struct length){.seconds = number("the time", seconds, MAX_SECONDS)}, to);
 		fflush(to);
 	}
 }
 
 /* measure_threads measures one operation for each entry of a list of thread counts. */
-static void measure_threads(struct host *h, const struct operation *op, const char *threads, double seconds, FILE *to)
+static void measure_threads(struct host *h, const struct operation *op, const char *threads, struct length length, FILE *to)
 {
 	char *list = strdup(threads), *rest = NULL;
 
 	for (char *w = strtok_r(list, ",", &rest); w != NULL && !interrupted; w = strtok_r(NULL, ",", &rest)) {
-		measure(h, op, thread_count(w), seconds, to);
+		measure(h, op, thread_count(w), length, to);
 		fflush(to);
 	}
 	free(list);
@@ -133,11 +135,11 @@ static void check_names(const char *names)
 	free(list);
 }
 
-enum { MODULE = 256, PARAMETERS, SLOT, TOKEN, OPERATIONS, THREADS, SECONDS, SETUP_LIMIT, SERVE, LEAVE, INIT, INFO, LIST, HELP };
+enum { MODULE = 256, PARAMETERS, SLOT, TOKEN, OPERATIONS, THREADS, SECONDS, STEPS, SETUP_LIMIT, SERVE, LEAVE, INIT, INFO, LIST, HELP };
 
 static const struct option options[] = {
 	{"module", 1, NULL, MODULE}, {"parameters", 1, NULL, PARAMETERS}, {"slot", 1, NULL, SLOT}, {"token", 1, NULL, TOKEN},
-	{"operations", 1, NULL, OPERATIONS}, {"threads", 1, NULL, THREADS}, {"seconds", 1, NULL, SECONDS}, {"setup-limit", 1, NULL, SETUP_LIMIT},
+	{"operations", 1, NULL, OPERATIONS}, {"threads", 1, NULL, THREADS}, {"seconds", 1, NULL, SECONDS}, {"steps", 1, NULL, STEPS}, {"setup-limit", 1, NULL, SETUP_LIMIT},
 	{"serve", 0, NULL, SERVE}, {"leave-objects", 0, NULL, LEAVE}, {"init", 1, NULL, INIT}, {"info", 0, NULL, INFO},
 	{"list", 0, NULL, LIST}, {"help", 0, NULL, HELP}, {NULL, 0, NULL, 0},
 };
@@ -147,7 +149,7 @@ int main(int argc, char **argv)
 	static struct host h = {.setup_limit = 120};
 	struct choice choice = {.slot = -1};
 	const char *path = NULL, *parameters = NULL, *names = NULL, *threads = "1", *init = NULL;
-	double seconds = 1;
+	struct length length = {.seconds = 1};
 	int serving = 0, info = 0, o;
 	FILE *to;
 
@@ -159,7 +161,8 @@ int main(int argc, char **argv)
 		case TOKEN: choice.label = optarg; break;
 		case OPERATIONS: check_names(names = optarg); break;
 		case THREADS: threads = optarg; break;
-		case SECONDS: seconds = number("the time", optarg, MAX_SECONDS); break;
+		case SECONDS: length.seconds = number("the time", optarg, MAX_SECONDS); break;
+		case STEPS: length.steps = (uint64_t)number("how many steps", optarg, 1e15); break;
 		case SETUP_LIMIT: h.setup_limit = number("the limit", optarg, MAX_SECONDS); break;
 		case SERVE: serving = 1; break;
 		case LEAVE: h.leave_objects = 1; break;
@@ -189,7 +192,7 @@ int main(int argc, char **argv)
 		else
 			for (const struct operation *op = operations; op->name != NULL && !interrupted; op++)
 				if (chosen(names, op->name))
-					measure_threads(&h, op, threads, seconds, to);
+					measure_threads(&h, op, threads, length, to);
 	}
 	module_close(&h);
 	return 0;

@@ -19,6 +19,7 @@ struct run {
 	const struct operation *op;
 	unsigned threads;
 	uint64_t warm_up; /* ns */
+	uint64_t steps;   /* of each thread; 0: until they are stopped */
 	int stop;         /* atomic */
 	pthread_barrier_t start;
 };
@@ -46,6 +47,11 @@ uint64_t nanoseconds(void)
 static int stopped(const struct run *r)
 {
 	return __atomic_load_n(&r->stop, __ATOMIC_RELAXED);
+}
+
+static int goes_on(const struct lane *l)
+{
+	return !stopped(l->run) && (l->run->steps == 0 || l->count < l->run->steps);
 }
 
 static void note(struct lane *l, CK_RV rv)
@@ -100,7 +106,7 @@ static void run_steps(struct lane *l)
 			return;
 		}
 		l->count++;
-	} while (!stopped(l->run));
+	} while (goes_on(l));
 	l->elapsed = nanoseconds() - begin;
 }
 
@@ -168,7 +174,7 @@ static void print_run(const struct run *r, struct lane **lanes, FILE *to)
 	}
 	fprintf(to, "{\"operation\":\"%s\",\"threads\":%u,\"count\":%llu,\"seconds\":%.6f,\"rate\":%.3f", r->op->name,
 		r->threads, (unsigned long long)count, (double)longest / 1e9, rate);
-	if (r->threads == 1) {
+	if (lanes[0]->samples != NULL) {
 		uint64_t *s = lanes[0]->samples, n = lanes[0]->taken;
 
 		qsort(s, n, sizeof *s, by_size);
@@ -197,14 +203,15 @@ static struct lane *lane_new(struct run *r, unsigned number)
 	l->worker.caller.p11 = r->host->caller.p11;
 	l->worker.random = (number + 1) * 0x9e3779b97f4a7c15ULL;
 	l->worker.nonce = nanoseconds();
-	if (r->threads == 1 && (l->samples = calloc(SAMPLES, sizeof *l->samples)) == NULL) {
+	/* Which steps are timed is found by the clock: a run of so many steps does not look at it. */
+	if (r->threads == 1 && r->steps == 0 && (l->samples = calloc(SAMPLES, sizeof *l->samples)) == NULL) {
 		lane_free(l);
 		return NULL;
 	}
 	return l;
 }
 
-static void run_all(struct run *r, double seconds, FILE *to)
+static void run_all(struct run *r, uint64_t ns, FILE *to)
 {
 	struct lane *lanes[MAX_THREADS] = {NULL};
 	int ready = 1;
@@ -217,8 +224,10 @@ static void run_all(struct run *r, double seconds, FILE *to)
 			if (pthread_create(&lanes[i]->thread, NULL, lane_main, lanes[i]) != 0)
 				die("thread %u of %u cannot be started", i + 1, r->threads);
 		pthread_barrier_wait(&r->start);
-		nap(r, (uint64_t)(seconds * 1e9));
-		__atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+		if (r->steps == 0) {
+			nap(r, ns);
+			__atomic_store_n(&r->stop, 1, __ATOMIC_RELAXED);
+		}
 		for (unsigned i = 0; i < r->threads; i++)
 			pthread_join(lanes[i]->thread, NULL);
 		pthread_barrier_destroy(&r->start);
@@ -248,9 +257,9 @@ static int continues(const struct host *h, const struct operation *op)
 }
 
 /* measure prints one measurement. What the operation works on is made once, and stays until another operation's turn. */
-void measure(struct host *h, const struct operation *op, unsigned threads, double seconds, FILE *to)
+void measure(struct host *h, const struct operation *op, unsigned threads, struct length length, FILE *to)
 {
-	struct run r = {.host = h, .op = op, .threads = threads};
+	struct run r = {.host = h, .op = op, .threads = threads, .steps = length.steps};
 
 	if (h->current != op) {
 		if (!continues(h, op))
@@ -262,6 +271,7 @@ void measure(struct host *h, const struct operation *op, unsigned threads, doubl
 		print_failure(op, threads, h->setup_rv, h->caller.call, to);
 		return;
 	}
-	r.warm_up = (uint64_t)(seconds * 1e9 / 10);
-	run_all(&r, seconds, to);
+	if (length.steps == 0)
+		r.warm_up = (uint64_t)(length.seconds * 1e9 / 10);
+	run_all(&r, (uint64_t)(length.seconds * 1e9), to);
 }

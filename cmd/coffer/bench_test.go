@@ -16,19 +16,6 @@ import (
 	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
-// benchBinary is the measuring host: COFFER_BENCH, or one that is built now.
-func benchBinary(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv(benchHostEnv); path != "" {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), benchHostName)
-	if out, err := exec.Command("sh", filepath.Join(harness.Root(), "cmd", benchHostName, "build.sh"), path).CombinedOutput(); err != nil {
-		t.Fatalf("build.sh: %v\n%s", err, out)
-	}
-	return path
-}
-
 // runBench runs the command in a directory for temporary files of its own, which must be empty afterwards.
 func runBench(t *testing.T, ctx context.Context, host string, args ...string) (out string, err error) {
 	t.Helper()
@@ -60,7 +47,7 @@ func parseReport(t *testing.T, text string) benchReport {
 // TestBenchMeasuresEveryOperation runs the host on the built library, twice side by side. How fast it is is not judged.
 func TestBenchMeasuresEveryOperation(t *testing.T) {
 	module := harness.Module(t)
-	out, err := runBench(t, t.Context(), benchBinary(t), "--quick", "--seconds", "0.002", "--threads", "1,3",
+	out, err := runBench(t, t.Context(), harness.Bench(t), "--quick", "--seconds", "0.002", "--threads", "1,3",
 		"--module", module, "--vs", module)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +184,7 @@ func TestBenchFigures(t *testing.T) {
 func TestBenchOperationsAreDocumented(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	list, err := benchOperations(ctx, benchBinary(t))
+	list, err := benchOperations(ctx, harness.Bench(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
 // TestBenchOpenSSLAnswers reads what `openssl speed -mr` of OpenSSL 3.0 prints.
@@ -41,7 +43,7 @@ func TestBenchOpenSSLAnswers(t *testing.T) {
 
 // TestBenchOpenSSLRowsAreOperations: a name that the host does not know would never be asked for.
 func TestBenchOpenSSLRowsAreOperations(t *testing.T) {
-	list, err := benchOperations(t.Context(), benchBinary(t))
+	list, err := benchOperations(t.Context(), harness.Bench(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +73,7 @@ func TestBenchMeasuresNSSAndOpenSSL(t *testing.T) {
 	if _, err := exec.LookPath(opensslName); err != nil {
 		t.Fatal("openssl is not on this machine: make deps-test installs it")
 	}
-	out, err := runBench(t, t.Context(), benchBinary(t), "--quick", "--seconds", "0.002",
+	out, err := runBench(t, t.Context(), harness.Bench(t), "--quick", "--seconds", "0.002",
 		"--operations", "sha256-1k,session,create-token", "--module", softokn(t), "--openssl")
 	if err != nil {
 		t.Fatal(err)

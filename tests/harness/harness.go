@@ -33,8 +33,14 @@ var build struct {
 	err error
 }
 
-// made builds what no environment variable names, once for each test process.
+// made builds with Go what no environment variable names.
 func made(t testing.TB, env, name string, args ...string) string {
+	t.Helper()
+	return madeBy(t, env, name, func(out string) []string { return append([]string{"go", "build", "-o", out}, args...) })
+}
+
+// madeBy makes with a command what no environment variable names, once for each test process.
+func madeBy(t testing.TB, env, name string, command func(out string) []string) string {
 	t.Helper()
 	if p := os.Getenv(env); p != "" {
 		return p
@@ -51,10 +57,11 @@ func made(t testing.TB, env, name string, args ...string) string {
 	if _, err := os.Stat(out); err == nil {
 		return out
 	}
-	cmd := exec.Command("go", append([]string{"build", "-o", out}, args...)...)
+	words := command(out)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = Root()
 	if b, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, b)
+		t.Fatalf("%s: %v\n%s", strings.Join(words, " "), err, b)
 	}
 	return out
 }
@@ -70,6 +77,13 @@ func Coffer(t testing.TB) string { return made(t, "COFFER_BIN", "coffer", "./cmd
 
 // Cofferd is the path of the daemon: COFFERD_BIN, or one that is built now.
 func Cofferd(t testing.TB) string { return made(t, "COFFERD_BIN", "cofferd", "./cmd/cofferd") }
+
+// Bench is the path of the measuring host: COFFER_BENCH, or one that is built now.
+func Bench(t testing.TB) string {
+	return madeBy(t, "COFFER_BENCH", "coffer-bench", func(out string) []string {
+		return []string{"sh", filepath.Join("cmd", "coffer-bench", "build.sh"), out}
+	})
+}
 
 // CofferdWithClock is a daemon whose time of day is wrong by what the file COFFERD_CLOCK says.
 func CofferdWithClock(t testing.TB) string {
