@@ -10,7 +10,7 @@ var languages = []Client{
 	},
 	{
 		Name: "go", Title: "Go: miekg/pkcs11, crypto11",
-		Shown:   "the suite of crypto11; HTTPS under load with its signers; the binding in threads",
+		Shown:   "the suites of both; HTTPS under load with the signers of crypto11; the binding in threads",
 		Version: []string{"go", "version"}, Pattern: `go version go(\S+)`,
 	},
 	{
