@@ -106,7 +106,7 @@ func ready(t testing.TB, e *embed.Etcd) {
 func free() string {
 	var b [3]byte
 	rand.Read(b[:])
-	return net.JoinHostPort(net.IPv4(127, b[0]&0x7f|1, b[1], b[2]|1).String(), "2380")
+	return net.JoinHostPort(net.IPv4(127, b[0]&0x7f|1, b[1], b[2]|1).String(), "23801")
 }
 
 func client(t testing.TB, addresses ...string) *clientv3.Client {
