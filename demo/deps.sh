@@ -32,7 +32,9 @@ if [ ! -e "$policy" ]; then
 fi
 trap '[ -z "$ours" ] || ${sudo:-} rm -f "$ours"; rm -f "$log"' EXIT
 trap 'exit 1' INT TERM
-if ! { ${sudo:-} apt-get update && ${sudo:-} env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
+# A mirror that does not answer is asked again, and another apt-get of the machine is waited for.
+apt="${sudo:-} env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300"
+if ! { $apt update && $apt install -y --no-install-recommends $missing; } >"$log" 2>&1; then
 	tail -n 20 "$log" >&2
 	exit 1
 fi

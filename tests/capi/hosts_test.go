@@ -18,7 +18,7 @@ import (
 )
 
 // hostLimit ends a host that hangs in spite of its own alarm clocks.
-const hostLimit = 5 * time.Minute
+const hostLimit = 10 * time.Minute
 
 // compileHost builds one of the C programs in hosts/.
 func compileHost(t *testing.T, name string) string {

@@ -175,6 +175,6 @@ func TestPendingEndsWithItsSession(t *testing.T) {
 		rv(t, pkcs11.CKR_SESSION_HANDLE_INVALID, err)
 		// Another pair is made meanwhile: the first has come to its end when it has, or does so soon.
 		e.pair(t, main, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), nil)
-		require.Eventually(t, func() bool { return len(e.find(t, main, label)) == 0 }, 20*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return len(e.find(t, main, label)) == 0 }, time.Minute, 10*time.Millisecond)
 	})
 }

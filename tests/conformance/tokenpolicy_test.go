@@ -203,5 +203,5 @@ func TestNodesOfTwoPoliciesShowWhatBothAllow(t *testing.T) {
 		list, err := e.GetMechanismList(e.slot)
 		return err == nil && !slices.Contains(list, pkcs11.CKM_AES_ECB) && !slices.Contains(list, pkcs11.CKM_AES_CTR) &&
 			slices.Contains(list, pkcs11.CKM_AES_GCM)
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }

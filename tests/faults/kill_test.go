@@ -45,6 +45,7 @@ type victim struct {
 	done    ledger
 	pending map[string][]string // by thread
 	acts    int
+	window  time.Duration // in which it is killed; follows the machine's pace: a few acts are to be done in it
 }
 
 // take reads one line.
@@ -89,6 +90,8 @@ func (v *victim) settle(t testing.TB, found []string) {
 	clear(v.pending)
 }
 
+const leastWindow = 120 * time.Millisecond
+
 // killed runs work.c until it is killed: some while they start, the others a moment after they have begun to work.
 func (v *victim) killed(t testing.TB, s *slot, r *rand.Rand, run int) {
 	t.Helper()
@@ -104,11 +107,19 @@ func (v *victim) killed(t testing.TB, s *slot, r *rand.Rand, run int) {
 	if run%6 == 0 {
 		kill(400 * time.Millisecond)
 	}
+	before, began := v.acts, false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		v.take(t, lines.Text())
 		if lines.Text() == "ready" {
-			kill(120 * time.Millisecond)
+			kill(v.window)
+			began = true
 		}
+	}
+	switch n := v.acts - before; {
+	case began && n < 2:
+		v.window = v.window * 3 / 2
+	case n > 8:
+		v.window = max(v.window*3/4, leastWindow)
 	}
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 || stderr.Len() > 0 {
 		t.Fatalf("run %d was not killed: %v\n%s", run, err, &stderr)
@@ -127,7 +138,7 @@ func TestKilledProcessLosesNothingThatWasAnswered(t *testing.T) {
 	first.leave()
 
 	witness := s.user(t)
-	v := &victim{done: ledger{}, pending: map[string][]string{}}
+	v := &victim{done: ledger{}, pending: map[string][]string{}, window: leastWindow}
 	kills := count(t, "COFFER_KILLS", 32)
 	uncertain, checked, slowest := 0, 0, time.Duration(0)
 	for run := range kills {

@@ -5,6 +5,8 @@ package harness
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,6 +145,26 @@ func (k *Token) Run(t testing.TB, name string, args ...string) string {
 	}
 	return string(b)
 }
+
+// FreePort is a TCP port of 127.0.0.1 that nobody listens on now. It is below those that the kernel gives out, so that no
+// connection and no other listener gets it by chance before it is used, and it is not given out twice.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	for range 1000 {
+		port := 20000 + rand.IntN(12000)
+		if _, given := ports.LoadOrStore(port, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+var ports sync.Map // that FreePort has given out
 
 // Need fails the test, with a hint, if a program is missing.
 func Need(t testing.TB, name string) {

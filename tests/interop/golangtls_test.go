@@ -97,10 +97,11 @@ func TestCrypto11TLS(t *testing.T) {
 		require.Equal(t, c.key, state.PeerCertificates[0].PublicKeyAlgorithm)
 	}
 	var load sync.WaitGroup
+	const least = 50 // however slow the machine is
 	end := time.Now().Add(loadTime())
 	for range 8 {
 		load.Go(func() {
-			for time.Now().Before(end) {
+			for time.Now().Before(end) || answered.Load() <= least {
 				if _, err := ask(&tls.Config{}); !assert.NoError(t, err) {
 					return
 				}
@@ -109,5 +110,5 @@ func TestCrypto11TLS(t *testing.T) {
 	}
 	load.Wait()
 	t.Logf("%d requests, each with a handshake of its own, none failed", answered.Load())
-	require.Greater(t, answered.Load(), int64(50))
+	require.Greater(t, answered.Load(), int64(least))
 }

@@ -56,7 +56,7 @@ func (v *vpn) answer(t *testing.T, socket, pin string) {
 		var err error
 		c, err = net.Dial("unix", socket)
 		return err == nil
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	t.Cleanup(func() { c.Close() })
 	go func() {
 		for in := bufio.NewScanner(c); in.Scan(); {
@@ -151,7 +151,7 @@ func TestOpenVPNTunnel(t *testing.T) {
 		require.Eventually(t, func() bool {
 			text, _ := os.ReadFile(log)
 			return strings.Contains(string(text), "Initialization Sequence Completed")
-		}, time.Minute, 100*time.Millisecond)
+		}, patience, 100*time.Millisecond)
 	}
 	require.Contains(t, ends[1].run(t, "ping", "-c", "3", "-i", "0.2", "10.215.0.1"), " 0% packet loss")
 	require.Contains(t, ends[1].run(t, "ip", "route", "get", "10.215.0.1"), "dev tun")

@@ -46,7 +46,7 @@ func signed(t *testing.T, k *harness.Token, answers, processes int, meanwhile fu
 	by := map[string]int{}
 	n := 0
 	var failed error
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for range 4 {
 		wait.Go(func() {
 			for {
@@ -93,12 +93,12 @@ func TestPrefork(t *testing.T) {
 	server.listens(t, port)
 	require.NoError(t, syscall.Kill(server.children(t)[0], syscall.SIGKILL)) // before anybody can be waiting for it
 	signed(t, k, 400, 8, func() {}, func(data []byte) (digest, signature []byte, pid string, err error) {
-		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), 10*time.Second)
+		c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), patience)
 		if err != nil {
 			return nil, nil, "", err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(patience))
 		if _, err = c.Write(data); err != nil {
 			return nil, nil, "", err
 		}
@@ -136,7 +136,7 @@ func TestGunicorn(t *testing.T) {
 	cmd.Env = append(cmd.Env, "MODULE="+harness.Module(t))
 	server := serve(t, cmd)
 	server.listens(t, port)
-	clientOf := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	clientOf := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	by := signed(t, k, 300, 6, func() {
 		time.Sleep(500 * time.Millisecond)
 		require.NoError(t, syscall.Kill(server.cmd.Process.Pid, syscall.SIGHUP))

@@ -12,16 +12,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
-// freePort is a TCP port of the loopback that nobody listens on now.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
+func freePort(t *testing.T) int { return harness.FreePort(t) }
+
+// patience bounds what a test waits for that happens sooner or later, on a machine that may have other things to do.
+const patience = 2 * time.Minute
 
 // service is a program that runs beside the test.
 type service struct {
@@ -84,7 +82,7 @@ func (s *service) says(t *testing.T, text string) {
 
 func (s *service) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if is() {
 			return
 		}
@@ -97,7 +95,7 @@ func (s *service) until(t *testing.T, what string, is func() bool) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: half a minute has passed and not yet: %s\n%s", s.cmd.Path, what, s.out.String())
+			t.Fatalf("%s: %v have passed and not yet: %s\n%s", s.cmd.Path, patience, what, s.out.String())
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (s *ssh) enters(t *testing.T, d *service, port int, label string, args ...s
 	out, err := s.login(t, port, "inside-by-"+label, args...)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "inside-by-"+label)
-	require.Contains(t, d.out.String(), s.print(t, label), "the server has taken another key")
+	d.says(t, s.print(t, label)) // else the server has taken another key
 }
 
 // agent starts an ssh-agent that may load the library, and puts it into the environment.
@@ -285,7 +285,7 @@ func TestSSHCertificates(t *testing.T) {
 			s.write(t, "known", "@cert-authority "+s.host+" "+s.pub(t, ca)+"\n")
 			with := []string{"-o", "CertificateFile=" + s.path("ec-p256-cert.pub"), "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=" + s.path("ec-p256.pub")}
 			s.enters(t, d, port, "ec-p256", with...)
-			require.Contains(t, d.out.String(), "ID somebody")
+			d.says(t, "ID somebody")
 
 			out, err := s.login(t, port, "inside", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile="+s.path(ca+".pub"))
 			require.Error(t, err, "a key without a certificate: %s", out)

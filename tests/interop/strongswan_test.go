@@ -141,16 +141,16 @@ func TestStrongSwanTunnel(t *testing.T) {
 			for _, s := range []*ike{left, right} {
 				require.Contains(t, s.control(t, "--load-all"), "loaded key token from token")
 			}
-			out := left.control(t, "--initiate", "--child", "net", "--timeout", "30")
+			out := left.control(t, "--initiate", "--child", "net", "--timeout", "120")
 			require.Contains(t, out, c.says)
 			require.Contains(t, left.end.run(t, "ping", "-c", "3", "-i", "0.2", "-I", left.net, right.net), " 0% packet loss")
 			require.Regexp(t, `in  [0-9a-f]+, +[1-9][0-9]* bytes, +3 packets`, right.control(t, "--list-sas"))
 
 			for range 3 { // again, from either side: each time both prove it anew
-				left.control(t, "--terminate", "--ike", "net", "--timeout", "10")
-				right.control(t, "--initiate", "--child", "net", "--timeout", "30")
-				right.control(t, "--terminate", "--ike", "net", "--timeout", "10")
-				left.control(t, "--initiate", "--child", "net", "--timeout", "30")
+				left.control(t, "--terminate", "--ike", "net", "--timeout", "60")
+				right.control(t, "--initiate", "--child", "net", "--timeout", "120")
+				right.control(t, "--terminate", "--ike", "net", "--timeout", "60")
+				left.control(t, "--initiate", "--child", "net", "--timeout", "120")
 			}
 			require.Contains(t, left.end.run(t, "ping", "-c", "1", "-I", left.net, right.net), " 0% packet loss")
 

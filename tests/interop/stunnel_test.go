@@ -78,9 +78,10 @@ func TestStunnel(t *testing.T) {
 	require.NoError(t, syscall.Kill(server.cmd.Process.Pid, syscall.SIGHUP))
 	time.Sleep(100 * time.Millisecond)
 	for label, port := range map[string]int{"rsa": rsa, "ec": ec} {
-		server.listens(t, port)
-		_, err := get(fmt.Sprintf("https://127.0.0.1:%d/", port), &tls.Config{RootCAs: s.roots(t, label)})
-		require.NoError(t, err)
+		server.until(t, "it serves with the key "+label+" after the reload", func() bool { // meanwhile it may not listen
+			_, err := get(fmt.Sprintf("https://127.0.0.1:%d/", port), &tls.Config{RootCAs: s.roots(t, label)})
+			return err == nil
+		})
 	}
 }
 

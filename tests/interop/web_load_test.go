@@ -83,7 +83,7 @@ func (s *site) roots(t *testing.T, labels ...string) *x509.CertPool {
 func get(url string, way *tls.Config) (*http.Response, error) {
 	transport := &http.Transport{TLSClientConfig: way, DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
-	answer, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Get(url)
+	answer, err := (&http.Client{Transport: transport, Timeout: patience}).Get(url)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +122,14 @@ func (v *visits) ended() {
 // until waits for what has been answered to be as is says, as long as nothing fails.
 func (v *visits) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		v.mu.Lock()
 		done, failed := is(), len(v.failed) > 0
 		v.mu.Unlock()
 		if done || failed {
 			return
 		}
-		require.True(t, time.Now().Before(deadline), "a minute has passed and not yet: %s", what)
+		require.True(t, time.Now().Before(deadline), "%v have passed and not yet: %s", patience, what)
 	}
 }
 

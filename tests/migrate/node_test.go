@@ -3,7 +3,7 @@ package migrate
 import (
 	"bytes"
 	"encoding/json"
-	"net"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,10 +24,7 @@ func newNode(t *testing.T) *harness.Token {
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	k := harness.NewSlot(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
+	address := fmt.Sprint("127.0.0.1:", harness.FreePort(t))
 
 	conf := filepath.Join(dir, "node.toml")
 	var made struct {
@@ -52,7 +49,7 @@ func newNode(t *testing.T) *harness.Token {
 		}
 	})
 	for begun := time.Now(); k.Command(t, harness.Coffer(t), "cluster", "status", "--socket", made.Socket).Run() != nil; {
-		require.Less(t, time.Since(begun), time.Minute, "the node does not serve: %s", &said)
+		require.Less(t, time.Since(begun), 2*time.Minute, "the node does not serve: %s", &said)
 		time.Sleep(50 * time.Millisecond)
 	}
 	with := func(env []string, args ...string) {

@@ -21,13 +21,13 @@ import (
 )
 
 // customer signs what is in a request's file, as a customer's own authority would.
-func customer(t *testing.T, a *pki.Authority, cluster, member, path string) []byte {
+func customer(t *testing.T, a *pki.Authority, cluster, member string, h *machine, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	block, _ := pem.Decode(b)
 	require.NotNil(t, block)
-	der, err := a.Issue(block.Bytes, pki.Identity{Kind: pki.Node, Cluster: cluster, Name: member}, []string{"127.0.0.1"}, time.Hour)
+	der, err := a.Issue(block.Bytes, pki.Identity{Kind: pki.Node, Cluster: cluster, Name: member}, []string{h.host()}, time.Hour)
 	require.NoError(t, err)
 	return pki.CertificatesPEM(der)
 }
@@ -46,14 +46,14 @@ func TestCustomersOwnAuthoritySignsTheNodes(t *testing.T) {
 
 	options := CreateOptions{Node: a.conf, Version: "test", Method: a.method, Label: "token", CSR: true, Authority: root}
 	for name, bad := range map[string][]byte{
-		"another member's": customer(t, ca, made.Cluster, "0000000000000000", made.Request),
+		"another member's": customer(t, ca, made.Cluster, "0000000000000000", a, made.Request),
 		"no certificate":   []byte("x"),
 	} {
 		options.Certificate = bad
 		_, err = Create(within(t), options)
 		require.Error(t, err, name)
 	}
-	signed := customer(t, ca, made.Cluster, made.Member, made.Request)
+	signed := customer(t, ca, made.Cluster, made.Member, a, made.Request)
 	again := a.create(CreateOptions{CSR: true, Certificate: signed, Authority: root})
 	require.Equal(t, made.Member, again.Member)
 	require.Empty(t, again.Request)
@@ -73,7 +73,7 @@ func TestCustomersOwnAuthoritySignsTheNodes(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, joined.Request)
 	_, err = Join(within(t), JoinOptions{Node: b.conf, Token: inv.Token, Method: b.method, CSR: true,
-		Certificate: customer(t, ca, joined.Cluster, joined.Member, joined.Request)})
+		Certificate: customer(t, ca, joined.Cluster, joined.Member, b, joined.Request)})
 	require.NoError(t, err)
 	b.start()
 	a.settled(2)
@@ -97,9 +97,9 @@ func TestCertificatesAreRenewedAndClientsCertified(t *testing.T) {
 		key, err := a.m.state.key(c.key)
 		require.NoError(t, err)
 		id := pki.Identity{Kind: c.kind, Cluster: a.m.id.Cluster, Name: a.m.id.Member}
-		request, err := pki.NewRequest(key, id, []string{"127.0.0.1"})
+		request, err := pki.NewRequest(key, id, []string{a.host()})
 		require.NoError(t, err)
-		der, err := signer.Issue(request, id, []string{"127.0.0.1"}, 10*time.Minute)
+		der, err := signer.Issue(request, id, []string{a.host()}, 10*time.Minute)
 		require.NoError(t, err)
 		require.NoError(t, a.m.state.write(c.cert, pki.CertificatesPEM(der, signer.Certificate().Raw)))
 	}

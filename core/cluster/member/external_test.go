@@ -84,7 +84,7 @@ func TestClusterOnAnEtcdOfSomebodyElses(t *testing.T) {
 		return alive == 2
 	})
 	id := a.generate(a.user()).ID()
-	require.True(t, b.engine.Holds([]string{id})[0])
+	require.True(t, b.holds(id))
 	require.NoError(t, b.sign(b.user(), id))
 	b.eventually("one of them does what one does for all", func() bool { return a.m.Leads() != b.m.Leads() })
 	require.NoError(t, a.m.Remove(within(t), b.m.id.Member))

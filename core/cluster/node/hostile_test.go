@@ -142,7 +142,7 @@ func TestLimits(t *testing.T) {
 	wait := make(chan struct{})
 	h := &hooked{Portable: newEngine(t), generate: func(context.Context) error { <-wait; return pkcs11.CKR_FUNCTION_CANCELED }}
 	var book logbook
-	_, path := onSocket(t, Options{HSM: h, Log: book.add, Limits: Limits{
+	s, path := onSocket(t, Options{HSM: h, Log: book.add, Limits: Limits{
 		Running: 4, Streams: 2, Connections: 3, Patience: 10 * time.Millisecond, StreamBytes: 1 << 20,
 	}})
 	c := connected(t, path)
@@ -156,6 +156,7 @@ func TestLimits(t *testing.T) {
 	for range 4 {
 		require.True(t, ids[c.receive().Id])
 	}
+	require.Eventually(t, func() bool { return s.running.Load() == 0 }, patience, time.Millisecond) // their places are free
 	c.must(randomQ())
 
 	second := connected(t, path)

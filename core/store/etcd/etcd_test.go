@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -22,7 +23,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/store/storetest"
 )
 
-const patience = 30 * time.Second // for what must happen, on a machine that has other things to do
+const patience = time.Minute // for what must happen, on a machine that has other things to do
 
 // shared is the one server that most tests use, each under a prefix of its own.
 var shared struct {
@@ -50,7 +51,7 @@ func server(t testing.TB) (address, prefix string) {
 		dir, err := os.MkdirTemp("", "coffer-etcd-")
 		require.NoError(t, err)
 		shared.dir = dir
-		peer := free(t)
+		peer := free()
 		shared.etcd = start(t, config(t, dir, "one", peer, "one=http://"+peer))
 	}
 	shared.prefixes++
@@ -60,7 +61,7 @@ func server(t testing.TB) (address, prefix string) {
 // alone starts a server for one test.
 func alone(t testing.TB, change func(*embed.Config)) *embed.Etcd {
 	t.Helper()
-	peer := free(t)
+	peer := free()
 	c := config(t, t.TempDir(), "one", peer, "one=http://"+peer)
 	change(c)
 	e := start(t, c)
@@ -100,12 +101,12 @@ func ready(t testing.TB, e *embed.Etcd) {
 	}
 }
 
-func free(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+// free is a place for a server to listen, at a loopback address that nobody else uses: a port of 127.0.0.1 that is free may
+// be somebody's by the time that it listens there.
+func free() string {
+	var b [3]byte
+	rand.Read(b[:])
+	return net.JoinHostPort(net.IPv4(127, b[0]&0x7f|1, b[1], b[2]|1).String(), "23801")
 }
 
 func client(t testing.TB, addresses ...string) *clientv3.Client {

@@ -237,11 +237,10 @@ func TestTransactionsAreSentAtMostOnce(t *testing.T) {
 
 func serve(t *testing.T, a *answers) string {
 	t.Helper()
-	address := free(t)
-	l := listen(t, address)
+	l := listen(t, "127.0.0.1:0")
 	g := grpc.NewServer()
 	pb.RegisterKVServer(g, a)
 	go func() { _ = g.Serve(l) }()
 	t.Cleanup(g.Stop)
-	return address
+	return l.Addr().String()
 }

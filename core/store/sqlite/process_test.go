@@ -194,7 +194,7 @@ func childCounter() error {
 			return err
 		}
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; { // the others write to a disk that may be slow
 		if err := refresh(); err != nil {
 			return err
 		}
@@ -257,11 +257,7 @@ func TestCommitThatWasNotAnnouncedIsFound(t *testing.T) {
 	seen, word := s.Changed(), s.sync.word()
 	_ = child(t, "silent", path, 0).Run()
 	require.Equal(t, word, s.sync.word(), "the child must not have announced anything")
-	start := time.Now()
-	for s.Changed() == seen {
-		require.Less(t, time.Since(start), 10*askEvery)
-		time.Sleep(time.Millisecond)
-	}
+	require.Eventually(t, func() bool { return s.Changed() != seen }, soon, time.Millisecond)
 	require.Equal(t, "silent", value(t, s, "k"))
 	seen = s.Changed()
 	s.due.Store(true)
@@ -271,6 +267,7 @@ func TestCommitThatWasNotAnnouncedIsFound(t *testing.T) {
 func TestKilledCompetitorLeavesNoLockBehind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token.db")
 	s := mustOpen(t, path, Options{Create: true})
+	s.sync.turns.patience = soon
 	for range 5 {
 		cmd := child(t, "numbers", path, 0)
 		out, err := cmd.StdoutPipe()
@@ -286,7 +283,7 @@ func TestKilledCompetitorLeavesNoLockBehind(t *testing.T) {
 		require.Error(t, cmd.Wait())
 		start := time.Now()
 		put(t, s, "mine", "after the kill")
-		require.Less(t, time.Since(start), patience)
+		require.Less(t, time.Since(start), soon)
 	}
 	require.NoError(t, s.Check(ctx))
 }

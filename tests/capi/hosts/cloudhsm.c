@@ -220,7 +220,7 @@ int main(int argc, char **argv)
 	CK_SLOT_ID slot;
 
 	CHECK(argc > 2);
-	alarm(120);
+	alarm(240);
 	load_module(argv[1]);
 	OK(p11->C_Initialize(NULL));
 	CHECK(first_slot(&slot));

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { BUSY = 8, WORKING = 4, THREADS = 3, AT_ONCE = 4, PATIENCE = 60, MOST = 100000 };
+enum { BUSY = 8, WORKING = 4, THREADS = 3, AT_ONCE = 4, PATIENCE = 180, MOST = 100000 };
 
 /* What a child does, by its number. */
 enum kind { USES, NEVER_CALLS, URGENT, FAULTS, WRITES_TO_NOBODY, ENDS_A_THREAD, BARE_FORK, NKINDS };

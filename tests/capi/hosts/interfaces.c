@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		alarm(30);
+		alarm(240);
 		all();
 		_exit(0);
 	}

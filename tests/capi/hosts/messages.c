@@ -280,7 +280,7 @@ int main(int argc, char **argv)
 	CK_MECHANISM_INFO info;
 
 	CHECK(argc == 3);
-	alarm(60);
+	alarm(240);
 	load_module(argv[1]);
 	OK(p11->C_Initialize(NULL));
 	CHECK(first_slot(&slot));

@@ -144,7 +144,7 @@ int main(int argc, char **argv)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		alarm(30);
+		alarm(240);
 		WANT(p11->C_GetInfo(&info), CKR_CRYPTOKI_NOT_INITIALIZED);
 		/* Where it cannot work it says so each time, and nothing else happens. */
 		WANT(p11->C_Initialize(NULL), cases[i].want);

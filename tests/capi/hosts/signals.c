@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-enum { CHURNING = 3, AT_ONCE = 4, PATIENCE = 20 };
+enum { CHURNING = 3, AT_ONCE = 4, PATIENCE = 120 };
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGPIPE, SIGURG, 0};
 

@@ -47,6 +47,9 @@ type node struct {
 	done chan struct{} // closed when cmd has ended
 }
 
+// patience bounds what a test waits for that happens sooner or later, on a machine that may have other things to do.
+const patience = 2 * time.Minute
+
 // newCluster returns a cluster that has no node yet. Whoever made it calls end.
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
@@ -118,7 +121,7 @@ func (c *cluster) try(t testing.TB, args ...string) outcome { return c.tryWith(t
 
 func (c *cluster) tryWith(t testing.TB, env []string, args ...string) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, harness.Coffer(t), args...)
 	cmd.Env, cmd.Dir = append(append([]string{}, c.env...), env...), c.dir
@@ -204,7 +207,7 @@ func (n *node) ends(t testing.TB) {
 	select {
 	case <-n.done:
 		n.cmd = nil
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("node %s goes on running:\n%s", n.name, n.tail())
 	}
 }
@@ -218,10 +221,10 @@ func (n *node) tail() string {
 // serves waits for a node to answer.
 func (n *node) serves(t testing.TB) {
 	t.Helper()
-	c, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: 2 * time.Second})
+	c, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	defer c.Close()
-	within(t, 30*time.Second, func() error {
+	within(t, patience, func() error {
 		if !n.runs() {
 			t.Fatalf("node %s has ended:\n%s", n.name, n.tail())
 		}
@@ -322,7 +325,7 @@ type told struct {
 // settled waits until all nodes that run are ready and as many vote.
 func (c *cluster) settled(t testing.TB, through *node, ready, voters int) (s status) {
 	t.Helper()
-	return c.settledIn(t, 40*time.Second, through, ready, voters)
+	return c.settledIn(t, patience, through, ready, voters)
 }
 
 func (c *cluster) settledIn(t testing.TB, limit time.Duration, through *node, ready, voters int) (s status) {
@@ -366,7 +369,7 @@ func (c *cluster) tls(t testing.TB) *tls.Config {
 // through is a client of one node alone.
 func (c *cluster) through(t testing.TB, n *node) *client.Client {
 	t.Helper()
-	k, err := client.New(client.Options{Nodes: []string{n.addr}, TLS: c.tls(t), Only: true, Timeout: 10 * time.Second})
+	k, err := client.New(client.Options{Nodes: []string{n.addr}, TLS: c.tls(t), Only: true, Timeout: patience})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	return k

@@ -1,6 +1,7 @@
 package ceremonies
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
@@ -30,11 +31,15 @@ func hmacOf(key []byte, data string) []byte {
 
 // mac computes an HMAC in the token.
 func mac(t testing.TB, h hsm.HSM, cred hsm.Credential, key hsm.Object, data string) ([]byte, error) {
-	op, err := h.Begin(t.Context(), cred, hsm.OpSign, ck.Mechanism{Type: ck.CKM_SHA256_HMAC}, key)
+	return macIn(t.Context(), h, cred, key, data)
+}
+
+func macIn(ctx context.Context, h hsm.HSM, cred hsm.Credential, key hsm.Object, data string) ([]byte, error) {
+	op, err := h.Begin(ctx, cred, hsm.OpSign, ck.Mechanism{Type: ck.CKM_SHA256_HMAC}, key)
 	if err != nil {
 		return nil, err
 	}
-	return op.Finish(t.Context(), nil, []byte(data))
+	return op.Finish(ctx, nil, []byte(data))
 }
 
 // found returns the objects with a label.

@@ -22,7 +22,7 @@ const (
 	usualKeys = 3000 // COFFER_KEYS is another number
 	makers    = 64
 	mostBytes = 600 << 20 // of memory that a node with 100,000 keys may take
-	mostStart = 10 * time.Second
+	mostStart = 30 * time.Second
 )
 
 // TestNodeWithManyKeys: what a node takes that holds many private keys, from its start until a key of a user is used.
@@ -40,7 +40,7 @@ func TestNodeWithManyKeys(t *testing.T) {
 	n.start(t)
 	n.serves(t)
 	c.activate(t, n, code)
-	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: 30 * time.Second})
+	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: patience})
 	require.NoError(t, err)
 	defer k.Close()
 	cred := user(t, k)

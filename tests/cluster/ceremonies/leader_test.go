@@ -14,7 +14,7 @@ import (
 )
 
 // mostGap is how long creating may stop in a test that shares its machine; what is promised of an idle one is 2 s.
-const mostGap = 8 * time.Second
+const mostGap = 20 * time.Second
 
 // TestLeaderKilled: the node that leads the store dies. Signing goes on undisturbed, and creating soon after. COFFER_ROUNDS says
 // how often it dies.

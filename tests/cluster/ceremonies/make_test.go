@@ -26,7 +26,7 @@ func TestActivation(t *testing.T) {
 	a.start(t)
 	a.serves(t)
 
-	k, err := client.New(client.Options{Socket: a.sock, Only: true, Timeout: 10 * time.Second})
+	k, err := client.New(client.Options{Socket: a.sock, Only: true, Timeout: patience})
 	require.NoError(t, err)
 	defer k.Close()
 	info, err := k.Info(t.Context())

@@ -21,7 +21,7 @@ func (c *cluster) wide(t testing.TB) *client.Client {
 	for _, n := range c.nodes {
 		addresses = append(addresses, n.addr)
 	}
-	k, err := client.New(client.Options{Nodes: addresses, TLS: c.tls(t), Timeout: 10 * time.Second})
+	k, err := client.New(client.Options{Nodes: addresses, TLS: c.tls(t), Timeout: 30 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	return k
@@ -45,7 +45,7 @@ func TestDrain(t *testing.T) {
 	key, err := k.Create(t.Context(), cred, secretKey("drain", make([]byte, 32), true))
 	require.NoError(t, err)
 	becomes := func(want string) {
-		within(t, 15*time.Second, func() error {
+		within(t, patience, func() error {
 			if _, err := mac(t, k, cred, key, "x"); err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,11 @@ func (c *cluster) asNode(t testing.TB, who, at *node, accepted bool) {
 	require.NoError(t, err)
 	conf := c.tls(t)
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
-	k, err := client.New(client.Options{Nodes: []string{at.addr}, TLS: conf, Only: true, Timeout: 3 * time.Second})
+	limit := patience
+	if !accepted {
+		limit = 3 * time.Second // until it gives up
+	}
+	k, err := client.New(client.Options{Nodes: []string{at.addr}, TLS: conf, Only: true, Timeout: limit})
 	require.NoError(t, err)
 	defer k.Close()
 	_, err = k.Members(t.Context())
@@ -175,7 +179,7 @@ func TestRemoveAndReplace(t *testing.T) {
 	// A dead voter is replaced by a node of the same name.
 	dead := c.nodes[2]
 	dead.kill()
-	within(t, 20*time.Second, func() error {
+	within(t, patience, func() error {
 		if o := c.try(t, "cluster", "list", "--socket", a.sock); o.code != 0 {
 			return fmt.Errorf("%s", o.err)
 		}

@@ -24,10 +24,17 @@ func (c *cluster) with(t testing.TB, n *node, dir, name string) *client.Client {
 	conf := c.tls(t)
 	conf.Certificates = []tls.Certificate{cert}
 	conf.GetClientCertificate = nil
-	k, err := client.New(client.Options{Nodes: []string{n.addr}, TLS: conf, Only: true, Timeout: 1500 * time.Millisecond})
+	k, err := client.New(client.Options{Nodes: []string{n.addr}, TLS: conf, Only: true, Timeout: patience})
 	require.NoError(t, err)
 	t.Cleanup(func() { k.Close() })
 	return k
+}
+
+// briefly is for what is refused: a client tries again until its time is over.
+func briefly(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // TestRevoke: a client's certificate that was revoked is refused by every node at once, on connections that stand too;
@@ -77,9 +84,9 @@ func TestRevoke(t *testing.T) {
 	require.Contains(t, c.coffer(t, "cluster", "revoke", "lost", "--yes"), first)
 
 	for i, s := range through {
-		_, err := mac(t, s.k, s.cred, s.key, "x")
+		_, err := macIn(briefly(t), s.k, s.cred, s.key, "x")
 		require.Error(t, err, "node %d", i)
-		_, err = c.with(t, c.nodes[i], dir, "lost").Info(t.Context())
+		_, err = c.with(t, c.nodes[i], dir, "lost").Info(briefly(t))
 		require.Error(t, err, "node %d", i)
 		_, err = c.through(t, c.nodes[i]).Info(t.Context())
 		require.NoError(t, err, "another's certificate")
@@ -102,7 +109,7 @@ func TestRevoke(t *testing.T) {
 	n.serves(t)
 	c.settled(t, c.nodes[0], 3, 3)
 	for _, d := range []string{dir, again} {
-		_, err := c.with(t, n, d, "lost").Info(t.Context())
+		_, err := c.with(t, n, d, "lost").Info(briefly(t))
 		require.Error(t, err)
 	}
 }
@@ -152,7 +159,7 @@ func TestStartedAlone(t *testing.T) {
 	began := time.Now()
 	a := c.nodes[0]
 	a.start(t)
-	within(t, time.Minute, func() error {
+	within(t, patience, func() error {
 		_, err := mac(t, k, cred, key, "x")
 		return err
 	})

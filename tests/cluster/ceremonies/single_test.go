@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +23,7 @@ func TestNodeByItself(t *testing.T) {
 	n.serves(t)
 	c.activate(t, n, code)
 	c.coffer(t, "key", "generate", "--type", "ec:p256", "--label", "alone", "--socket", n.sock)
-	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: 10 * time.Second})
+	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: patience})
 	require.NoError(t, err)
 	defer k.Close()
 	value := []byte("thirty-two bytes of a key, a key")

@@ -20,7 +20,6 @@ import (
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/remote"
-	"github.com/coffer-hsm/coffer/pkcs11"
 	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
@@ -114,7 +113,7 @@ func (c *cluster) ceremonies() {
 		conf += fmt.Sprintf("%q, ", n.listen)
 	}
 	file("coffer.toml", conf+"]")
-	c.healthy(time.Minute)
+	c.healthy(whole)
 }
 
 // coffer runs the command line and returns what it prints.
@@ -126,7 +125,7 @@ func (c *cluster) coffer(args ...string) string {
 }
 
 func (c *cluster) tryCoffer(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), whole)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, harness.Coffer(c.t), args...)
 	cmd.Env = append(os.Environ(), "COFFER_CONF="+filepath.Join(c.dir, "coffer.toml"),
@@ -143,7 +142,7 @@ func (c *cluster) tryCoffer(args ...string) (string, error) {
 func (c *cluster) start(n *daemon) {
 	c.t.Helper()
 	require.NoError(c.t, n.start())
-	require.Eventually(c.t, func() bool { _, err := n.ask(); return err == nil }, 30*time.Second, 100*time.Millisecond, "node %s does not come up", n.name)
+	require.Eventually(c.t, func() bool { _, err := n.ask(); return err == nil }, whole, 100*time.Millisecond, "node %s does not come up", n.name)
 }
 
 func (n *daemon) socket() string { return filepath.Join(n.dir, "cofferd.sock") }
@@ -198,7 +197,7 @@ func (n *daemon) kill() error {
 }
 
 // stopLimit is how long a node may take to stop in order.
-const stopLimit = 20 * time.Second
+const stopLimit = time.Minute
 
 // terminate stops the process in order.
 func (n *daemon) terminate() error {
@@ -262,8 +261,15 @@ func (c *cluster) healthy(limit time.Duration) time.Duration {
 	}
 }
 
-// leader is the node whose store leads.
-func (c *cluster) leader() (*daemon, error) {
+// leader is the node whose store leads. On a busy machine there may be none for a moment, although nothing is wrong.
+func (c *cluster) leader() *daemon {
+	c.t.Helper()
+	var l *daemon
+	require.Eventually(c.t, func() bool { l = c.leads(); return l != nil }, whole, 100*time.Millisecond, "no node knows a leader")
+	return l
+}
+
+func (c *cluster) leads() *daemon {
 	for _, n := range c.nodes {
 		s, err := n.ask()
 		if err != nil {
@@ -272,12 +278,12 @@ func (c *cluster) leader() (*daemon, error) {
 		for _, m := range s.GetMembers() {
 			for _, l := range c.nodes {
 				if m.GetLeader() && m.GetMember().GetName() == l.name {
-					return l, nil
+					return l
 				}
 			}
 		}
 	}
-	return nil, pkcs11.Errorf(pkcs11.CKR_DEVICE_ERROR, "no node knows a leader")
+	return nil
 }
 
 // open returns a client of all nodes as an application has it.

@@ -28,8 +28,9 @@ import (
 const (
 	usualTime = 45 * time.Second
 	calm      = 2 * time.Second // before the first fault and after the last
-	// whole is how long a cluster may take to be whole again when a fault is over.
-	whole = 30 * time.Second
+	// whole is how long a cluster may take to be whole again when a fault is over, on a machine that may have other things to
+	// do: how long it took is reported.
+	whole = 2 * time.Minute
 )
 
 // event is a fault that has happened. Times are the history's.
@@ -137,9 +138,7 @@ func (c *cluster) victim(f fault, dice *rand.Rand) *daemon {
 	case f.ownDisk:
 		n = c.nodes[onOwnDisk]
 	case f.leads:
-		l, err := c.leader()
-		require.NoError(c.t, err)
-		n = l
+		n = c.leader()
 	}
 	return n
 }
@@ -173,8 +172,15 @@ func (c *cluster) final(w *workload) {
 	k := w.worker(c, workers+1)
 	there := map[string]bool{}
 	for name := range w.names {
-		k.find(name)
-		o := w.history.list[len(w.history.list)-1]
+		var o *operation
+		for range 20 { // on a busy machine a node may still take itself to be cut off, for a moment
+			k.find(name)
+			if o = w.history.list[len(w.history.list)-1]; !o.stale {
+				break
+			}
+			c.healthy(whole)
+			time.Sleep(calm / 2)
+		}
 		assert.NoError(t, o.err)
 		assert.False(t, o.stale, "a node has no quorum although all is healed")
 		for _, id := range o.found {
