@@ -42,6 +42,7 @@ deps: ## install the Debian packages that the demos use
 
 deps-test: deps ## install those that the tests use
 	@sh demo/deps.sh $$(sed 's/#.*//' tests/interop/packages)
+	@sh tests/interop/unpack.sh build/debian $$(sed 's/#.*//' tests/interop/sources)
 
 demo: deps all ## serve TLS from nginx with a key that lives in Coffer, and fetch a page
 	@sh demo/demo.sh

@@ -19,10 +19,19 @@ struct coffer_process {
 
 extern struct coffer_process *coffer_process;
 
-/* coffer_owner says whether this process may enter the Go runtime of this image. */
+/* thread.c: set in the threads that have been inside Go; and a thread's first time there. */
+extern pthread_key_t coffer_thread_key;
+void coffer_thread_first(void);
+
+/* coffer_owner says whether this process may enter the Go runtime of this image. If so, the calling thread is known there
+ * when it returns. */
 static inline int coffer_owner(void)
 {
-	return __builtin_expect(__atomic_load_n(&coffer_process->owner, __ATOMIC_RELAXED), 1);
+	if (__builtin_expect(!__atomic_load_n(&coffer_process->owner, __ATOMIC_RELAXED), 0))
+		return 0;
+	if (__builtin_expect(!pthread_getspecific(coffer_thread_key), 0))
+		coffer_thread_first();
+	return 1;
 }
 
 /* coffer_forward gives the functions of a child's private copy, NULL before the child's first C_Initialize. */

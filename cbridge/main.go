@@ -1,8 +1,9 @@
 // Command cbridge is libcoffer_pkcs11.so: the PKCS #11 functions of the C interface over core/cryptoki.
 //
 // The exported functions are C (interface.c, zexports.c). They know what to do in a forked child, where Go is dead
-// (fork.c, image.c), and else call the Go functions of zentry.go, which decode the arguments (call.go, template.go,
-// param.go; mem.go alone touches memory that is not Go's), ask the machine and write the results.
+// (fork.c, image.c), let threads into Go one after another when they call first (thread.c), and else call the Go
+// functions of zentry.go, which decode the arguments (call.go, template.go, param.go; mem.go alone touches memory that is
+// not Go's), ask the machine and write the results.
 //
 // Everything here may be called from many threads at once. The Go runtime starts when the library is loaded, and takes
 // the signals SIGSEGV, SIGBUS, SIGFPE, SIGPIPE and SIGURG, with SA_ONSTACK; what does not come from Go code it hands on to
@@ -35,6 +36,11 @@ var library = sync.OnceValue(func() *cryptoki.Library {
 	debug.SetGCPercent(collectAt)
 	return cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note})
 })
+
+// coffer_go_thread is a thread's first call (thread.c): the way in and out is all that it is for.
+//
+//export coffer_go_thread
+func coffer_go_thread() {}
 
 // coffer_go_C_Initialize decodes CK_C_INITIALIZE_ARGS: four callbacks, the flags and pReserved.
 //

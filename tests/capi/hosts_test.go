@@ -195,6 +195,11 @@ func TestDeadRuntimeHandlesNothing(t *testing.T) {
 	runHost(t, harness.NewSlot(t).Env(), compileHost(t, "signals"), harness.Module(t), number(t, "FORKS", 1200))
 }
 
+// TestThreadsStopWhereverTheyAre: for hosts that stop their threads by signals, see hosts/stops.c.
+func TestThreadsStopWhereverTheyAre(t *testing.T) {
+	runHost(t, harness.NewSlot(t).Env(), compileHost(t, "stops"), harness.Module(t), number(t, "GENERATIONS", 1000))
+}
+
 // TestChildFindsTheLibrary: whatever the host does to files and directories meanwhile, see hosts/places.c.
 func TestChildFindsTheLibrary(t *testing.T) {
 	if os.Geteuid() != 0 {

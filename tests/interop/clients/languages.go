@@ -33,10 +33,13 @@ var languages = []Client{
 	},
 	{
 		Name: "csharp", Title: "C#: Pkcs11Interop",
-		Without: "Debian 12 has no .NET, and NuGet's packages cannot be fetched where the tests run",
+		Shown: "Mono with the calls of Pkcs11Interop, neither that package nor .NET itself: keys, signatures, encryption, threads that come and go " +
+			"while memory is collected, null references",
+		Version: []string{"mono", "--version"}, Pattern: `version (\S+)`,
 	},
 	{
-		Name: "rust", Title: "Rust: cryptoki",
-		Without: "crates cannot be fetched where the tests run",
+		Name: "rust", Title: "Rust: cryptoki-sys",
+		Shown:   "through Debian's cryptoki-sys, not the crate cryptoki above it: keys, signatures, encryption, threads",
+		Version: []string{"ls", "build/debian/usr/share/cargo/registry"}, Pattern: `cryptoki-sys-(\S+)`,
 	},
 }
