@@ -281,7 +281,7 @@ func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool
 		_, err := out.Fits(size)
 		return false, err
 	}
-	b, err := op.Finish(x.ctx, place(out, size), data)
+	b, err := op.Finish(x.ctx, op.over(out, size, exact), data)
 	if err != nil {
 		return true, err
 	}
@@ -291,6 +291,17 @@ func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool
 		return false, err
 	}
 	return true, nil
+}
+
+// over is place for the output of a one-shot call, which may go over its input. Where only a bound of the size is known, the
+// input may be asked for again (fetch).
+func (op *operation) over(out *pkcs11.Out, n int, exact bool) []byte {
+	if exact && 0 < n && n <= cap(out.Over) {
+		if p, ok := op.Operation.(hsm.InPlacer); ok && p.InPlace() {
+			return out.Over[:0:n]
+		}
+	}
+	return place(out, n)
 }
 
 // place returns where n bytes of output go: what the caller has brought along in out.Bytes, if it is large enough. It has

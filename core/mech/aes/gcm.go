@@ -123,6 +123,9 @@ func (g *gcm) Recycle() {
 	}
 }
 
+// InPlace implements mech.InPlacer. A short tag is checked after the plaintext is there, and would be gone.
+func (g *gcm) InPlace() bool { return g.Len() == 0 && (!g.decrypt || g.tag == gcmTag) }
+
 func (g *gcm) FinishLen(n int) (int, bool) {
 	total := g.Len() + n
 	if g.decrypt {
