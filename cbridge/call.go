@@ -61,6 +61,7 @@ func (r *rows[T]) take(n int) []T {
 	return r.kept[r.used-n : r.used : r.used]
 }
 
+// clear forgets what was handed out, for the collector's sake and because some of it may be secret.
 func (r *rows[T]) clear() {
 	if r.used > 0 {
 		clear(r.kept[:r.used])
@@ -107,8 +108,7 @@ func (c *call) leave(rv *uintptr) {
 		c.leaveParam()
 	}
 	c.m.Type = 0
-	c.attrs.clear()
-	c.types.clear()
+	c.attrs.used, c.types.used = 0, 0 // the caller's addresses and numbers, no values
 	c.answer.clear()
 	c.pairs.clear()
 	c.function, c.session, c.err, c.inner, c.lends = "", 0, nil, 0, false
@@ -373,14 +373,14 @@ func (c *call) finish(err error) {
 		return
 	}
 	// The length is said on success and to who has too little room, and to nobody else.
-	if c.err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL {
-		c.fail(writeUlong(c.count, uint(c.output.Length)))
-	}
-	if c.err == nil && !c.output.Query {
+	switch {
+	case c.err == nil && !c.output.Query:
 		if len(c.output.Bytes) > c.output.Capacity {
 			panic(fmt.Sprintf("%d bytes for a buffer of %d", len(c.output.Bytes), c.output.Capacity))
 		}
-		c.fail(write(c.buffer, c.output.Bytes))
+		c.fail(writeCounted(c.buffer, c.output.Bytes, c.count, uint(c.output.Length)))
+	case c.err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL:
+		c.fail(writeUlong(c.count, uint(c.output.Length)))
 	}
 }
 

@@ -83,6 +83,25 @@ func write(p uintptr, from []byte) (err error) {
 	return nil
 }
 
+// writeCounted writes n, a CK_ULONG, to count, and copies from to p: that and not two writes for the sake of what every
+// output is. Where the one cannot be written, the other need not be.
+func writeCounted(p uintptr, from []byte, count uintptr, n uint) (err error) {
+	if len(from) == 0 {
+		return writeUlong(count, n)
+	}
+	if !valid(p, len(from)) {
+		return badPointer(p, len(from))
+	}
+	if !valid(count, ulongSize) {
+		return badPointer(count, ulongSize)
+	}
+	err = errTouching
+	defer caught(&err, p, len(from))
+	binary.NativeEndian.PutUint64(memory(count, ulongSize), uint64(n))
+	copy(memory(p, len(from)), from)
+	return nil
+}
+
 // readUlong reads a CK_ULONG or a pointer.
 func readUlong(p uintptr) (uint, error) {
 	var b [ulongSize]byte
