@@ -17,6 +17,12 @@ const (
 
 // operation is a running operation of a session.
 type operation struct {
+	course
+	own ownParam // memory for the parameter, kept for the next operation
+}
+
+// course is what an operation is of while it runs.
+type course struct {
 	hsm.Operation
 	mechanism pkcs11.Mechanism
 	key       *object // nil for a digest
@@ -25,7 +31,6 @@ type operation struct {
 	result    *result
 	signature []byte   // of C_VerifySignatureInit
 	pending   *pending // its end runs beside the session
-	own       ownParam // memory for the parameter, kept for the next operation
 }
 
 // ownParam is a copy of the parameter of CKM_AES_GCM, the one that changes with each operation: whoever calls may use his
@@ -97,7 +102,7 @@ func (x *session) cancel(kind hsm.OpKind) {
 		x.hsm.reuser.Reuse(op.Operation)
 	}
 	op.own.clear()
-	*op = operation{own: op.own}
+	op.course = course{}
 	x.spare = op
 }
 

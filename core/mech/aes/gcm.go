@@ -77,7 +77,7 @@ func operation(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) (*gcm, 
 	if g == nil {
 		g = new(gcm)
 	}
-	*g = gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
+	g.aead, g.iv, g.aad, g.tag, g.decrypt = aead, p.IV, p.AAD, int(p.TagBits/8), decrypt // the rest is zero, see Recycle
 	if kept {
 		g.from = &form.spares
 	}
