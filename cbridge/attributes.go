@@ -37,7 +37,7 @@ func (c *call) give(p uintptr, list []attribute, values []hsm.Value) {
 }
 
 // length writes ulValueLen of the CK_ATTRIBUTE at p.
-func (c *call) length(at uintptr, n uint) { c.fail(writeUlong(at+2*ulongSize, n)) }
+func (c *call) length(at uintptr, n uint) { c.fail(writeUlong(at+lengthOffset, n)) }
 
 // giveOne writes one value under the size rule into the CK_ATTRIBUTE at at. What is shared is the machine's, else it is ours to
 // wipe.
@@ -58,13 +58,11 @@ func (c *call) giveOne(at uintptr, a attribute, value any, shared bool) {
 	case a.length < uintptr(n):
 		c.length(at, pkcs11.CK_UNAVAILABLE_INFORMATION)
 		c.fail(pkcs11.CKR_BUFFER_TOO_SMALL)
-	default:
-		if isTemplate {
-			c.giveTemplate(a.value, t, shared)
-		} else if err := write(a.value, b); err != nil {
-			c.fail(err)
-		}
+	case isTemplate:
+		c.giveTemplate(a.value, t, shared)
 		c.length(at, uint(n))
+	default:
+		c.fail(writeCounted(a.value, b, at+lengthOffset, uint(n)))
 	}
 }
 

@@ -61,6 +61,7 @@ func (r *rows[T]) take(n int) []T {
 	return r.kept[r.used-n : r.used : r.used]
 }
 
+// clear forgets what was handed out, for the collector's sake and because some of it may be secret.
 func (r *rows[T]) clear() {
 	if r.used > 0 {
 		clear(r.kept[:r.used])
@@ -91,7 +92,7 @@ func (c *call) leave(rv *uintptr) {
 	}
 	clear(c.scratch[:c.used])
 	if len(c.large) > 0 {
-		clear(c.large)
+		clear(c.large[c.covered():])
 		c.large = c.large[:0]
 	}
 	for i := range c.copies {
@@ -107,8 +108,7 @@ func (c *call) leave(rv *uintptr) {
 		c.leaveParam()
 	}
 	c.m.Type = 0
-	c.attrs.clear()
-	c.types.clear()
+	c.attrs.used, c.types.used = 0, 0 // the caller's addresses and numbers, no values
 	c.answer.clear()
 	c.pairs.clear()
 	c.function, c.session, c.err, c.inner, c.lends = "", 0, nil, 0, false
@@ -129,10 +129,21 @@ func (c *call) leaveParam() {
 	c.later = c.later[:0]
 }
 
+// covered is how many bytes at the beginning of large are output that is no secret, and no input any more.
+func (c *call) covered() int {
+	if out := c.output.Bytes; c.public && c.err == nil && len(out) > 0 && &out[0] == &c.large[0] {
+		return len(out)
+	}
+	return 0
+}
+
 // wipeOutput clears the output, and keeps its memory if that is what the next call could use. If the machine has written
 // beside the room that it was given, or has failed, all of the room is cleared.
 func (c *call) wipeOutput() {
 	b := c.output.Bytes[:cap(c.output.Bytes)]
+	if over := c.output.Over; len(b) > 0 && cap(over) > 0 && &b[0] == &over[:1][0] {
+		return // it is the input's memory, which leave has wiped
+	}
 	if !c.public || c.err != nil {
 		clear(b)
 	}
@@ -187,7 +198,10 @@ func (c *call) room(n int) []byte {
 }
 
 // take copies n bytes at p. It answers CKR_ARGUMENTS_BAD for a NULL pointer with a length and for wild ones.
-func (c *call) take(p, n uintptr) ([]byte, error) {
+func (c *call) take(p, n uintptr) ([]byte, error) { return c.takeWith(p, n, 0) }
+
+// takeWith is take with room for more bytes behind them.
+func (c *call) takeWith(p, n uintptr, more int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -200,7 +214,7 @@ func (c *call) take(p, n uintptr) ([]byte, error) {
 	if err := c.reaches(p, n); err != nil {
 		return nil, err
 	}
-	b := c.room(int(n))
+	b := c.room(int(n) + more)[:n]
 	return b, read(b, p)
 }
 
@@ -214,14 +228,26 @@ func (c *call) reaches(p, n uintptr) error {
 }
 
 // in decodes an input. NULL without a length is nil; anything else is not.
-func (c *call) in(p, n uintptr) []byte {
-	b, err := c.take(p, n)
+func (c *call) in(p, n uintptr) []byte { return c.input(p, n, 0) }
+
+func (c *call) input(p, n uintptr, more int) []byte {
+	b, err := c.takeWith(p, n, more)
 	if err != nil {
 		c.fail(err)
 	}
 	if b == nil && p != 0 {
 		b = []byte{}
 	}
+	return b
+}
+
+// mostAdded is the most that an encryption adds to its input: a tag, or a block of padding.
+const mostAdded = 16
+
+// own is in for an input that output may be written over.
+func (c *call) own(p, n uintptr) []byte {
+	b := c.input(p, n, mostAdded)
+	c.output.Over = b[:0]
 	return b
 }
 
@@ -347,14 +373,14 @@ func (c *call) finish(err error) {
 		return
 	}
 	// The length is said on success and to who has too little room, and to nobody else.
-	if c.err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL {
-		c.fail(writeUlong(c.count, uint(c.output.Length)))
-	}
-	if c.err == nil && !c.output.Query {
+	switch {
+	case c.err == nil && !c.output.Query:
 		if len(c.output.Bytes) > c.output.Capacity {
 			panic(fmt.Sprintf("%d bytes for a buffer of %d", len(c.output.Bytes), c.output.Capacity))
 		}
-		c.fail(write(c.buffer, c.output.Bytes))
+		c.fail(writeCounted(c.buffer, c.output.Bytes, c.count, uint(c.output.Length)))
+	case c.err == nil || pkcs11.RVOf(err) == pkcs11.CKR_BUFFER_TOO_SMALL:
+		c.fail(writeUlong(c.count, uint(c.output.Length)))
 	}
 }
 

@@ -11,10 +11,13 @@ import (
 )
 
 // sealing is what an application holds while it encrypts: n bytes, a place for the result and its length.
-type sealing struct{ data, place, length []byte }
+type sealing struct {
+	data, place, length []byte
+	public              bool // the result is no secret
+}
 
 func newSealing(n int) *sealing {
-	s := &sealing{bytes.Repeat([]byte{0xa5}, n), make([]byte, n), make([]byte, ulongSize)}
+	s := &sealing{data: bytes.Repeat([]byte{0xa5}, n), place: make([]byte, n), length: make([]byte, ulongSize)}
 	s.offer()
 	return s
 }
@@ -23,11 +26,17 @@ func (s *sealing) offer() { binary.NativeEndian.PutUint64(s.length, uint64(len(s
 
 // call passes data through the bridge; run stands for the machine. What it returns is the call as it was left.
 func (s *sealing) call(run func(in []byte, out *pkcs11.Out) error) (c *call, rv uintptr) {
+	return s.callTo(address(s.place), run)
+}
+
+// callTo has the result written elsewhere.
+func (s *sealing) callTo(place uintptr, run func(in []byte, out *pkcs11.Out) error) (c *call, rv uintptr) {
 	func() {
 		c = enter("Encrypt", 1)
 		defer c.leave(&rv)
-		in := c.in(address(s.data), uintptr(len(s.data)))
-		out := c.out(address(s.place), address(s.length))
+		in := c.own(address(s.data), uintptr(len(s.data)))
+		out := c.out(place, address(s.length))
+		c.public = s.public
 		if c.err == nil {
 			c.finish(run(in, out))
 		}
@@ -42,6 +51,24 @@ func within(in []byte, out *pkcs11.Out) error { return out.Put(append(out.Bytes[
 func beside(in []byte, out *pkcs11.Out) error {
 	copy(out.Bytes[:cap(out.Bytes)], in)
 	return out.Put(bytes.Clone(in))
+}
+
+// over writes over the input, and adds as much as may be added.
+func over(in []byte, out *pkcs11.Out) error {
+	b := append(out.Over[:len(in):cap(out.Over)], make([]byte, mostAdded)...)
+	if &b[0] != &in[0] {
+		panic("no room for the output over the input")
+	}
+	for i := range in {
+		b[i] ^= 0xff
+	}
+	return out.Put(b[:len(in)])
+}
+
+// overHalf writes over a part of the input, then fails.
+func overHalf(in []byte, out *pkcs11.Out) error {
+	clear(out.Over[:len(in)/2])
+	return pkcs11.CKR_DEVICE_ERROR
 }
 
 func failed(in []byte, out *pkcs11.Out) error {
@@ -70,6 +97,45 @@ func TestNothingStaysInTheBridge(t *testing.T) {
 				}
 				if len(c.large) != 0 || len(c.result) != 0 || len(c.copies) != 0 {
 					t.Errorf("%s: the next call does not begin with empty buffers", name)
+				}
+			}
+		}
+	}
+}
+
+// TestOutputOverTheInput: it arrives, and nothing stays of the input, nor of output that is a secret or did not arrive.
+func TestOutputOverTheInput(t *testing.T) {
+	stays := func(c *call, what byte) bool {
+		for _, b := range [][]byte{c.scratch[:], c.large[:cap(c.large)], c.result[:cap(c.result)]} {
+			if bytes.IndexByte(b, what) >= 0 {
+				return true
+			}
+		}
+		return false
+	}
+	for _, public := range []bool{false, true} {
+		for _, n := range []int{1, 100, 1024, 1025, 16 << 10, mostKept - mostAdded, mostKept, mostKept + 1} {
+			s := newSealing(n)
+			s.public = public
+			for range 3 {
+				s.offer()
+				c, rv := s.call(over)
+				if rv != 0 || !bytes.Equal(s.place, bytes.Repeat([]byte{0x5a}, n)) {
+					t.Fatalf("%d bytes: %v", n, pkcs11.RV(rv))
+				}
+				if stays(c, 0xa5) || !public && stays(c, 0x5a) {
+					t.Errorf("of %d bytes something stays", n)
+				}
+				if c.output.Over != nil || cap(c.result) > 0 && cap(c.large) > 0 && &c.result[:1][0] == &c.large[:1][0] {
+					t.Error("the next call's output would lie over its input")
+				}
+				s.offer()
+				if c, rv = s.call(overHalf); pkcs11.RV(rv) != pkcs11.CKR_DEVICE_ERROR || stays(c, 0xa5) {
+					t.Errorf("%d bytes, half of them written over: %v, and something stays", n, pkcs11.RV(rv))
+				}
+				s.offer()
+				if c, rv = s.callTo(lowest, over); pkcs11.RV(rv) != pkcs11.CKR_ARGUMENTS_BAD || stays(c, 0x5a) || stays(c, 0xa5) {
+					t.Errorf("%d bytes to a wild place: %v, and something stays", n, pkcs11.RV(rv))
 				}
 			}
 		}

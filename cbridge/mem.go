@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"unsafe"
 
@@ -37,8 +38,15 @@ func badPointer(p uintptr, n int) error {
 	return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "%d bytes at %#x are not the caller's memory", n, p)
 }
 
+// errTouching stands while memory is touched: only where it still stands is there a fault to ask for, which takes longer
+// than a small copy.
+var errTouching = errors.New("the caller's memory is being touched")
+
 // caught turns the fault of touching a wild pointer into an error. It works because enter has set SetPanicOnFault.
 func caught(err *error, p uintptr, n int) {
+	if *err == nil {
+		return
+	}
 	if fault := recover(); fault != nil {
 		if _, ok := fault.(runtime.Error); !ok {
 			panic(fault)
@@ -55,6 +63,7 @@ func read(to []byte, p uintptr) (err error) {
 	if !valid(p, len(to)) {
 		return badPointer(p, len(to))
 	}
+	err = errTouching
 	defer caught(&err, p, len(to))
 	copy(to, memory(p, len(to)))
 	return nil
@@ -68,7 +77,27 @@ func write(p uintptr, from []byte) (err error) {
 	if !valid(p, len(from)) {
 		return badPointer(p, len(from))
 	}
+	err = errTouching
 	defer caught(&err, p, len(from))
+	copy(memory(p, len(from)), from)
+	return nil
+}
+
+// writeCounted writes n, a CK_ULONG, to count, and copies from to p: that and not two writes for the sake of what every
+// output is. Where the one cannot be written, the other need not be.
+func writeCounted(p uintptr, from []byte, count uintptr, n uint) (err error) {
+	if len(from) == 0 {
+		return writeUlong(count, n)
+	}
+	if !valid(p, len(from)) {
+		return badPointer(p, len(from))
+	}
+	if !valid(count, ulongSize) {
+		return badPointer(count, ulongSize)
+	}
+	err = errTouching
+	defer caught(&err, p, len(from))
+	binary.NativeEndian.PutUint64(memory(count, ulongSize), uint64(n))
 	copy(memory(p, len(from)), from)
 	return nil
 }

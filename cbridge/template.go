@@ -6,6 +6,7 @@ import (
 
 const (
 	attributeSize = 3 * ulongSize // CK_ATTRIBUTE: type, pValue, ulValueLen
+	lengthOffset  = 2 * ulongSize // of ulValueLen
 	maxAttributes = 1024          // in one template, and in all that are inside of it; the standard has fewer than 200
 	maxDepth      = 4             // as package object has it
 )

@@ -351,7 +351,7 @@ func coffer_go_C_EncryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 func coffer_go_C_Encrypt(hSession, pData, ulDataLen, pEncryptedData, pulEncryptedDataLen uintptr) (rv uintptr) {
 	c := enter("Encrypt", hSession)
 	defer c.leave(&rv)
-	data := c.in(pData, ulDataLen)
+	data := c.own(pData, ulDataLen)
 	encryptedData := c.out(pEncryptedData, pulEncryptedDataLen)
 	c.public = true
 	if !c.decoded() {
@@ -403,7 +403,7 @@ func coffer_go_C_DecryptInit(hSession, pMechanism, hKey uintptr) (rv uintptr) {
 func coffer_go_C_Decrypt(hSession, pEncryptedData, ulEncryptedDataLen, pData, pulDataLen uintptr) (rv uintptr) {
 	c := enter("Decrypt", hSession)
 	defer c.leave(&rv)
-	encryptedData := c.in(pEncryptedData, ulEncryptedDataLen)
+	encryptedData := c.own(pEncryptedData, ulEncryptedDataLen)
 	data := c.out(pData, pulDataLen)
 	if !c.decoded() {
 		return

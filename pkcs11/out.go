@@ -13,6 +13,9 @@ type Out struct {
 	// Bytes is what goes into the buffer, nil if nothing. The caller may bring memory along in it, with length 0; the
 	// output is there if it has room, and is the caller's to wipe wherever it is.
 	Bytes []byte
+	// Over is the input's memory, with length 0 and room for more than the input, where the caller allows the output to be
+	// written over it; else nil.
+	Over []byte
 }
 
 // Fits says whether output of n bytes may be produced now. When it is false, return err at once: nil answers a length

@@ -40,11 +40,17 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	"wrapping":      decode("c.wrapping(%s)"),
 	"authenticated": decode("c.authenticated(%s)"),
 	"template":      decode("c.template(%s, %s)"),
-	"in":            decode("c.in(%s, %s)"),
-	"param":         decode("c.message(%s, %s)"),
-	"buffer":        decode("c.in(%s, %s)"),
-	"text":          decode("c.text(%s)"),
-	"label":         decode("c.label(%s)"),
+	"in": func(e *entry, f spec.Function, a spec.Field) {
+		if inPlace[f.Name] {
+			decode("c.own(%s, %s)")(e, f, a)
+			return
+		}
+		decode("c.in(%s, %s)")(e, f, a)
+	},
+	"param":  decode("c.message(%s, %s)"),
+	"buffer": decode("c.in(%s, %s)"),
+	"text":   decode("c.text(%s)"),
+	"label":  decode("c.label(%s)"),
 	"out": func(e *entry, f spec.Function, a spec.Field) {
 		if a.Null {
 			decode("c.optionalOut(%s, %s)")(e, f, a)
@@ -104,6 +110,9 @@ var copiesParam = map[string]bool{"C_EncryptInit": true, "C_DecryptInit": true, 
 
 // public are the functions whose output is no secret, so that the bridge need not wipe it.
 var public = map[string]bool{"C_Encrypt": true, "C_EncryptUpdate": true, "C_Sign": true, "C_Digest": true}
+
+// inPlace are the functions whose output may be written over the bridge's copy of the input.
+var inPlace = map[string]bool{"C_Encrypt": true, "C_Decrypt": true}
 
 // complements are the roles that other roles refer to, or that Go has no use for.
 var complements = map[string]bool{"len": true, "lenptr": true, "countptr": true, "notify": true, "context": true}

@@ -107,6 +107,9 @@ func (l *Library) inSession(function string, h SessionHandle, f func(*session) e
 	if x.closed {
 		return l.answer(function, r, pkcs11.CKR_SESSION_HANDLE_INVALID)
 	}
+	if x.work == nil {
+		x.work = works.Get().(*work)
+	}
 	x.login = x.slot.login.Load()
 	err = f(x)
 	x.checkLogin(err)

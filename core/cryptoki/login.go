@@ -23,6 +23,8 @@ func (who *login) credential() hsm.Credential {
 	return *who.cred.Load()
 }
 
+func (who *login) isSO() bool { return who != nil && who.user == pkcs11.CKU_SO }
+
 func (x *session) cred() hsm.Credential { return x.login.credential() }
 
 // Login logs a user in. PKCS#11 v3.2, C_Login.
@@ -65,10 +67,12 @@ func (s *slot) enter(x *session, user pkcs11.UserType, pin []byte, name string) 
 	who := &login{user: user, name: name}
 	who.cred.Store(&cred)
 	s.mu.Lock()
+	s.census.guard(true) // no read-only session comes in while they are counted
 	err = s.admits(x, user)
 	if err == nil {
 		s.login.Store(who)
 	}
+	s.guard()
 	s.mu.Unlock()
 	if err != nil {
 		s.logout(cred)
@@ -90,10 +94,10 @@ func (s *slot) mayEnter(x *session, user pkcs11.UserType, name string) error {
 
 // admits looks at the slot's sessions, which may change while a PIN is being checked. The caller holds mu.
 func (s *slot) admits(x *session, user pkcs11.UserType) error {
-	if x.place < 0 {
+	if x.leaving.Load() {
 		return pkcs11.CKR_SESSION_CLOSED
 	}
-	if all, rw := s.count(); user == pkcs11.CKU_SO && rw < all {
+	if all, rw := s.census.count(); user == pkcs11.CKU_SO && rw < all {
 		return pkcs11.Errorf(pkcs11.CKR_SESSION_READ_ONLY_EXISTS, "%d read-only sessions are open", all-rw)
 	}
 	return nil
@@ -142,12 +146,23 @@ func (l *Library) Logout(h SessionHandle) error {
 func (s *slot) leave(who *login) bool {
 	s.mu.Lock()
 	was := s.login.CompareAndSwap(who, nil)
+	s.guard()
 	s.mu.Unlock()
 	if was {
 		s.ended(who)
 	}
 	return was
 }
+
+// forget takes the login away and returns it. The caller holds mu.
+func (s *slot) forget() *login {
+	who := s.login.Swap(nil)
+	s.guard()
+	return who
+}
+
+// guard has sessions ask whether they may come in: not after C_Finalize, and not read-only beside the SO. The caller holds mu.
+func (s *slot) guard() { s.census.guard(s.gone || s.login.Load().isSO()) }
 
 // ended gives up what belonged to a login that the slot has no more: the handles of private objects, private session
 // objects, the credential.

@@ -153,5 +153,5 @@ func (p *messages) operation(x *session, params any) (*operation, error) {
 	if err != nil {
 		return nil, x.missing(p.key, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
-	return &operation{Operation: op}, nil
+	return &operation{course: course{Operation: op}}, nil
 }

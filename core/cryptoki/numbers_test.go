@@ -14,7 +14,13 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 	var table numbers[session, *session]
 	var last atomic.Uint64
 	open := map[SessionHandle]*session{}
-	for range 20 * fewestPlaces {
+	counted := func() (n int) {
+		for i := range table.shards {
+			n += table.shards[i].used
+		}
+		return n
+	}
+	for range 20 * fewestPlaces * numberShards {
 		if random.IntN(3) > 0 {
 			before, x := last.Load(), &session{}
 			table.add(x, &last)
@@ -30,14 +36,14 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 			}
 		}
 	}
-	for h := range SessionHandle(last.Load() + 2*fewestPlaces) {
+	for h := range SessionHandle(last.Load() + 2*fewestPlaces*numberShards) {
 		x, ok := table.load(h)
 		if want := open[h]; ok != (want != nil) || ok && x != want {
 			t.Fatalf("handle %d: %v, %v", h, x, ok)
 		}
 	}
-	if table.used != len(open) {
-		t.Errorf("%d counted, %d open", table.used, len(open))
+	if n := counted(); n != len(open) {
+		t.Errorf("%d counted, %d open", n, len(open))
 	}
 	table.each(func(x *session) {
 		if open[x.handle] != x {
@@ -47,7 +53,7 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 		table.remove(x)
 		table.remove(x) // the second time there is nothing to do
 	})
-	if table.used != 0 || len(open) != 0 {
-		t.Errorf("%d are still there, %d were not seen", table.used, len(open))
+	if n := counted(); n != 0 || len(open) != 0 {
+		t.Errorf("%d are still there, %d were not seen", n, len(open))
 	}
 }

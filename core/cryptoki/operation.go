@@ -17,6 +17,12 @@ const (
 
 // operation is a running operation of a session.
 type operation struct {
+	course
+	own ownParam // memory for the parameter, kept for the next operation
+}
+
+// course is what an operation is of while it runs.
+type course struct {
 	hsm.Operation
 	mechanism pkcs11.Mechanism
 	key       *object // nil for a digest
@@ -25,7 +31,6 @@ type operation struct {
 	result    *result
 	signature []byte   // of C_VerifySignatureInit
 	pending   *pending // its end runs beside the session
-	own       ownParam // memory for the parameter, kept for the next operation
 }
 
 // ownParam is a copy of the parameter of CKM_AES_GCM, the one that changes with each operation: whoever calls may use his
@@ -97,7 +102,7 @@ func (x *session) cancel(kind hsm.OpKind) {
 		x.hsm.reuser.Reuse(op.Operation)
 	}
 	op.own.clear()
-	*op = operation{own: op.own}
+	op.course = course{}
 	x.spare = op
 }
 
@@ -281,7 +286,7 @@ func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool
 		_, err := out.Fits(size)
 		return false, err
 	}
-	b, err := op.Finish(x.ctx, place(out, size), data)
+	b, err := op.Finish(x.ctx, op.over(out, size, exact), data)
 	if err != nil {
 		return true, err
 	}
@@ -291,6 +296,17 @@ func (op *operation) finish(x *session, kind hsm.OpKind, data []byte, final bool
 		return false, err
 	}
 	return true, nil
+}
+
+// over is place for the output of a one-shot call, which may go over its input. Where only a bound of the size is known, the
+// input may be asked for again (fetch).
+func (op *operation) over(out *pkcs11.Out, n int, exact bool) []byte {
+	if exact && 0 < n && n <= cap(out.Over) {
+		if p, ok := op.Operation.(hsm.InPlacer); ok && p.InPlace() {
+			return out.Over[:0:n]
+		}
+	}
+	return place(out, n)
 }
 
 // place returns where n bytes of output go: what the caller has brought along in out.Bytes, if it is large enough. It has

@@ -12,7 +12,7 @@ func (l *Library) InitToken(id SlotID, soPIN []byte, label string) error {
 		// Held to the end: no session may open meanwhile.
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if n := len(s.sessions); n > 0 {
+		if n, _ := s.census.count(); n > 0 {
 			return pkcs11.Errorf(pkcs11.CKR_SESSION_EXISTS, "%d sessions are open", n)
 		}
 		if err := t.InitToken(s.run.ctx, soPIN, label); err != nil {

@@ -3,6 +3,7 @@ package cryptoki
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -10,24 +11,31 @@ import (
 
 // session is one session. Its fields are constant, or guarded by mu, which a call holds from its beginning to its end.
 type session struct {
-	handle SessionHandle
-	slot   *slot
-	hsm    *token
-	ctx    context.Context
-	rw     bool
-	async  bool // calls that take long run beside it
-	place  int  // in the slot's list; -1 once it has left it. Guarded by the slot's mu.
+	handle  SessionHandle
+	slot    *slot
+	hsm     *token
+	ctx     context.Context
+	rw      bool
+	async   bool        // calls that take long run beside it
+	leaving atomic.Bool // it is counted as a session no more
 
-	mu         sync.Mutex
-	closed     bool
-	owner      bool   // it has made session objects
-	login      *login // the slot's login as the running call has found it
+	mu     sync.Mutex
+	closed bool
+	owner  bool   // it has made session objects
+	login  *login // the slot's login as the running call has found it
+	*work         // nil before the first call
+}
+
+// work is what a session does. It serves another session afterwards: many are opened for one signature.
+type work struct {
 	operations [numOperations]*operation
 	messages   [hsm.NumOpKinds]*messages
 	spare      *operation // one that has ended, for the next one
 	search     *search
 	pending    map[string]*pending // by function, without C_
 }
+
+var works = sync.Pool{New: func() any { return new(work) }}
 
 func (x *session) number() *uint { return &x.handle }
 
@@ -54,53 +62,34 @@ func (l *Library) OpenSession(id SlotID, flags pkcs11.Flags) (h SessionHandle, e
 	return h, err
 }
 
-// add lets a session in.
+// add lets a session in. The caller holds use, so that C_Finalize will find the session in the table.
 func (s *slot) add(x *session, limits hsm.Limits) (SessionHandle, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone {
-		return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
-	}
 	if x.rw && limits.WriteProtected {
 		return 0, pkcs11.CKR_TOKEN_WRITE_PROTECTED
 	}
-	if who := s.login.Load(); !x.rw && who != nil && who.user == pkcs11.CKU_SO {
-		return 0, pkcs11.CKR_SESSION_READ_WRITE_SO_EXISTS
+	done, err := s.census.enter(x, limits, false)
+	if !done {
+		err = s.addGuarded(x, limits)
 	}
-	all, rw := s.count()
-	if full(all, limits.Sessions) || x.rw && full(rw, limits.RwSessions) {
-		return 0, pkcs11.Errorf(pkcs11.CKR_SESSION_COUNT, "%d sessions are open, %d of them read/write", all, rw)
-	}
-	x.place = len(s.sessions)
-	s.sessions = append(s.sessions, x)
-	if x.rw {
-		s.writers++
+	if err != nil {
+		return 0, err
 	}
 	s.run.sessions.add(x, &s.library.lastSession)
 	return x.handle, nil
 }
 
-// drop lets a session go. The caller holds mu.
-func (s *slot) drop(x *session) {
-	last := len(s.sessions) - 1
-	s.sessions[x.place] = s.sessions[last]
-	s.sessions[x.place].place = x.place
-	s.sessions[last] = nil
-	s.sessions = s.sessions[:last]
-	if x.rw {
-		s.writers--
+// addGuarded counts in a session that needs mu for it.
+func (s *slot) addGuarded(x *session, limits hsm.Limits) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	x.place = -1
-}
-
-// full reports whether a limit of CK_TOKEN_INFO is reached; 0 and "not known" are none.
-func full(n, limit uint) bool {
-	return limit != pkcs11.CK_EFFECTIVELY_INFINITE && limit != pkcs11.CK_UNAVAILABLE_INFORMATION && n >= limit
-}
-
-// count says how many sessions are open, and how many of them are read/write. The caller holds mu.
-func (s *slot) count() (all, rw uint) {
-	return uint(len(s.sessions)), s.writers
+	if !x.rw && s.login.Load().isSO() {
+		return pkcs11.CKR_SESSION_READ_WRITE_SO_EXISTS
+	}
+	_, err := s.census.enter(x, limits, true)
+	return err
 }
 
 // CloseSession closes a session; with the last one the user is logged out. PKCS#11 v3.2, C_CloseSession.
@@ -113,22 +102,24 @@ func (l *Library) CloseSession(h SessionHandle) error {
 	if !ok {
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	// The session leaves the slot's table before it has ended, so C_Finalize would not wait for it.
-	x.slot.use.RLock()
-	defer x.slot.use.RUnlock()
 	return l.answer("CloseSession", r, x.slot.closeOne(x))
 }
 
 func (s *slot) closeOne(x *session) error {
-	s.mu.Lock()
-	if x.place < 0 {
-		s.mu.Unlock()
+	if !x.leaving.CompareAndSwap(false, true) {
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	s.drop(x)
+	if s.census.leave(x, false) {
+		x.end()
+		return nil
+	}
+	s.use.RLock() // C_Finalize waits for sessions to end, and for the logout so
+	defer s.use.RUnlock()
+	s.mu.Lock()
+	s.census.leave(x, true)
 	var who *login
-	if len(s.sessions) == 0 {
-		who = s.login.Swap(nil)
+	if all, _ := s.census.count(); all == 0 {
+		who = s.forget()
 	}
 	s.mu.Unlock()
 	x.end()
@@ -144,14 +135,20 @@ func (l *Library) CloseAllSessions(id SlotID) error {
 	})
 }
 
+// closeAll closes the sessions that are there. One that is being closed already is waited for.
 func (s *slot) closeAll() {
+	var closing []*session
 	s.mu.Lock()
-	closing := s.sessions
-	for _, x := range closing {
-		x.place = -1
-	}
-	s.sessions, s.writers = nil, 0
-	who := s.login.Swap(nil)
+	who := s.forget()
+	s.run.sessions.each(func(x *session) {
+		if x.slot != s {
+			return
+		}
+		closing = append(closing, x)
+		if x.leaving.CompareAndSwap(false, true) {
+			s.census.leave(x, true)
+		}
+	})
 	s.mu.Unlock()
 	for _, x := range closing {
 		x.end()
@@ -159,20 +156,33 @@ func (s *slot) closeAll() {
 	s.ended(who)
 }
 
-// end waits for the session's running call and wipes what it owns.
+// end waits for the session's running call, wipes what it owns and takes it out of the table, so that whoever does not
+// find it there need not wait for it.
 func (x *session) end() {
-	x.slot.run.sessions.remove(x)
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.closed {
+		return
+	}
 	x.closed = true
+	if x.work != nil {
+		x.stop()
+	}
+	if x.owner {
+		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
+	}
+	x.slot.run.sessions.remove(x)
+}
+
+// stop ends all that the session does.
+func (x *session) stop() {
 	x.cancelAll()
 	for _, p := range x.pending {
 		p.abandon()
 	}
-	x.spare, x.pending = nil, nil
-	if x.owner {
-		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
-	}
+	x.pending = nil
+	works.Put(x.work)
+	x.work = nil
 }
 
 // discard gives up session objects.

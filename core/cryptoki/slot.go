@@ -25,10 +25,9 @@ type slot struct {
 
 	loginMu sync.Mutex // one C_Login, C_SetPIN at a time
 
-	mu       sync.Mutex // guards these, and what login becomes together with them
-	sessions []*session // in no order
-	writers  uint       // how many of them are read/write
-	gone     bool       // C_Finalize has come
+	census census
+	mu     sync.Mutex // guards gone, what login becomes, and the steps of the census that ask for it
+	gone   bool       // C_Finalize has come
 
 	login   atomic.Pointer[login] // nil: nobody
 	objects handles
@@ -111,9 +110,10 @@ func (s *slot) shut() {
 	s.mu.Lock()
 	s.gone = true
 	s.mu.Unlock()
-	s.closeAll()
+	s.closeAll() // now, for a call in one of them may hold use
 	s.use.Lock()
 	defer s.use.Unlock()
+	s.closeAll() // what was being opened
 	s.openMu.Lock()
 	defer s.openMu.Unlock()
 	if t := s.opened.Swap(nil); t != nil {
@@ -158,9 +158,7 @@ func (l *Library) GetTokenInfo(id SlotID) (info pkcs11.TokenInfo, err error) {
 			return err
 		}
 		info.Flags |= pkcs11.CKF_DUAL_CRYPTO_OPERATIONS | pkcs11.CKF_ASYNC_SESSION_SUPPORTED
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		info.SessionCount, info.RwSessionCount = s.count()
+		info.SessionCount, info.RwSessionCount = s.census.count()
 		return nil
 	})
 	return info, err

@@ -190,6 +190,16 @@ func (h *held) Verify(ctx context.Context, part, signature []byte) error {
 	return h.Operation.Verify(ctx, part, signature)
 }
 
+// InPlace implements hsm.InPlacer.
+func (h *held) InPlace() bool {
+	o, ok := h.Operation.(*cipherOp)
+	if !ok {
+		return false
+	}
+	c, ok := o.cipher.(mech.InPlacer)
+	return ok && c.InPlace()
+}
+
 // Authenticate checks the user's PIN once more. PKCS#11 v3.2, C_Login with CKU_CONTEXT_SPECIFIC.
 func (h *held) Authenticate(ctx context.Context, pin []byte) (err error) {
 	defer answer(&err)

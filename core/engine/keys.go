@@ -123,7 +123,7 @@ func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkc
 // complete checks key material that comes from outside, and adds to the material what follows from it.
 func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (pkcs11.Template, error) {
 	// all is the template overlaid with the material: what the object will hold.
-	all := append(pkcs11.Template{}, d.Template()...)
+	all := append(make(pkcs11.Template, 0, len(d.Template())+len(made)+2), d.Template()...)
 	add := func(t pkcs11.Template) {
 		for _, a := range t {
 			all, made = all.Set(a.Type, a.Value), made.Set(a.Type, a.Value)

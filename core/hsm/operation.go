@@ -27,6 +27,13 @@ type Reuser interface {
 	Reuse(op Operation)
 }
 
+// InPlacer is what an Operation has that may write the output of a one-shot call over its input.
+type InPlacer interface {
+	// InPlace says that Finish, called now, may be given a dst that is empty, begins where part does and has room for all
+	// of the output.
+	InPlace() bool
+}
+
 // Operation is one running operation. It lives on the near side; a remote one carries its sealed state with each call.
 // It is used by one goroutine at a time. After any error but Authenticate's, and after Finish or Verify, only Close may
 // be called.

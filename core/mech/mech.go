@@ -126,7 +126,7 @@ const (
 )
 
 // Cipher encrypts or decrypts a stream of parts. Output never appears before its input; an AEAD's plaintext never
-// before its tag is checked. dst is appended to and may not overlap src.
+// before its tag is checked. dst is appended to and may not overlap src, but for InPlacer's.
 type Cipher interface {
 	// UpdateLen is how many bytes Update returns, exactly, for n more bytes of input.
 	UpdateLen(n int) int
@@ -139,6 +139,13 @@ type Cipher interface {
 	Finish(dst, src []byte) ([]byte, error)
 	// Close wipes the state. It may be called more than once.
 	Close()
+}
+
+// InPlacer is what a Cipher has that may write its output over its input.
+type InPlacer interface {
+	// InPlace says that Finish, called now, may be given a dst that is empty, begins where src does and has room for all
+	// of the output.
+	InPlace() bool
 }
 
 // Recycler is what a Cipher, a Signer or a Verifier has whose memory can serve the next operation with the key.

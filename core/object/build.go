@@ -213,6 +213,7 @@ func (p *policy) anyOf(has func(pkcs11.AttributeType) bool) bool {
 
 // fill decides the head: what was asked for, then the defaults, then what only the token sets.
 func (d *Draft) fill() error {
+	d.head = make(pkcs11.Template, 0, len(d.policy.rows))
 	for _, a := range d.asked {
 		if r := d.policy.row(a.Type); !r.has(secret | hint) {
 			d.head = append(d.head, a)

@@ -21,7 +21,8 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 	if !validID(id) {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "an identity of %d bytes", len(id))
 	}
-	var head, concealed pkcs11.Template
+	var concealed pkcs11.Template
+	head := make(pkcs11.Template, 0, len(d.head)+len(made)+2) // CKA_VALUE_LEN and CKA_UNIQUE_ID
 	for _, a := range d.head {
 		if r := d.policy.row(a.Type); !r.has(derived) || r.has(clearable) && isEmpty(a.Value) {
 			head = append(head, a)

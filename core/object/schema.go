@@ -184,12 +184,33 @@ type policy struct {
 	*kind
 	name string
 	rows []row // in ascending order of attribute
+	low  *lowRows
+}
+
+// lowRows says which of the rows of a policy are those of the attributes below its length, where nearly all are that
+// anybody asks for: the number of the row and 1; 0 for none.
+type lowRows [0x240]uint8
+
+func lowOf(rows []row) *lowRows {
+	var low lowRows
+	for i, r := range rows {
+		if r.attr < pkcs11.AttributeType(len(low)) {
+			low[r.attr] = uint8(i + 1)
+		}
+	}
+	return &low
 }
 
 func (p *policy) String() string { return p.name }
 
 // row returns the row of an attribute, nil where objects of this kind cannot have it.
 func (p *policy) row(t pkcs11.AttributeType) *row {
+	if t < pkcs11.AttributeType(len(p.low)) {
+		if i := p.low[t]; i > 0 {
+			return &p.rows[i-1]
+		}
+		return nil
+	}
 	low, high := 0, len(p.rows)
 	for low < high { // slices.BinarySearchFunc without its calls
 		mid := int(uint(low+high) / 2)
@@ -246,6 +267,8 @@ var table = sync.OnceValue(func() *policies {
 		}
 		slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.attr, b.attr) })
 
+		low := lowOf(rows)
+
 		all.classes[k.class] = true
 		all.builtin[k.class] = k.builtin
 		types := k.types
@@ -253,7 +276,7 @@ var table = sync.OnceValue(func() *policies {
 			types = []uint{0}
 		}
 		for _, t := range types {
-			p := &policy{kind: &k, name: k.class.String(), rows: rows}
+			p := &policy{kind: &k, name: k.class.String(), rows: rows, low: low}
 			switch subtype[k.class] {
 			case pkcs11.CKA_KEY_TYPE:
 				all.keyTypes[t] = true

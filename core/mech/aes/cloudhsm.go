@@ -73,6 +73,9 @@ func ownIVMode(decrypt bool) modes.Constructor {
 // more is how much longer the ciphertext is than the plaintext.
 func (o *ownIV) more() int { return gcmNonce + o.tag }
 
+// InPlace implements mech.InPlacer: the IV comes first, so that nothing stays in its place.
+func (o *ownIV) InPlace() bool { return false }
+
 func (o *ownIV) FinishLen(n int) (int, bool) {
 	if o.decrypt {
 		return max(o.Len()+n-o.more(), 0), true

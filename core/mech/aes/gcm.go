@@ -77,7 +77,7 @@ func operation(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) (*gcm, 
 	if g == nil {
 		g = new(gcm)
 	}
-	*g = gcm{aead: aead, iv: p.IV, aad: p.AAD, tag: int(p.TagBits / 8), decrypt: decrypt}
+	g.aead, g.iv, g.aad, g.tag, g.decrypt = aead, p.IV, p.AAD, int(p.TagBits/8), decrypt // the rest is zero, see Recycle
 	if kept {
 		g.from = &form.spares
 	}
@@ -122,6 +122,9 @@ func (g *gcm) Recycle() {
 		from.Put(g)
 	}
 }
+
+// InPlace implements mech.InPlacer. A short tag is checked after the plaintext is there, and would be gone.
+func (g *gcm) InPlace() bool { return g.Len() == 0 && (!g.decrypt || g.tag == gcmTag) }
 
 func (g *gcm) FinishLen(n int) (int, bool) {
 	total := g.Len() + n

@@ -103,6 +103,7 @@ func (c *Case) cipher(t *testing.T, param any) {
 			}
 		})
 		c.silent(t, param, sealed)
+		c.over(t, param, in, sealed)
 	}
 	c.lengths(t, c.Row.Encrypt, c.Public, param)
 	c.lengths(t, c.Row.Decrypt, c.Key, param)
@@ -125,6 +126,38 @@ func (c *Case) silent(t *testing.T, param any, sealed []byte) {
 	defer op.Close()
 	if out, err := op.Update(nil, sealed); err != nil || len(out) != 0 {
 		t.Errorf("decrypt gave %d bytes before it has checked them, error %v", len(out), err)
+	}
+}
+
+// over checks that what goes in place comes out as it does beside.
+func (c *Case) over(t *testing.T, param any, in, sealed []byte) {
+	for _, way := range []struct {
+		what     string
+		create   constructor
+		key      mech.Key
+		in       []byte
+		unsealed bool
+	}{{"encrypt", c.Row.Encrypt, c.Public, in, false}, {"decrypt", c.Row.Decrypt, c.Key, sealed, true}} {
+		op, err := way.create(way.key, param)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, can := op.(mech.InPlacer)
+		size, _ := op.FinishLen(len(way.in))
+		if !can || !p.InPlace() || size == 0 {
+			op.Close()
+			continue
+		}
+		room := make([]byte, max(size, len(way.in)))
+		copy(room, way.in)
+		out, err := op.Finish(room[:0:size], room[:len(way.in)])
+		op.Close()
+		if err == nil && !way.unsealed {
+			out, err = once(c.Row.Decrypt, c.Key, param, out)
+		}
+		if err != nil || !bytes.Equal(out, in) {
+			t.Errorf("%s %d bytes in place: not what it is beside, error %v", way.what, len(in), err)
+		}
 	}
 }
 

@@ -80,6 +80,9 @@ type blocks struct {
 	last    [MaxBlock]byte // the last block of ciphertext, at first the IV, of a chained mode
 }
 
+// InPlace implements mech.InPlacer. Decryption looks at the ciphertext once more, for the chain.
+func (b *blocks) InPlace() bool { return b.held == 0 && !b.decrypt }
+
 func (b *blocks) UpdateLen(n int) int {
 	total := b.held + n
 	if b.pad && b.decrypt && total > 0 {

@@ -69,6 +69,9 @@ func ctrBytes(p *pkcs11.CTRParams) uint64 {
 	return low * 16
 }
 
+// InPlace implements mech.InPlacer.
+func (c *counter) InPlace() bool { return true }
+
 func (c *counter) UpdateLen(n int) int { return n }
 
 func (c *counter) FinishLen(n int) (int, bool) { return n, true }
