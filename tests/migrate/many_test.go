@@ -26,25 +26,30 @@ func TestThousandKeysAndAKill(t *testing.T) {
 			secretKey(t, c, session, p11.CKM_AES_KEY_GEN, label, 0, id(label), a(p11.CKA_VALUE_LEN, 32), a(p11.CKA_ENCRYPT, true))
 		}
 	})
-	k := harness.NewToken(t, "new")
-	cmd := k.Command(t, harness.Coffer(t), "migrate", "--from-softhsm", s.tokens)
-	cmd.Env = k.Env("COFFER_FROM_PIN=" + softPIN)
-	require.NoError(t, cmd.Start())
-	for begun := time.Now(); keys(t, k) == 0; {
-		require.Less(t, time.Since(begun), time.Minute, "nothing arrives")
+	const all = 2*pairs + secrets
+	var k *harness.Token
+	there := all
+	for tries := 0; there == all; tries++ { // a busy machine may not look before all have arrived
+		require.Less(t, tries, 5, "it was done before it could be killed")
+		k = harness.NewToken(t, "new")
+		cmd := k.Command(t, harness.Coffer(t), "migrate", "--from-softhsm", s.tokens)
+		cmd.Env = k.Env("COFFER_FROM_PIN=" + softPIN)
+		require.NoError(t, cmd.Start())
+		for begun := time.Now(); keys(t, k) == 0; {
+			require.Less(t, time.Since(begun), 2*time.Minute, "nothing arrives")
+		}
+		require.NoError(t, cmd.Process.Kill())
+		cmd.Wait()
+		there = keys(t, k)
 	}
-	require.NoError(t, cmd.Process.Kill())
-	cmd.Wait()
-	there := keys(t, k)
-	require.Less(t, there, 2*pairs+secrets, "it was done before it could be killed")
 
 	began := time.Now()
 	r, code, stderr := migrate(t, k, softPIN, "--from-softhsm", s.tokens)
 	took := time.Since(began)
 	require.Zero(t, code, stderr)
 	require.Equal(t, there, r.There)
-	require.Equal(t, 2*pairs+secrets-there, r.Moved)
-	require.Equal(t, 2*pairs+secrets, keys(t, k))
-	require.Less(t, took, 2*time.Minute, "moving a thousand objects")
+	require.Equal(t, all-there, r.Moved)
+	require.Equal(t, all, keys(t, k))
+	require.Less(t, took, 4*time.Minute, "moving a thousand objects")
 	t.Logf("%d objects were there after the kill, %d more took %v", there, r.Moved, took)
 }
