@@ -20,8 +20,8 @@ var budgets = []struct {
 	steps     int
 	most      int
 }{
-	{"session", 4000, 5200},
-	{"attributes", 4000, 5300},
+	{"session", 4000, 4500},
+	{"attributes", 4000, 4800},
 	{"random-32", 4000, 2700},
 	{"find-100", 2000, 11000},
 	{"sign-p256", 300, 440_000},
