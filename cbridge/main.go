@@ -34,6 +34,7 @@ const collectAt = 400
 // library is the one instance, made at the first call.
 var library = sync.OnceValue(func() *cryptoki.Library {
 	debug.SetGCPercent(collectAt)
+	serveThreads()
 	return cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note})
 })
 

@@ -15,10 +15,7 @@ static const char *coffer_env(int which)
 import "C"
 
 import (
-	"os"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/cryptoki"
@@ -63,20 +60,8 @@ func slots() ([]cryptoki.Slot, error) {
 	return list, nil
 }
 
-// perProcessor is how many processors Go has for each of the machine's once a token is behind nodes, unless GOMAXPROCS is set.
-// A thread of the application keeps one of Go's for a while when it has left the library or the kernel has put it aside;
-// with no more than the machine's, the others would wait for it.
-const perProcessor = 4
-
-var moreProcessors = sync.OnceFunc(func() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(perProcessor * runtime.GOMAXPROCS(0))
-	}
-})
-
 func open(s config.Slot) (hsm.HSM, error) {
 	if s.Remote() {
-		moreProcessors()
 		return remote.Open(s, logOf(s.Place()))
 	}
 	return embedded.OpenLogged(s, logOf(s.Path))

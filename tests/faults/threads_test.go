@@ -28,6 +28,15 @@ func TestThreadsMakeTokenKeysAtOnce(t *testing.T) {
 	s.wantSound(t)
 }
 
+// TestThreadsSignTogether has twelve threads of one process sign with RSA keys, forks while they wait for each other, and ends
+// the library under them.
+func TestThreadsSignTogether(t *testing.T) {
+	t.Parallel()
+	s := newToken(t)
+	t.Log(strings.ReplaceAll(s.run(t, "together", userPIN, "12", "60", "2", "3"), "\n", "; "))
+	s.wantSound(t)
+}
+
 // TestMemoryDoesNotGrow makes, uses and destroys session objects, and opens and closes sessions.
 func TestMemoryDoesNotGrow(t *testing.T) {
 	t.Parallel()

@@ -159,6 +159,7 @@ type scratch struct {
 	x, t      []uint64 // pairs
 	table     []uint64 // of pairs
 	h, m, s   []uint64 // 64-bit words: two numbers as long as a prime, and the result
+	job       *job
 }
 
 func newScratch(s *size) *scratch {
@@ -167,6 +168,7 @@ func newScratch(s *size) *scratch {
 		c: g.new(), v: g.new(), acc: g.new(),
 		x: f.new(), t: f.new(), table: make([]uint64, powers*f.len()),
 		h: make([]uint64, n), m: make([]uint64, n), s: make([]uint64, 2*n),
+		job: newJob(),
 	}
 }
 

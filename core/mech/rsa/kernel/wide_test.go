@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math/big"
 	mathrand "math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // eachWide runs f for each size that has a wide form.
@@ -138,29 +140,30 @@ func TestBatches(t *testing.T) {
 	})
 }
 
-// TestManyAtOnce: goroutines with several keys find together, and each gets its own result.
+// TestManyAtOnce: goroutines, and threads, with several keys find together, and each gets its own result.
 func TestManyAtOnce(t *testing.T) {
 	eachWide(t, t.Run, func(t *testing.T, s *size) {
-		Together()
-		defer together.Store(false)
-		s.queue.trusted.Store(trust) // as if it had paid before
-		var wg sync.WaitGroup
-		for g := range 16 {
-			std := testKeys(t, 2*s.bits)[g%2]
-			k := newTestKey(t, std)
-			wg.Go(func() {
-				for i := range 20 {
-					in := big.NewInt(int64(1 + 100*g + i))
-					out, err := k.Private(nil, in.Bytes())
-					if err != nil || !bytes.Equal(out, slow(std, in)) {
-						t.Errorf("%d, %d: %x, %v", g, i, out, err)
+		for _, crowd := range []int{0, 4} {
+			find(t, s, func() time.Duration { runtime.Gosched(); return 0 }, crowd)
+			var wg sync.WaitGroup
+			for g := range 16 {
+				std := testKeys(t, 2*s.bits)[g%2]
+				k := newTestKey(t, std)
+				wg.Go(func() {
+					if crowd > 0 {
+						runtime.LockOSThread()
+						defer runtime.UnlockOSThread()
 					}
-				}
-			})
-		}
-		wg.Wait()
-		if n := len(s.queue.waiting); n != 0 {
-			t.Errorf("%d are left in the queue", n)
+					for i := range 20 {
+						in := big.NewInt(int64(1 + 100*g + i))
+						out, err := k.Private(nil, in.Bytes())
+						if err != nil || !bytes.Equal(out, slow(std, in)) {
+							t.Errorf("%d, %d: %x, %v", g, i, out, err)
+						}
+					}
+				})
+			}
+			wg.Wait()
 		}
 	})
 }
