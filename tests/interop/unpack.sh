@@ -11,8 +11,8 @@ echo "Unpacking$missing"
 debs=$(mktemp -d)
 trap 'rm -rf "$debs"' EXIT
 trap 'exit 1' INT TERM
-fetch() { (cd "$debs" && apt-get download $missing); }
-update() { if [ "$(id -u)" = 0 ]; then apt-get update; else sudo apt-get update; fi; }
+fetch() { (cd "$debs" && apt-get -o Acquire::Retries=5 download $missing); }
+update() { if [ "$(id -u)" = 0 ]; then apt-get -o Acquire::Retries=5 update; else sudo apt-get -o Acquire::Retries=5 update; fi; }
 if ! { fetch || { update && fetch; }; } >"$debs/log" 2>&1; then
 	tail -n 20 "$debs/log" >&2
 	exit 1

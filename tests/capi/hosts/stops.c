@@ -7,7 +7,7 @@
 #include <semaphore.h>
 #include <signal.h>
 
-enum { AT_ONCE = 16, CALLS = 4, PATIENCE = 20 };
+enum { AT_ONCE = 16, CALLS = 4, PATIENCE = 120 };
 
 struct one {
 	pthread_t thread;
