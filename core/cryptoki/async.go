@@ -216,7 +216,12 @@ func (x *session) finishAside(function string, kind hsm.OpKind, op *operation, d
 	if err == nil {
 		err = out.Put(d.Value)
 	}
-	return false, err
+	return x.untouched(kind, op, err), err
+}
+
+// untouched reports whether the end of an operation has failed before it began, so that nobody else ends the operation.
+func (x *session) untouched(kind hsm.OpKind, op *operation, err error) bool {
+	return err != nil && x.operations[kind] == op && op.pending == nil
 }
 
 // verifyAside is the end of a verification in an asynchronous session.
@@ -227,7 +232,7 @@ func (x *session) verifyAside(function string, kind hsm.OpKind, op *operation, d
 		defer clear(own)
 		return outcome{err: far.Verify(y.ctx, own, sig)}
 	})
-	return false, err
+	return x.untouched(kind, op, err), err
 }
 
 // asynchronous says whether a handle is that of an asynchronous session, whose calls must copy what they are given.

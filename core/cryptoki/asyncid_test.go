@@ -284,3 +284,21 @@ func TestManyThreadsJoin(t *testing.T) {
 		threads.Wait()
 	}
 }
+
+// TestACallBesideAJoinedOneEndsItsOperation: a session asks for one call of a function at a time.
+func TestACallBesideAJoinedOneEndsItsOperation(t *testing.T) {
+	b := start(t)
+	s := b.later()
+	g, _, id := b.signing(s)
+	b.ok(b.AsyncJoin(s, "C_Sign", id, later(32)))
+	key := b.object(s, true, true, "other")
+	b.ok(b.SignInit(s, mac, key))
+	b.want(pkcs11.CKR_OPERATION_ACTIVE, b.Sign(s, []byte("more"), room(32)))
+	b.want(pkcs11.CKR_OPERATION_NOT_INITIALIZED, b.SignUpdate(s, nil))
+	close(g.open)
+	b.signed(s)
+	b.slotIsFree()
+	if n := len(b.hsm.running); n != 0 {
+		t.Errorf("%d operations were not closed", n)
+	}
+}
