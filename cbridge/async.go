@@ -34,3 +34,8 @@ func (c *call) completed(p uintptr, d cryptoki.AsyncData) {
 	}
 	c.fail(write(p, r))
 }
+
+// place describes a buffer that the result of a call goes to once it is there. Nothing is written to it before.
+func (c *call) place(buffer, length uintptr) *pkcs11.Out {
+	return &pkcs11.Out{Query: buffer == 0, Buffer: uint(buffer), Capacity: int(min(uint(length), maxLength))}
+}

@@ -1225,7 +1225,7 @@ func coffer_go_C_AsyncJoin(hSession, pFunctionName, ulID, pData, ulData uintptr)
 	c := enter("AsyncJoin", hSession)
 	defer c.leave(&rv)
 	functionName := c.text(pFunctionName)
-	data := c.in(pData, ulData)
+	data := c.place(pData, ulData)
 	if !c.decoded() {
 		return
 	}

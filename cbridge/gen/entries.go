@@ -48,7 +48,7 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 		decode("c.in(%s, %s)")(e, f, a)
 	},
 	"param":  decode("c.message(%s, %s)"),
-	"buffer": decode("c.in(%s, %s)"),
+	"buffer": decode("c.place(%s, %s)"),
 	"text":   decode("c.text(%s)"),
 	"label":  decode("c.label(%s)"),
 	"out": func(e *entry, f spec.Function, a spec.Field) {

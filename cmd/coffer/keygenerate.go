@@ -178,6 +178,9 @@ func (t *token) generatePair(ctx context.Context, spec keySpec, options *keyOpti
 		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH),
 			pkcs11.Attr(pkcs11.CKA_PRIME, g.P.Bytes()), pkcs11.Attr(pkcs11.CKA_BASE, g.G.Bytes()))
 		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_DH))
+	} else if spec.name == "hss" {
+		public = append(public, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_HSS))
+		private = append(private, hssTemplate(spec.size)...)
 	} else if s, ok := setNamed(spec.full); ok {
 		public = append(public, s.template()...)
 		private = append(private, pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, s.keyType))

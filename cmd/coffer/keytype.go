@@ -146,10 +146,36 @@ var keyKinds = []keyKind{
 	{"ml-kem", []string{"512", "768", "1024"}, false, pkcs11.CKM_ML_KEM_KEY_PAIR_GEN, []string{"encapsulate"}, []string{"decapsulate"}},
 	{"slh-dsa", []string{"sha2-128s", "sha2-128f", "sha2-192s", "sha2-192f", "sha2-256s", "sha2-256f", "shake-128s", "shake-128f",
 		"shake-192s", "shake-192f", "shake-256s", "shake-256f"}, false, pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
+	{"hss", hssSizes(), false, pkcs11.CKM_HSS_KEY_PAIR_GEN, []string{"verify"}, []string{"sign"}},
 	{"aes", []string{"128", "192", "256"}, false, pkcs11.CKM_AES_KEY_GEN, nil,
 		[]string{"encrypt", "decrypt"}},
 	{"hmac", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"sign", "verify"}},
 	{"generic", nil, true, pkcs11.CKM_GENERIC_SECRET_KEY_GEN, nil, []string{"derive"}},
+}
+
+// hssKeys are the trees of an HSS key by how many signatures it can make, from the top: LMS types of SHA-256, and digits of 4 bits
+// on each level, which make signatures of about 2.5 KB for each level in a fraction of a second.
+var hssKeys = []struct {
+	signatures string
+	lms, lmots []uint
+}{
+	{"1024", []uint{6}, []uint{3}},
+	{"32768", []uint{5, 6}, []uint{3, 3}},
+	{"1048576", []uint{6, 6}, []uint{3, 3}},
+}
+
+func hssSizes() (out []string) {
+	for _, k := range hssKeys {
+		out = append(out, k.signatures)
+	}
+	return out
+}
+
+// hssTemplate is what the private half of a new HSS key says of its trees.
+func hssTemplate(signatures string) pkcs11.Template {
+	i := slices.Index(hssSizes(), signatures)
+	return pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_HSS), pkcs11.AttrUlong(pkcs11.CKA_HSS_LEVELS, uint(len(hssKeys[i].lms))),
+		pkcs11.Attr(pkcs11.CKA_HSS_LMS_TYPES, hssKeys[i].lms), pkcs11.Attr(pkcs11.CKA_HSS_LMOTS_TYPES, hssKeys[i].lmots)}
 }
 
 const maxSecretBits = 8192

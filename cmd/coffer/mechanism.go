@@ -20,6 +20,7 @@ var usual = []struct {
 	{pkcs11.CKK_EC_EDWARDS, hsm.OpSign, pkcs11.CKM_EDDSA},
 	{pkcs11.CKK_ML_DSA, hsm.OpSign, pkcs11.CKM_ML_DSA},
 	{pkcs11.CKK_SLH_DSA, hsm.OpSign, pkcs11.CKM_SLH_DSA},
+	{pkcs11.CKK_HSS, hsm.OpSign, pkcs11.CKM_HSS},
 	{pkcs11.CKK_GENERIC_SECRET, hsm.OpSign, pkcs11.CKM_SHA256_HMAC},
 	{pkcs11.CKK_SHA_1_HMAC, hsm.OpSign, pkcs11.CKM_SHA_1_HMAC},
 	{pkcs11.CKK_SHA224_HMAC, hsm.OpSign, pkcs11.CKM_SHA224_HMAC},

@@ -32,12 +32,12 @@ path = "/srv/ca.db"
 		{"path is cleaned", "[[slot]]\nid = 0\npath = '../x/./t.db'", []Slot{{ID: 0, Path: "/etc/x/t.db"}}},
 		{"inline tables", `slot = [{id = 1, path = "a"}, {id = 2, path = "b"}]`, []Slot{{ID: 1, Path: "/etc/coffer/a"}, {ID: 2, Path: "/etc/coffer/b"}}},
 		{"policy", "[[slot]]\nid = 0\npath = '/t'\n[slot.policy]\nallow = ['CKM_ECDSA', 'SHA256_HMAC*']\ndeny = ['SHA256_HMAC_GENERAL']\n" +
-			"min_bits = { rsa = 3072, CKK_EC = 256 }\nlegacy = true\ndates = true\nwrap_and_decrypt = true\nfips = true\n",
+			"min_bits = { rsa = 3072, CKK_EC = 256 }\nlegacy = true\ndates = true\nwrap_and_decrypt = true\npublic_certificates = true\nfips = true\n",
 			[]Slot{{Path: "/t", Policy: policy.Policy{
 				Allow:   []pkcs11.MechanismType{pkcs11.CKM_SHA256_HMAC, pkcs11.CKM_SHA256_HMAC_GENERAL, pkcs11.CKM_ECDSA},
 				Deny:    []pkcs11.MechanismType{pkcs11.CKM_SHA256_HMAC_GENERAL},
 				MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 3072, pkcs11.CKK_EC: 256},
-				Legacy:  true, Dates: true, WrapAndDecrypt: true, FIPS: true}}}},
+				Legacy:  true, Dates: true, WrapAndDecrypt: true, PublicCertificates: true, FIPS: true}}}},
 		{"an empty policy is the default", "[[slot]]\nid = 0\npath = '/t'\npolicy = {}\n", []Slot{{Path: "/t"}}},
 		{"largest id", "[[slot]]\nid = 0xffff_ffff\npath = 't'", []Slot{{ID: 4294967295, Path: "/etc/coffer/t"}}},
 	} {

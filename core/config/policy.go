@@ -28,6 +28,8 @@ var policyKeys = []key[policy.Policy]{
 	{"dates", everyPolicy, 0, "true or false, such as dates = true", flag(func(p *policy.Policy) *bool { return &p.Dates })},
 	{"wrap_and_decrypt", everyPolicy, 0, "true or false, such as wrap_and_decrypt = true",
 		flag(func(p *policy.Policy) *bool { return &p.WrapAndDecrypt })},
+	{"public_certificates", everyPolicy, 0, "true or false, such as public_certificates = true",
+		flag(func(p *policy.Policy) *bool { return &p.PublicCertificates })},
 	{"fips", everyPolicy, 0, "true or false, such as fips = true", flag(func(p *policy.Policy) *bool { return &p.FIPS })},
 }
 

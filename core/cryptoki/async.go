@@ -42,21 +42,30 @@ type outcome struct {
 }
 
 // pending is a call whose slow part runs beside its session, or has ended and was not asked for yet. Its fields are
-// constant but for outcome and given, which mu guards.
+// constant but for these: mu guards outcome, given and held; buffer, room and under are changed by C_AsyncJoin, when no
+// session asks for the call; kept is guarded by Library.kept.
 type pending struct {
 	function string
+	output   bool // it has output,
+	most     int  // of so many bytes at most
 	buffer   uint // Out.Buffer
+	room     int  // Out.Capacity
 	kind     hsm.OpKind
 	op       *operation // the operation of that kind that the call ends; nil for a call that makes keys
 	slot     *slot
 	hsm      hsm.HSM
 	login    *login // under which it was begun
+	under    *login // under which it may be asked for
 	cancel   context.CancelFunc
+	untie    func() bool   // C_Finalize does not cancel it any more; false: it has
 	done     chan struct{} // closed when outcome is there
 
 	mu      sync.Mutex
 	outcome outcome
 	given   bool // nobody asks any more
+	held    bool // login is kept for it
+
+	kept keeping
 }
 
 // aside runs the slow part of a call. y is a session in which only constant fields and the login are set, for slow has the
@@ -68,8 +77,8 @@ func (x *session) aside(p *pending, slow func(y *session) outcome) (AsyncData, e
 	if !x.slot.use.TryRLock() { // only C_Finalize takes it exclusively
 		return AsyncData{}, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	ctx, cancel := context.WithCancel(x.ctx)
-	p.slot, p.hsm, p.login, p.cancel, p.done = x.slot, x.hsm, x.login, cancel, make(chan struct{})
+	ctx, cancel, untie := x.tie()
+	p.slot, p.hsm, p.login, p.under, p.cancel, p.untie, p.done = x.slot, x.hsm, x.login, x.login, cancel, untie, make(chan struct{})
 	y := &session{handle: x.handle, slot: x.slot, hsm: x.hsm, ctx: ctx, rw: x.rw, login: x.login}
 	go func() {
 		defer x.slot.use.RUnlock()
@@ -105,12 +114,16 @@ func guarded(slow func() outcome) (o outcome) {
 // end takes what the slow part has come to.
 func (p *pending) end(o outcome) {
 	p.mu.Lock()
-	given := p.given
+	given, held := p.given, p.held
 	p.outcome = o
 	close(p.done)
 	p.mu.Unlock()
 	if given {
 		p.drop(o)
+	}
+	p.slot.library.kept.ended(p)
+	if held {
+		p.slot.letGo(p.login)
 	}
 }
 
@@ -145,9 +158,13 @@ func (p *pending) drop(o outcome) {
 	}
 }
 
-// settle hands over what a call that has ended has come to.
+// settle hands over what a call that has ended has come to. One with an id whose login is not the session's any more keeps it.
 func (x *session) settle(p *pending) (AsyncData, error) {
 	delete(x.pending, p.function)
+	if p.under != x.login && x.slot.library.kept.left(p) {
+		return AsyncData{Buffer: p.buffer}, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login under which the call was joined has ended")
+	}
+	x.slot.library.kept.taken(p)
 	p.cancel()
 	if p.op != nil && x.operations[p.kind] == p.op {
 		p.op.pending = nil
@@ -161,14 +178,22 @@ func (x *session) settle(p *pending) (AsyncData, error) {
 	if o.err != nil {
 		return out, o.err
 	}
-	if p.login != x.login {
+	if p.under != x.login {
 		p.drop(o)
 		return out, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login under which the call was begun has ended")
 	}
+	if len(o.value) > p.room { // of which the C boundary knows the address alone
+		clear(o.value)
+		out.Value = nil
+		return out, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "C_%s has %d bytes of output and had announced %d", p.function, len(o.value), p.most)
+	}
+	made, err := x.made(p, o)
+	if err != nil {
+		return out, err
+	}
 	handles := []*ObjectHandle{&out.Object, &out.Additional}
-	for i := len(o.objects) - 1; i >= 0; i-- { // the private key first, as in GenerateKeyPair
-		var err error
-		if *handles[i], err = x.adopt(o.objects[i]); err != nil {
+	for i := len(made) - 1; i >= 0; i-- { // the private key first, as in GenerateKeyPair
+		if *handles[i], err = x.adopt(made[i]); err != nil {
 			return out, err
 		}
 	}
@@ -177,11 +202,12 @@ func (x *session) settle(p *pending) (AsyncData, error) {
 
 // finishAside is operation.finish in an asynchronous session. What asks for a length, or might not fit, is answered at once.
 func (x *session) finishAside(function string, kind hsm.OpKind, op *operation, data []byte, final bool, out *pkcs11.Out) (over bool, err error) {
-	if size, _ := op.FinishLen(len(data)); op.result != nil || out.Query || out.Capacity < size {
+	size, _ := op.FinishLen(len(data))
+	if op.result != nil || out.Query || out.Capacity < size {
 		return op.finish(x, kind, data, final, out)
 	}
 	far, own := op.Operation, bytes.Clone(data)
-	d, err := x.aside(&pending{function: function, buffer: out.Buffer, kind: kind, op: op}, func(y *session) outcome {
+	d, err := x.aside(&pending{function: function, output: true, most: size, buffer: out.Buffer, room: out.Capacity, kind: kind, op: op}, func(y *session) outcome {
 		defer far.Close()
 		defer clear(own)
 		b, err := far.Finish(y.ctx, nil, own)
@@ -190,7 +216,12 @@ func (x *session) finishAside(function string, kind hsm.OpKind, op *operation, d
 	if err == nil {
 		err = out.Put(d.Value)
 	}
-	return false, err
+	return x.untouched(kind, op, err), err
+}
+
+// untouched reports whether the end of an operation has failed before it began, so that nobody else ends the operation.
+func (x *session) untouched(kind hsm.OpKind, op *operation, err error) bool {
+	return err != nil && x.operations[kind] == op && op.pending == nil
 }
 
 // verifyAside is the end of a verification in an asynchronous session.
@@ -201,7 +232,7 @@ func (x *session) verifyAside(function string, kind hsm.OpKind, op *operation, d
 		defer clear(own)
 		return outcome{err: far.Verify(y.ctx, own, sig)}
 	})
-	return false, err
+	return x.untouched(kind, op, err), err
 }
 
 // asynchronous says whether a handle is that of an asynchronous session, whose calls must copy what they are given.
@@ -252,30 +283,11 @@ func (l *Library) AsyncComplete(h SessionHandle, function string, wanted bool) (
 		default:
 			return pkcs11.CKR_PENDING
 		}
-		if o := &p.outcome; !wanted && o.err == nil && (o.value != nil || o.objects != nil) {
+		if o := &p.outcome; !wanted && o.err == nil && (o.value != nil || o.objects != nil || p.kept.objects != nil) {
 			return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "C_%s has results, and pResult is NULL", p.function)
 		}
 		d, err = x.settle(p)
 		return err
 	})
 	return d, err
-}
-
-// AsyncGetID would let a call outlive its session. The slow part ends with the process that asked for it, or with its
-// connection to a node, so none can be kept. PKCS#11 v3.2, C_AsyncGetID.
-func (l *Library) AsyncGetID(h SessionHandle, function string) (uint, error) {
-	return 0, l.inSession("AsyncGetID", h, func(x *session) error {
-		p, err := x.pendingCall(function)
-		if err != nil {
-			return err
-		}
-		return pkcs11.Errorf(pkcs11.CKR_STATE_UNSAVEABLE, "C_%s cannot outlive its session", p.function)
-	})
-}
-
-// AsyncJoin finds no call that was kept; see AsyncGetID. PKCS#11 v3.2, C_AsyncJoin.
-func (l *Library) AsyncJoin(h SessionHandle, function string, id uint, buffer []byte) error {
-	return l.inSession("AsyncJoin", h, func(*session) error {
-		return pkcs11.Errorf(pkcs11.CKR_SAVED_STATE_INVALID, "no call of %.64q was kept under the number %d", function, id)
-	})
 }

@@ -26,7 +26,7 @@ func (l *Library) DecryptVerifyUpdate(h SessionHandle, part []byte, data *pkcs11
 }
 
 // dual runs an update of two operations over the same plaintext. Without output (an error, a size query, a short buffer)
-// the second one sees nothing; an error ends both.
+// the second one sees nothing. An error ends both, but for one that has not touched either.
 func (l *Library) dual(function string, h SessionHandle, cipher, second hsm.OpKind, part []byte, out *pkcs11.Out) error {
 	return l.inSession(function, h, func(x *session) error {
 		if x.running(cipher) == nil || x.running(second) == nil {
@@ -35,19 +35,16 @@ func (l *Library) dual(function string, h SessionHandle, cipher, second hsm.OpKi
 		if x.operations[second].pending != nil {
 			return pkcs11.Errorf(pkcs11.CKR_OPERATION_ACTIVE, "the end of an operation is pending")
 		}
-		failed := false
 		err := x.use(cipher, func(op *operation) (bool, error) {
-			over, err := op.update(x, part, out, func(output []byte) error {
+			return op.update(x, part, out, func(output []byte) error {
 				plain := part
 				if cipher == hsm.OpDecrypt {
 					plain = output
 				}
 				return x.use(second, func(op *operation) (bool, error) { return op.feed(x, plain) })
 			})
-			failed = over
-			return over, err
 		})
-		if failed {
+		if err != nil && x.operations[cipher] == nil { // one that waits for its PIN is ended too
 			x.cancel(second)
 		}
 		return err

@@ -104,3 +104,20 @@ func TestRejectEndsWhatTheFunctionWouldHaveEnded(t *testing.T) {
 		b.ok(b.SessionCancel(s, ^pkcs11.Flags(0)))
 	}
 }
+
+// TestADualUpdateThatMayNotDecryptEndsBoth: a key that wants its PIN was not given it.
+func TestADualUpdateThatMayNotDecryptEndsBoth(t *testing.T) {
+	b := start(t)
+	s := b.user()
+	key := b.object(s, true, true, "key")
+	b.ok(b.DigestInit(s, sha))
+	b.hsm.alwaysAuth = true
+	b.ok(b.DecryptInit(s, stream, key))
+	b.hsm.alwaysAuth = false
+	b.want(pkcs11.CKR_USER_NOT_LOGGED_IN, b.DecryptDigestUpdate(s, []byte("x"), room(9)))
+	b.want(pkcs11.CKR_OPERATION_NOT_INITIALIZED, b.DecryptFinal(s, room(9)))
+	b.want(pkcs11.CKR_OPERATION_NOT_INITIALIZED, b.DigestFinal(s, room(32)))
+	if n := len(b.hsm.running); n != 0 {
+		t.Errorf("%d operations were not closed", n)
+	}
+}

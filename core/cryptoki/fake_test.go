@@ -294,6 +294,9 @@ func (f *fake) Find(_ context.Context, cred hsm.Credential, template pkcs11.Temp
 		}
 		if slices.ContainsFunc(template, func(a pkcs11.Attribute) bool {
 			v, ok := o.template.Get(a.Type)
+			if a.Type == pkcs11.CKA_UNIQUE_ID {
+				v, ok = []byte(o.id), true
+			}
 			return !ok || !pkcs11.EqualValue(v, a.Value)
 		}) {
 			continue

@@ -85,6 +85,7 @@ func (l *Library) Finalize(reserved bool) error {
 	for _, s := range r.order {
 		s.shut()
 	}
+	l.kept.finalized()
 	return nil
 }
 

@@ -49,6 +49,8 @@ type Library struct {
 	run  atomic.Pointer[run] // nil while not initialised
 
 	lastSession, lastObject atomic.Uint64
+
+	kept kept // over many C_Initialize too
 }
 
 // run is the time from C_Initialize to C_Finalize.

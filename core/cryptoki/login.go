@@ -13,6 +13,7 @@ type login struct {
 	user pkcs11.UserType
 	name string
 	cred atomic.Pointer[hsm.Credential] // replaced by C_SetPIN
+	holds
 }
 
 // credential returns what requests carry; nil when nobody is logged in.
@@ -175,7 +176,9 @@ func (s *slot) ended(who *login) {
 		return
 	}
 	s.discard(t, s.objects.sweep(s.login.Load()))
-	s.logout(who.credential())
+	if who.free() {
+		s.logout(who.credential())
+	}
 }
 
 // logout ends a credential. It is forgotten here whatever the token says, so an error is no answer for the caller.

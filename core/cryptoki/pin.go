@@ -20,6 +20,7 @@ func (l *Library) InitToken(id SlotID, soPIN []byte, label string) error {
 		}
 		s.objects.reset()
 		s.states.reset()
+		l.kept.erased(id)
 		return nil
 	})
 }

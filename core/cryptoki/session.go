@@ -178,7 +178,9 @@ func (x *session) end() {
 func (x *session) stop() {
 	x.cancelAll()
 	for _, p := range x.pending {
-		p.abandon()
+		if !x.slot.library.kept.left(p) {
+			p.abandon()
+		}
 	}
 	x.pending = nil
 	works.Put(x.work)

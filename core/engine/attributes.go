@@ -133,5 +133,9 @@ func (e *Engine) set(ctx context.Context, c *call, cred hsm.Credential, n *entry
 	if err != nil {
 		return err
 	}
-	return e.commit(ctx, c, doIt, view, []store.Compare{{Key: op.Key, Modified: v.revision}}, []store.Op{op})
+	cmps, ops, err := e.promised(view, change{before: v.head, after: head})
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx, c, doIt, view, append(cmps, store.Compare{Key: op.Key, Modified: v.revision}), append(ops, op))
 }

@@ -28,11 +28,12 @@ type builtins struct {
 // live computes an attribute of a built-in object anew each time that it is read.
 type live func(ctx context.Context, e *Engine) (any, error)
 
-// profiles are those of PKCS#11 Profiles v3.2 that every token of this engine conforms to.
+// profiles are those of PKCS#11 Profiles v3.2 that tokens of this engine conform to: every one, but for Public Certificates
+// Token, which is there as long as the token's certificates are as it has them (certificates.go).
 //
-// Not among them: Public Certificates Token, which promises that all certificates are public and have their key's CKA_ID,
-// and here that is the user's choice; HKDF TLS Token and Complete Provider.
-var profiles = []pkcs11.ProfileID{pkcs11.CKP_BASELINE_PROVIDER, pkcs11.CKP_EXTENDED_PROVIDER, pkcs11.CKP_AUTHENTICATION_TOKEN}
+// Not among them: HKDF TLS Token and Complete Provider.
+var profiles = []pkcs11.ProfileID{pkcs11.CKP_BASELINE_PROVIDER, pkcs11.CKP_EXTENDED_PROVIDER, pkcs11.CKP_AUTHENTICATION_TOKEN,
+	pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN}
 
 // newBuiltins makes the objects of an engine whose mechanisms and policy are settled.
 func newBuiltins(o *Options) (*builtins, error) {
@@ -54,6 +55,7 @@ func newBuiltins(o *Options) (*builtins, error) {
 		if err := b.add(pkcs11.CKO_PROFILE, nil, pkcs11.AttrUlong(pkcs11.CKA_PROFILE_ID, p)); err != nil {
 			return nil, err
 		}
+		b.list[len(b.list)-1].promise = p == pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN
 	}
 	for _, t := range o.Mechanisms.Types() {
 		if err := b.add(pkcs11.CKO_MECHANISM, nil, pkcs11.AttrUlong(pkcs11.CKA_MECHANISM_TYPE, t)); err != nil {

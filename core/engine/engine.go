@@ -60,6 +60,7 @@ type Engine struct {
 	// reflected is revision for readers without mu.
 	reflected atomic.Int64
 	objectsAt atomic.Int64 // revision of the last change of a token object
+	reviewed  atomic.Int64 // objectsAt when certificates were last found not to be as their profile has them
 	objects   *index.Index[*entry]
 	heads     object.Pool          // of token objects; wants mu
 	holders   map[*credential]bool // the live credentials that keep the private objects open

@@ -19,6 +19,7 @@ import (
 type entry struct {
 	id             string
 	token, private bool
+	promise        bool                    // the profile that the token has as long as it keeps it (certificates.go)
 	current        atomic.Pointer[version] // nil once destroyed, or hidden by a logout
 	session        atomic.Pointer[session] // of a session object on a node; else nil
 	live           live                    // of some built-in objects: their CKA_VALUE

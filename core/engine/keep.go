@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/object"
@@ -36,7 +37,7 @@ func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, 
 		wipeMaterial(draft, whole)
 		return fresh{}, err
 	}
-	f := fresh{head, secretPart}
+	f := fresh{head, secretPart, from == ownMaterial}
 	if err := e.admits(f); err != nil {
 		wipe(secretPart)
 		return fresh{}, err
@@ -81,6 +82,7 @@ func newID() string {
 type fresh struct {
 	head   *object.Object
 	secret pkcs11.Template
+	ours   bool // generated here, just now
 }
 
 // Type is CKA_KEY_TYPE.
@@ -113,6 +115,7 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 	out = make([]hsm.Object, len(list))
 	var cmps []store.Compare
 	var ops []store.Op
+	var changes []change
 	var v *view // of before sealing: what was sealed for a token that is gone meanwhile must not get into the new one
 	for i, f := range list {
 		if !f.head.Token() {
@@ -131,6 +134,7 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 		}
 		cmps = append(cmps, store.Compare{Key: op.Key})
 		ops = append(ops, op)
+		changes = append(changes, change{after: f.head, ours: f.ours})
 	}
 	if len(ops) == 0 {
 		return out, nil
@@ -138,7 +142,7 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 	if err := e.recordSessions(c, out); err != nil {
 		return nil, err
 	}
-	err = e.commit(ctx, c, doIt, v, cmps, ops)
+	err = e.commitNew(ctx, c, v, changes, cmps, ops)
 	if err == nil {
 		err = e.recallSessions(ctx, c, out)
 	}
@@ -159,6 +163,27 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 		out[i] = n
 	}
 	return out, nil
+}
+
+// commitNew writes new objects, again if what bears on certificates has changed meanwhile.
+func (e *Engine) commitNew(ctx context.Context, c *call, v *view, changes []change, cmps []store.Compare, ops []store.Op) error {
+	for {
+		now, err := e.now()
+		if err != nil {
+			return err
+		}
+		moreCmps, moreOps, err := e.promised(now, changes...)
+		if err != nil {
+			return c.unless(ctx, doIt, err)
+		}
+		err = e.commit(ctx, c, doIt, v, slices.Concat(cmps, moreCmps), slices.Concat(ops, moreOps))
+		if !errors.Is(err, store.ErrConflict) || len(moreOps) == 0 {
+			return err
+		}
+		if next, unknown := e.now(); unknown != nil || next.promise.revision == now.promise.revision {
+			return err
+		}
+	}
 }
 
 // sealNew seals a new token object.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/sha1"
-	"crypto/x509"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
@@ -162,7 +161,7 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 	return made, nil
 }
 
-// completeOther adds to a certificate what follows from its value; a certificate that Go cannot read is kept as it is.
+// completeOther adds to a certificate what follows from its value; one that cannot be read is kept as it is.
 func completeOther(d *object.Draft, made pkcs11.Template) (pkcs11.Template, error) {
 	der := d.Template().Bytes(pkcs11.CKA_VALUE)
 	if d.Class() != pkcs11.CKO_CERTIFICATE || len(der) == 0 {
@@ -173,14 +172,14 @@ func completeOther(d *object.Draft, made pkcs11.Template) (pkcs11.Template, erro
 	if kind, _ := d.Template().Uint(pkcs11.CKA_CERTIFICATE_TYPE); pkcs11.CertificateType(kind) != pkcs11.CKC_X_509 {
 		return made, nil
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
+	subject, info, ok := readCertificate(der)
+	if !ok {
 		return made, nil
 	}
 	if !d.Template().Has(pkcs11.CKA_SUBJECT) {
-		made = made.Set(pkcs11.CKA_SUBJECT, cert.RawSubject)
+		made = made.Set(pkcs11.CKA_SUBJECT, subject)
 	}
-	return made.Set(pkcs11.CKA_PUBLIC_KEY_INFO, cert.RawSubjectPublicKeyInfo), nil
+	return made.Set(pkcs11.CKA_PUBLIC_KEY_INFO, info), nil
 }
 
 // WrapKey encrypts a key with another. PKCS#11 v3.2, C_WrapKey.

@@ -37,7 +37,11 @@ func (e *Engine) Login(ctx context.Context, user pkcs11.UserType, name string, p
 	if err != nil {
 		return nil, err
 	}
-	return e.hold(ctx, account, v.epoch(account), v.header.life, root)
+	cred, err = e.hold(ctx, account, v.epoch(account), v.header.life, root)
+	if err == nil {
+		e.review(ctx)
+	}
+	return cred, err
 }
 
 // turn waits for a place among those who check PINs, in the order of arrival.

@@ -196,7 +196,8 @@ func (n *node) newToken(soPIN []byte, kdf vault.KDF, h header, so auth.Account) 
 	if err != nil {
 		return nil, err
 	}
-	return []store.Op{head, {Key: so.Record, Value: user}}, nil
+	kept, err := n.sealPromise(true)
+	return []store.Op{head, {Key: so.Record, Value: user}, kept}, err
 }
 
 // userRecord is the key of a user's record: it tells who has the root, and nobody else, whose it is.

@@ -46,10 +46,13 @@ func (e *Engine) useHere(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (
 	if err := e.may(cred, pick(n.private, auth.ReadPrivate, auth.ReadPublic)); err != nil {
 		return nil, nil, err
 	}
+	if n.promise && !e.publicCertificates() {
+		return nil, nil, invalid
+	}
 	if v, ok := e.acquire(n); ok {
 		return n, v, nil
 	}
-	if own := e.builtin.byID[n.id]; own != nil && n.token { // as a node is asked for it
+	if own := e.builtin.byID[n.id]; own != nil && n.token && (!own.promise || e.publicCertificates()) { // as a node is asked for it
 		if v, ok := own.acquire(); ok {
 			return own, v, nil
 		}
@@ -169,7 +172,7 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	if err := e.changed(v.head, head); err != nil {
 		return nil, err
 	}
-	return e.keepOne(ctx, c, fresh{head, secretPart.Clone()})
+	return e.keepOne(ctx, c, fresh{head: head, secret: secretPart.Clone()})
 }
 
 // Destroy removes an object. PKCS#11 v3.2, C_DestroyObject.
@@ -224,8 +227,15 @@ func (e *Engine) destroy(ctx context.Context, c *call, cred hsm.Credential, n *e
 	if err != nil {
 		return err
 	}
+	cmps, ops, err := e.promised(view, change{before: v.head})
+	if pkcs11.RVOf(err) == pkcs11.CKR_TEMPLATE_INCONSISTENT {
+		err = pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
 	key := objectPrefix + n.id
-	return e.commit(ctx, c, doIt, view, []store.Compare{{Key: key, Modified: v.revision}}, []store.Op{{Key: key, Delete: true}})
+	return e.commit(ctx, c, doIt, view, append(cmps, store.Compare{Key: key, Modified: v.revision}), append(ops, store.Op{Key: key, Delete: true}))
 }
 
 // tokenOf returns the token that a token object's version belongs to, to change or remove the object. Between its use and
@@ -288,7 +298,7 @@ func (e *Engine) Find(_ context.Context, cred hsm.Credential, template pkcs11.Te
 		candidates = e.objects.Candidates(template)
 	}
 	for _, n := range candidates {
-		if !role.May(pick(n.private, auth.ReadPrivate, auth.ReadPublic)) {
+		if !role.May(pick(n.private, auth.ReadPrivate, auth.ReadPublic)) || n.promise && !e.publicCertificates() {
 			continue
 		}
 		v, ok := n.acquire()

@@ -167,7 +167,7 @@ func newToken(soPIN []byte, label string, so auth.Account, kdf vault.KDF) ([]sto
 	if err != nil {
 		return nil, err
 	}
-	return []store.Op{{Key: tokenKey, Value: head}, {Key: so.Record, Value: user}}, nil
+	return []store.Op{{Key: tokenKey, Value: head}, {Key: so.Record, Value: user}, {Key: certificatesKey, Value: vault.Stamp(promiseValue(true))}}, nil
 }
 
 // replaceToken writes the new token over the old one. From that moment the old objects are nobody's: they were written

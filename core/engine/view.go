@@ -46,6 +46,7 @@ type view struct {
 	header        header
 	tokenRevision int64
 	users         map[string]userView // by the key of the record
+	promise       promise             // certificates.go
 }
 
 // userView is a user's record. On a node it may be there and be nobody's, so that user is nil.
@@ -269,7 +270,7 @@ func (e *Engine) viewOf(old *view, events []store.Event) (*view, error) {
 	next := &view{users: map[string]userView{}}
 	known := old != nil
 	if known {
-		next.header, next.tokenRevision = old.header, old.tokenRevision
+		next.header, next.tokenRevision, next.promise = old.header, old.tokenRevision, old.promise
 		maps.Copy(next.users, old.users)
 	}
 	for _, ev := range events { // the token first: its users are bound to it
@@ -283,6 +284,9 @@ func (e *Engine) viewOf(old *view, events []store.Event) (*view, error) {
 		next.header, next.tokenRevision, known = h, ev.Modified, true
 	}
 	for _, ev := range events {
+		if ev.Key == certificatesKey {
+			next.promise = e.openPromise(next, ev)
+		}
 		if !strings.HasPrefix(ev.Key, userPrefix) {
 			continue
 		}

@@ -11,12 +11,13 @@ import (
 )
 
 // digestDomain keeps the digest apart from those of other versions: a rule that is added is a policy that is another.
-const digestDomain = "coffer/policy/1"
+const digestDomain = "coffer/policy/2"
 
 // Digest is a SHA-256 by which policies can be compared: the same for all that say the same, in whatever order.
 func (p *Policy) Digest() [sha256.Size]byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s legacy=%t dates=%t wrap_and_decrypt=%t fips=%t", digestDomain, p.Legacy, p.Dates, p.WrapAndDecrypt, p.FIPS)
+	fmt.Fprintf(&b, "%s legacy=%t dates=%t wrap_and_decrypt=%t public_certificates=%t fips=%t", digestDomain,
+		p.Legacy, p.Dates, p.WrapAndDecrypt, p.PublicCertificates, p.FIPS)
 	// That all are allowed is not the same as that none is.
 	fmt.Fprintf(&b, " allow=%t%x deny=%x", p.Allow != nil, set(p.Allow), set(p.Deny))
 	for _, t := range slices.Sorted(maps.Keys(p.MinBits)) {

@@ -12,7 +12,7 @@ import (
 func TestDigest(t *testing.T) {
 	a, b := pkcs11.CKM_ECDSA, pkcs11.CKM_AES_GCM
 	different := []Policy{
-		{}, {Legacy: true}, {Dates: true}, {WrapAndDecrypt: true}, {FIPS: true},
+		{}, {Legacy: true}, {Dates: true}, {WrapAndDecrypt: true}, {PublicCertificates: true}, {FIPS: true},
 		{Allow: []pkcs11.MechanismType{}}, {Allow: []pkcs11.MechanismType{a}}, {Deny: []pkcs11.MechanismType{a}},
 		{Allow: []pkcs11.MechanismType{a, b}}, {Deny: []pkcs11.MechanismType{a, b}},
 		{MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 3072}}, {MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 2048}},

@@ -29,6 +29,9 @@ type Policy struct {
 	Dates bool
 	// WrapAndDecrypt lets one secret key wrap and decrypt, encrypt or sign: it can then give away what it has wrapped.
 	WrapAndDecrypt bool
+	// PublicCertificates refuses what would end the profile Public Certificates Token: a private certificate, or one that has not
+	// its key's CKA_ID.
+	PublicCertificates bool
 	// FIPS leaves what is approved (see fips.go).
 	FIPS bool
 }
@@ -229,6 +232,7 @@ func (p *Policy) Words() []string {
 	say(p.Legacy, "legacy mechanisms are offered")
 	say(p.Dates, "keys are used between their dates only")
 	say(p.WrapAndDecrypt, "a key may wrap and decrypt")
+	say(p.PublicCertificates, "certificates are public and have their keys' ids")
 	say(!p.WrapAndDecrypt, "a key wraps or decrypts, not both")
 	return out
 }

@@ -14,7 +14,7 @@ import (
 type asynchronous interface {
 	AsyncComplete(h session, function string, wanted bool) (cryptoki.AsyncData, error)
 	AsyncGetID(h session, function string) (uint, error)
-	AsyncJoin(h session, function string, id uint, buffer []byte) error
+	AsyncJoin(h session, function string, id uint, buffer *out) error
 	GetSessionValidationFlags(h session, kind uint) (pkcs11.Flags, error)
 	WaitForSlotEvent(flags pkcs11.Flags, reserved bool) (cryptoki.SlotID, error)
 }
@@ -39,7 +39,7 @@ func (x *recorded) AsyncGetID(h session, function string) (uint, error) {
 	return id, x.r.saw("AsyncGetID", err)
 }
 
-func (x *recorded) AsyncJoin(h session, function string, id uint, buffer []byte) error {
+func (x *recorded) AsyncJoin(h session, function string, id uint, buffer *out) error {
 	return x.r.saw("AsyncJoin", x.Module.AsyncJoin(h, function, id, buffer))
 }
 
@@ -87,11 +87,9 @@ func TestAsynchronousSession(t *testing.T) {
 		require.NotZero(t, state.Flags&pkcs11.CKF_ASYNC_SESSION)
 
 		e.pending(t, h, nil, yes(pkcs11.CKA_SIGN, pkcs11.CKA_DECRYPT))
-		_, err = e.AsyncGetID(h, "C_GenerateKeyPair")
-		rv(t, pkcs11.CKR_STATE_UNSAVEABLE, err)
 		_, err = e.AsyncGetID(h, "C_GenerateKey")
 		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, err)
-		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_GenerateKeyPair", 1, nil))
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_GenerateKeyPair", 1, &out{Query: true}))
 		require.NoError(t, e.GenerateRandom(h, make([]byte, 8)), "the session is free")
 		made, err := e.completed(t, h, "C_GenerateKeyPair")
 		require.NoError(t, err)
@@ -127,6 +125,72 @@ func TestAsynchronousSession(t *testing.T) {
 			_, err = e.completed(t, h, "C_GenerateKeyPair")
 		}
 		oneOf(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_KEY_SIZE_RANGE)
+	})
+}
+
+// signLater begins an SLH-DSA signature that is not there at once, and gives it an id.
+func (e *env) signLater(t *testing.T, h session, key handle) (id uint) {
+	t.Helper()
+	slh := &mech{Type: pkcs11.CKM_SLH_DSA}
+	for range 50 {
+		require.NoError(t, e.SignInit(h, slh, key))
+		if err := e.Sign(h, []byte("later"), &out{Capacity: 17088}); err != nil {
+			rv(t, pkcs11.CKR_PENDING, err)
+			id, err = e.AsyncGetID(h, "C_Sign")
+			require.NoError(t, err)
+			return id
+		}
+	}
+	require.Fail(t, "SLH-DSA signatures are always there at once")
+	return 0
+}
+
+// TestACallIsTakenUpByAnotherSession: one that was given an id outlives its session and C_Finalize, and is found by the same
+// user alone.
+func TestACallIsTakenUpByAnotherSession(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		h := e.user(t)
+		label := text(pkcs11.CKA_LABEL, "taken up")
+		public, key := e.pair(t, h, pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, with(num(pkcs11.CKA_PARAMETER_SET, pkcs11.CKP_SLH_DSA_SHA2_128F), yes(pkcs11.CKA_TOKEN), label),
+			with(yes(pkcs11.CKA_TOKEN), label))
+		_ = public
+		first := e.open(t, pkcs11.CKF_RW_SESSION|pkcs11.CKF_ASYNC_SESSION)
+		id := e.signLater(t, first, key)
+		e.pending(t, first, with(label, yes(pkcs11.CKA_TOKEN)), with(label, yes(pkcs11.CKA_TOKEN)))
+		pair, err := e.AsyncGetID(first, "C_GenerateKeyPair")
+		require.NoError(t, err)
+		require.NotEqual(t, id, pair)
+		_, err = e.AsyncComplete(first, "C_Sign", true)
+		rv(t, pkcs11.CKR_OPERATION_NOT_INITIALIZED, err)
+		require.NoError(t, e.Finalize(false))
+		require.NoError(t, e.Initialize(nil))
+
+		big := &out{Capacity: 17088, Buffer: 99}
+		h = e.public(t)
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_Sign", id, big))
+		h = e.user(t)
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_Sign", id^1, big))
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_SignFinal", id, big))
+		rv(t, pkcs11.CKR_ARGUMENTS_BAD, e.AsyncJoin(h, "C_Sign", id, &out{Query: true}))
+		rv(t, pkcs11.CKR_BUFFER_TOO_SMALL, e.AsyncJoin(h, "C_Sign", id, &out{Capacity: 17087}))
+		require.NoError(t, e.AsyncJoin(h, "C_Sign", id, big))
+		d, err := e.completed(t, h, "C_Sign")
+		require.NoError(t, err)
+		require.Equal(t, uint(99), d.Buffer)
+		keys := e.find(t, h, with(label, num(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), num(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_SLH_DSA)))
+		require.Len(t, keys, 1)
+		require.NoError(t, e.VerifyInit(h, &mech{Type: pkcs11.CKM_SLH_DSA}, keys[0]))
+		require.NoError(t, e.Verify(h, []byte("later"), d.Value))
+
+		require.NoError(t, e.AsyncJoin(h, "C_GenerateKeyPair", pair, &out{Query: true}))
+		d, err = e.completed(t, h, "C_GenerateKeyPair")
+		require.NoError(t, err)
+		e.has(t, h, d.Object, with(num(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY), num(pkcs11.CKA_MODULUS_BITS, uint(3072)), label))
+		e.has(t, h, d.Additional, with(num(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), yes(pkcs11.CKA_LOCAL), label))
+		rv(t, pkcs11.CKR_SAVED_STATE_INVALID, e.AsyncJoin(h, "C_GenerateKeyPair", pair, &out{Query: true}))
+		for _, o := range e.find(t, h, label) {
+			require.NoError(t, e.DestroyObject(h, o))
+		}
 	})
 }
 

@@ -148,16 +148,12 @@ func (c *cCall) output(o *out) *cCall {
 // do calls, and lets go of the memory unless the call is pending.
 func (c *cCall) do() error {
 	rv := ck.RV(c.module.lib.Call(c.name, c.words...))
-	for _, g := range c.guards {
-		if !bytes.Equal(g, guard) {
-			panic(c.name + " has written behind a buffer")
-		}
-	}
+	c.guarded()
 	for _, f := range *c.back {
 		f()
 	}
 	if rv == ck.CKR_PENDING {
-		c.module.pend(c)
+		c.module.pend(c, c.name)
 		return rv
 	}
 	defer c.pin.Unpin()
@@ -168,6 +164,15 @@ func (c *cCall) do() error {
 		f()
 	}
 	return nil
+}
+
+// guarded looks after the memory behind the call's buffers.
+func (c *cCall) guarded() {
+	for _, g := range c.guards {
+		if !bytes.Equal(g, guard) {
+			panic(c.name + " has written behind a buffer")
+		}
+	}
 }
 
 // cReader takes a C struct apart: texts, versions and CK_ULONGs, the latter at multiples of their size.

@@ -79,14 +79,14 @@ func (m *cModule) VerifyMessageNext(h session, parameter any, part, signature []
 
 func (m *cModule) MessageVerifyFinal(h session) error { return m.in(h, "C_MessageVerifyFinal").do() }
 
-// pend keeps the memory of a call that is pending: the library writes into it when the call is completed.
-func (m *cModule) pend(c *cCall) {
+// pend keeps the memory of a call of a function that is pending: the library writes into it when the call is completed.
+func (m *cModule) pend(c *cCall, function string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old := m.pending[callKey(c.h, c.name)]; old != nil {
-		old.pin.Unpin() // it has ended with its session
+	if old := m.pending[callKey(c.h, function)]; old != nil {
+		old.pin.Unpin() // it has ended with its session, or was joined with other memory
 	}
-	m.pending[callKey(c.h, c.name)] = c
+	m.pending[callKey(c.h, function)] = c
 }
 
 func callKey(h session, function string) string { return fmt.Sprint(h, function) }
@@ -111,6 +111,7 @@ func (m *cModule) AsyncComplete(h session, function string, wanted bool) (crypto
 	m.mu.Unlock()
 	if call != nil {
 		defer call.pin.Unpin()
+		call.guarded()
 	}
 	if !wanted {
 		return cryptoki.AsyncData{}, err
@@ -130,6 +131,20 @@ func (m *cModule) AsyncGetID(h session, function string) (id uint, err error) {
 	return id, err
 }
 
-func (m *cModule) AsyncJoin(h session, function string, id uint, buffer []byte) error {
-	return m.in(h, "C_AsyncJoin").text(function).word(id).data(buffer).do()
+func (m *cModule) AsyncJoin(h session, function string, id uint, buffer *out) error {
+	c := m.in(h, "C_AsyncJoin").text(function).word(id)
+	c.o = buffer
+	if buffer.Query {
+		c.word(0)
+	} else {
+		c.result = c.room(buffer.Capacity)
+		c.at(c.result)
+	}
+	c.word(uint(buffer.Capacity))
+	if rv := ck.RV(m.lib.Call(c.name, c.words...)); rv != ck.CKR_OK {
+		c.pin.Unpin()
+		return rv
+	}
+	m.pend(c, function)
+	return nil
 }

@@ -42,7 +42,7 @@ func init() {
 }
 
 // never are functions that the token does not have; random_test.go knows their answers.
-var never = []string{"SeedRandom", "AsyncGetID", "AsyncJoin", "WaitForSlotEvent"}
+var never = []string{"SeedRandom", "WaitForSlotEvent"}
 
 var usedSkips = map[*skip]bool{}
 

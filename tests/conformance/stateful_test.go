@@ -43,3 +43,32 @@ func TestHSSKeysRunOut(t *testing.T) {
 		require.NoError(t, e.DestroyObject(h, priv))
 	})
 }
+
+// TestHSSWithEveryHash: the parameter sets of SP 800-208, on two levels.
+func TestHSSWithEveryHash(t *testing.T) {
+	each(t, func(t *testing.T, e *env) {
+		h := e.user(t)
+		scheme := func(lms, lmots []uint) T {
+			return with(yes(pkcs11.CKA_TOKEN), num(pkcs11.CKA_HSS_LEVELS, uint(2)),
+				T{pkcs11.Attr(pkcs11.CKA_HSS_LMS_TYPES, lms), pkcs11.Attr(pkcs11.CKA_HSS_LMOTS_TYPES, lmots)})
+		}
+		hss := &mech{Type: pkcs11.CKM_HSS}
+		for _, set := range [][2]uint{{10, 7}, {15, 11}, {20, 15}} {
+			pub, priv := e.pair(t, h, pkcs11.CKM_HSS_KEY_PAIR_GEN, nil, scheme([]uint{set[0], set[0]}, []uint{set[1], set[1]}))
+			e.has(t, h, pub, with(num(pkcs11.CKA_HSS_LMS_TYPE, set[0]), num(pkcs11.CKA_HSS_LMOTS_TYPE, set[1])))
+			require.Equal(t, uint(1024), e.value(t, h, priv, pkcs11.CKA_HSS_KEYS_REMAINING))
+			require.NoError(t, e.SignInit(h, hss, priv))
+			o := &out{Capacity: 1 << 16}
+			require.NoError(t, e.Sign(h, message(20), o))
+			value := e.value(t, h, pub, pkcs11.CKA_VALUE).([]byte)
+			from := e.create(t, h, with(kind(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_HSS), octets(pkcs11.CKA_VALUE, value)))
+			require.NoError(t, e.VerifyInit(h, hss, from))
+			require.NoError(t, e.Verify(h, message(20), o.Bytes))
+			o.Bytes[len(o.Bytes)-1] ^= 1
+			require.NoError(t, e.VerifyInit(h, hss, from))
+			rv(t, pkcs11.CKR_SIGNATURE_INVALID, e.Verify(h, message(20), o.Bytes))
+		}
+		_, _, err := e.GenerateKeyPair(h, &mech{Type: pkcs11.CKM_HSS_KEY_PAIR_GEN}, nil, scheme([]uint{5, 10}, []uint{3, 7}))
+		rv(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err, "two hashes")
+	})
+}

@@ -1,4 +1,4 @@
-// Package hss is the family of HSS and LMS, hash-based signatures with state (RFC 8554): CKM_HSS and its key
+// Package hss is the family of HSS and LMS, hash-based signatures with state (RFC 8554, SP 800-208): CKM_HSS and its key
 // pairs. No library that is kept up has them; they are hashes and nothing else.
 //
 // A private key can make a fixed number of signatures, each with a one-time key of its own, and two signatures with one

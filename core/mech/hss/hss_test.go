@@ -46,9 +46,12 @@ func TestEveryRowKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// RFC 8554, 4.1, table 1: p and ls.
+// RFC 8554, 4.1, table 1, and SP 800-208, tables 3 to 9: p and ls.
 func TestParameters(t *testing.T) {
-	for id, w := range map[uint][2]int{1: {265, 7}, 2: {133, 6}, 3: {67, 4}, 4: {34, 0}} {
+	for id, w := range map[uint][2]int{
+		1: {265, 7}, 2: {133, 6}, 3: {67, 4}, 4: {34, 0}, 5: {200, 8}, 6: {101, 6}, 7: {51, 4}, 8: {26, 0},
+		9: {265, 7}, 10: {133, 6}, 11: {67, 4}, 12: {34, 0}, 13: {200, 8}, 14: {101, 6}, 15: {51, 4}, 16: {26, 0},
+	} {
 		if o := otsOf(id); o.p != w[0] || o.ls != w[1] {
 			t.Errorf("LM-OTS type %d: p %d, ls %d, want %v", id, o.p, o.ls, w)
 		}
@@ -56,8 +59,15 @@ func TestParameters(t *testing.T) {
 	if l, err := levelOf(5, 1); err != nil || l.signatureLen() != 8+4+32+265*32+5*32 {
 		t.Error(l.signatureLen(), err)
 	}
-	if o := otsOf(5); o != nil || treeOf(4) != nil || treeOf(10) != nil {
+	if l, err := levelOf(24, 16); err != nil || l.height != 25 || l.publicLen() != 48 || l.signatureLen() != 8+4+24+26*24+25*24 {
+		t.Error(l.signatureLen(), err)
+	}
+	if otsOf(17) != nil || treeOf(4) != nil || treeOf(25) != nil {
 		t.Error("types that do not exist are known")
+	}
+	for _, types := range [][2]uint{{5, 5}, {10, 4}, {15, 13}, {20, 9}, {5, 9}} {
+		_, err := levelOf(types[0], types[1])
+		wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 	}
 }
 
@@ -143,11 +153,39 @@ func TestEveryIndexSignsOnce(t *testing.T) {
 	wantRV(t, err, pkcs11.CKR_GENERAL_ERROR)
 }
 
+// TestEveryHashSigns, over the end of a tree below.
+func TestEveryHashSigns(t *testing.T) {
+	for _, types := range [][2]uint{{5, 4}, {10, 8}, {15, 12}, {20, 16}} {
+		private, public, _ := newPair(t, types, types)
+		key, err := privateOf(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := publicOf(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parseValue(key.value())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, index := range []uint64{0, 31, 32, 1023} {
+			sig := key.sign(index, []byte("data"))
+			if !p.verify([]byte("data"), sig) || p.verify([]byte("date"), sig) || len(sig) != key.signatureLen() {
+				t.Errorf("types %v: signature %d", types, index)
+			}
+			if !bytes.Equal(again.tree(1, index>>5).signed, key.tree(1, index>>5).signed) {
+				t.Errorf("types %v: tree %d is signed in two ways", types, index>>5)
+			}
+		}
+	}
+}
+
 func TestBadKeys(t *testing.T) {
 	private, _, priv := newPair(t, [2]uint{5, 3})
 	key, _ := privateOf(private)
 	for name, bad := range map[string]pkcs11.Template{
-		"unknown types": template([2]uint{4, 1}), "another hash": template([2]uint{10, 5}), "one of them unknown": template([2]uint{5, 4}, [2]uint{10, 8}),
+		"unknown types": template([2]uint{4, 1}), "another hash in one level": template([2]uint{10, 4}), "another hash below": template([2]uint{5, 4}, [2]uint{10, 8}), "one of them unknown": template([2]uint{5, 4}, [2]uint{25, 8}),
 		"no levels": template(), "nine levels": template(make([][2]uint, 9)...),
 	} {
 		_, _, err := generate(nil, nil, bad)

@@ -2,6 +2,7 @@ package hss
 
 import (
 	"crypto/sha256"
+	"crypto/sha3"
 	"hash"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -13,6 +14,20 @@ type digest struct {
 	new func() hash.Hash
 }
 
+// shake256 is SHAKE256 as a hash of 32 bytes.
+type shake256 struct{ *sha3.SHAKE }
+
+func newSHAKE256() hash.Hash { return shake256{sha3.NewSHAKE256()} }
+
+func (shake256) Size() int { return 32 }
+
+// Sum ends the hash: who goes on resets it first.
+func (s shake256) Sum(b []byte) []byte {
+	var out [32]byte
+	s.Read(out[:]) //nolint:errcheck // never fails
+	return append(b, out[:]...)
+}
+
 // sum hashes the parts and cuts the result to n bytes.
 func (d *digest) sum(parts ...[]byte) []byte {
 	h := d.new()
@@ -22,9 +37,9 @@ func (d *digest) sum(parts ...[]byte) []byte {
 	return h.Sum(nil)[:d.n]
 }
 
-// digests are the hashes of the parameter sets, in the order of their numbers. SP 800-208 has three more: SHA-256 cut to 24 bytes,
-// SHAKE256 with 32 and with 24 bytes. They are not offered before there are known answers to hold them against.
-var digests = []*digest{{32, sha256.New}}
+// digests are the hashes of the parameter sets, in the order of their numbers: RFC 8554's, and the three that SP 800-208
+// adds, section 4. SHAKE256 with 24 bytes is the beginning of SHAKE256 with 32.
+var digests = []*digest{{32, sha256.New}, {24, sha256.New}, {32, newSHAKE256}, {24, newSHAKE256}}
 
 // ots is a parameter set of one-time signatures (RFC 8554, 4.1, table 1).
 type ots struct {

@@ -226,9 +226,10 @@ static void asynchronous(void)
 	WANT(p11->C_AsyncComplete(s, pair, wild), CKR_ARGUMENTS_BAD);
 	WANT(p11->C_AsyncComplete(s, pair, &later), CKR_ARGUMENTS_BAD);
 	WANT(p11->C_AsyncGetID(s, pair, NULL), CKR_ARGUMENTS_BAD);
-	WANT(p11->C_AsyncGetID(s, pair, &id), CKR_STATE_UNSAVEABLE);
+	WANT(p11->C_AsyncGetID(s, NULL, &id), CKR_ARGUMENTS_BAD);
 	CHECK(id == 77);
 	WANT(p11->C_AsyncJoin(s, pair, 1, NULL, 0), CKR_SAVED_STATE_INVALID);
+	WANT(p11->C_AsyncJoin(s, NULL, 1, NULL, 0), CKR_ARGUMENTS_BAD);
 	OK(p11->C_GetSessionInfo(s, &info));
 	while ((rv = p11->C_AsyncComplete(s, pair, NULL)) == CKR_PENDING)
 		usleep(1000);
@@ -277,6 +278,47 @@ static void asynchronous(void)
 	pending(s, 3072);
 }
 
+/* joined: a signature that goes on without its session, and is written to the memory of who has joined it. */
+static void joined(void)
+{
+	CK_MECHANISM generate = {CKM_SLH_DSA_KEY_PAIR_GEN, NULL, 0}, slh = {CKM_SLH_DSA, NULL, 0};
+	CK_ULONG set = CKP_SLH_DSA_SHA2_128F, id = 0, n = 17088;
+	CK_ATTRIBUTE public[] = {{CKA_PARAMETER_SET, &set, sizeof set}, {CKA_VERIFY, &yes, 1}}, private[] = {{CKA_SIGN, &yes, 1}};
+	CK_ASYNC_DATA result = {0, NULL, 0, 0, 0};
+	CK_OBJECT_HANDLE pub, priv;
+	CK_SESSION_HANDLE s;
+	CK_UTF8CHAR *sign = (CK_UTF8CHAR *)"C_Sign";
+	CK_BYTE data[] = "what is signed", *first, *second;
+	CK_RV rv = CKR_OK;
+	int i;
+
+	OK(p11->C_GenerateKeyPair(session, &generate, public, 2, private, 1, &pub, &priv));
+	OK(p11->C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_ASYNC_SESSION, NULL, NULL, &s));
+	first = malloc(n);
+	second = malloc(n);
+	memset(second, UNTOUCHED, n);
+	for (i = 0; i < 50 && rv == CKR_OK; i++) {
+		OK(p11->C_SignInit(s, &slh, priv));
+		rv = p11->C_Sign(s, data, sizeof data, first, &n);
+	}
+	WANT(rv, CKR_PENDING);
+	OK(p11->C_AsyncGetID(s, sign, &id));
+	CHECK(id != 0);
+	free(first); /* as the standard has it; AddressSanitizer watches */
+	OK(p11->C_CloseSession(s));
+	WANT(p11->C_AsyncJoin(session, sign, id, NULL, n), CKR_ARGUMENTS_BAD);
+	WANT(p11->C_AsyncJoin(session, sign, id, second, n - 1), CKR_BUFFER_TOO_SMALL);
+	WANT(p11->C_AsyncJoin(session, sign, id + 1, second, n), CKR_SAVED_STATE_INVALID);
+	OK(p11->C_AsyncJoin(session, sign, id, second, n));
+	CHECK(untouched(second, n));
+	OK(complete(session, "C_Sign", &result));
+	CHECK(result.pValue == second && result.ulValue == 17088 && !result.hObject && !result.hAdditionalObject);
+	OK(p11->C_VerifyInit(session, &slh, pub));
+	OK(p11->C_Verify(session, data, sizeof data, second, 17088));
+	WANT(p11->C_AsyncJoin(session, sign, id, second, n), CKR_SAVED_STATE_INVALID);
+	free(second);
+}
+
 static void validation(void)
 {
 	CK_FLAGS flags = 77;
@@ -312,6 +354,7 @@ int main(int argc, char **argv)
 	encapsulation();
 	wrapping();
 	validation();
+	joined();
 	asynchronous();
 	WANT(p11->C_WaitForSlotEvent(CKF_DONT_BLOCK, NULL, NULL), CKR_ARGUMENTS_BAD);
 	WANT(p11->C_WaitForSlotEvent(CKF_DONT_BLOCK, &event, &event), CKR_ARGUMENTS_BAD);

@@ -1,0 +1,132 @@
+package engine_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/asn1"
+	"math/big"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/core/engine"
+	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/store/sqlite"
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
+
+func openUnder(t *testing.T, path string, p policy.Policy) *engine.Engine {
+	t.Helper()
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	e, err := engine.New(engine.Options{
+		OpenStore:  func(create bool) (store.Store, error) { return sqlite.Open(path, sqlite.Options{Create: create}) },
+		Mechanisms: registry, KDF: cheap, Policy: p,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// certAndKey are a certificate and its private key as token objects without CKA_ID.
+func certAndKey(t *testing.T) (cert, key pkcs11.Template) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	c := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &k.PublicKey, k)
+	require.NoError(t, err)
+	value, err := k.Bytes()
+	require.NoError(t, err)
+	params, err := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
+	require.NoError(t, err)
+	token := pkcs11.Attr(pkcs11.CKA_TOKEN, true)
+	return pkcs11.Template{token, pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_CERTIFICATE), pkcs11.AttrUlong(pkcs11.CKA_CERTIFICATE_TYPE, pkcs11.CKC_X_509),
+			pkcs11.Attr(pkcs11.CKA_VALUE, der)},
+		pkcs11.Template{token, pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_PRIVATE_KEY), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_EC),
+			pkcs11.Attr(pkcs11.CKA_EC_PARAMS, params), pkcs11.Attr(pkcs11.CKA_VALUE, value)}
+}
+
+func withID(t pkcs11.Template, id byte) pkcs11.Template {
+	return append(t.Clone(), pkcs11.Attr(pkcs11.CKA_ID, []byte{id}))
+}
+
+func claimed(t *testing.T, e *engine.Engine) bool {
+	t.Helper()
+	found, err := e.Find(ctx, nil, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE),
+		pkcs11.AttrUlong(pkcs11.CKA_PROFILE_ID, pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN)})
+	require.NoError(t, err)
+	return len(found) == 1
+}
+
+// TestTwoProcessesBreakNoPromiseTogether: one takes in a certificate and the other its key under another id, at the same
+// time. Each alone is well; under the policy one of them is refused, and without it the profile ends.
+func TestTwoProcessesBreakNoPromiseTogether(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "token.db")
+		var engines [2]*engine.Engine
+		var logins [2]hsm.Credential
+		for i := range engines {
+			engines[i] = openUnder(t, path, policy.Policy{PublicCertificates: kept})
+			if i == 0 {
+				require.NoError(t, engines[0].InitToken(ctx, soPIN, "test"))
+				so, err := engines[0].Login(ctx, pkcs11.CKU_SO, "", soPIN)
+				require.NoError(t, err)
+				require.NoError(t, engines[0].InitPIN(ctx, so, userPIN))
+			}
+			logins[i] = login(t, engines[i])
+		}
+		for range 20 {
+			cert, key := certAndKey(t)
+			var errs [2]error
+			var both sync.WaitGroup
+			for i, template := range []pkcs11.Template{withID(cert, 1), withID(key, 2)} {
+				both.Go(func() { _, errs[i] = engines[i].Create(ctx, logins[i], template) })
+			}
+			both.Wait()
+			if kept {
+				require.NotEqual(t, errs[0] == nil, errs[1] == nil, "%v, %v", errs[0], errs[1])
+			} else {
+				require.NoError(t, errs[0])
+				require.NoError(t, errs[1])
+			}
+			require.Equal(t, kept, claimed(t, engines[0]))
+		}
+	}
+}
+
+// TestAnOlderTokenIsLookedAtWhenItsUserLogsIn: one without the record of its certificates.
+func TestAnOlderTokenIsLookedAtWhenItsUserLogsIn(t *testing.T) {
+	_, path, _ := ready(t)
+	s, err := sqlite.Open(path, sqlite.Options{})
+	require.NoError(t, err)
+	_, err = s.Commit(ctx, nil, []store.Op{{Key: "certificates", Delete: true}})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	e := open(t, path)
+	require.False(t, claimed(t, e))
+	login(t, e)
+	require.True(t, claimed(t, e))
+	require.True(t, claimed(t, open(t, path)), "for who has not logged in")
+}
+
+// TestADamagedRecordOfCertificatesClaimsNothing, and is written anew.
+func TestADamagedRecordOfCertificatesClaimsNothing(t *testing.T) {
+	_, path, _ := ready(t)
+	s, err := sqlite.Open(path, sqlite.Options{})
+	require.NoError(t, err)
+	_, err = s.Commit(ctx, nil, []store.Op{{Key: "certificates", Value: []byte("damaged")}})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	e := open(t, path)
+	require.False(t, claimed(t, e))
+	login(t, e)
+	require.True(t, claimed(t, e))
+}
