@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -52,11 +54,26 @@ const markPrefix = "~"
 // of day.
 type limit struct{ steady, day time.Time }
 
-// presence is a node's key in the store.
+// presence is a node's key in the store, or a mark.
 type presence struct {
 	lease clientv3.LeaseID
 	since int64 // revision at which the key came
+	// claim is the node's own, from the key's value, in milliseconds: nodes of different versions need not have the same.
+	claim time.Duration
 }
+
+// formerClaim is what nodes claim that do not say it.
+const formerClaim = time.Second
+
+func presenceOf(kv *mvccpb.KeyValue) presence {
+	claim := formerClaim
+	if ms, err := strconv.ParseUint(string(kv.Value), 10, 16); err == nil {
+		claim = time.Duration(ms) * time.Millisecond
+	}
+	return presence{clientv3.LeaseID(kv.Lease), kv.ModRevision, claim}
+}
+
+func claimValue(claim time.Duration) string { return strconv.FormatInt(claim.Milliseconds(), 10) }
 
 // ending is when this node saw a key go, and the revision at which it went.
 type ending struct {
@@ -156,7 +173,7 @@ func (a *alive) back(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := a.client.Put(ctx, key, "", clientv3.WithLease(g.ID)); err != nil {
+		if _, err := a.client.Put(ctx, key, claimValue(a.claim), clientv3.WithLease(g.ID)); err != nil {
 			return err
 		}
 		a.mu.Lock()
@@ -236,7 +253,7 @@ func (a *alive) take(events []*clientv3.Event) {
 				delete(m, id)
 				a.ended[id] = ending{time.Now(), ev.Kv.ModRevision}
 			} else {
-				m[id] = presence{clientv3.LeaseID(ev.Kv.Lease), ev.Kv.ModRevision}
+				m[id] = presenceOf(ev.Kv)
 			}
 		}
 	})
@@ -250,7 +267,7 @@ func (a *alive) ask(ctx context.Context) (map[string]presence, int64, error) {
 	}
 	now := map[string]presence{}
 	for _, kv := range r.Kvs {
-		now[strings.TrimPrefix(string(kv.Key), a.prefix)] = presence{clientv3.LeaseID(kv.Lease), kv.ModRevision}
+		now[strings.TrimPrefix(string(kv.Key), a.prefix)] = presenceOf(kv)
 	}
 	return now, r.Header.Revision, nil
 }

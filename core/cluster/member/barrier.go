@@ -78,7 +78,7 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 			switch {
 			case asked[id]:
 			case strings.HasPrefix(id, markPrefix):
-				wg.Go(func() { s.outlast(ctx, id, who[id].since) })
+				wg.Go(func() { s.outlast(ctx, id, who[id]) })
 			default:
 				wg.Go(func() { s.wait(ctx, id, revision) })
 			}
@@ -125,9 +125,9 @@ func (s *settled) wait(ctx context.Context, id string, revision int64) {
 	}
 }
 
-// patienceOfClaim is by what part of a claim's time a node has to confirm a change. To lose the lease costs it no more than
+// patienceFor is how long a node has to confirm a change. To lose the lease costs it no more than
 // catching up once, and a node that does not answer costs everybody this time at each change, on top of the claim's.
-const patienceOfClaim = 2
+func patienceFor(claim time.Duration) time.Duration { return claim * 2 / 3 }
 
 // failuresBeforeFence is after how many failures of the connection a node is given up: one that leaves in order has gone
 // from the store by then.
@@ -143,7 +143,7 @@ func (s *settled) look(ctx context.Context) (map[string]presence, error) {
 // whenDead calls dead once the member is not alive any more, or has come back after the revision and has taken it in
 // with that. When the member is unreachable or has had its time, it takes the lease away.
 func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan struct{}, id string, revision int64) {
-	patience := time.NewTimer(s.alive.claim / patienceOfClaim)
+	patience := time.NewTimer(patienceFor(s.alive.claim))
 	defer patience.Stop()
 	for ctx.Err() == nil {
 		known, changed := s.alive.now()
@@ -175,19 +175,19 @@ func (s *settled) whenDead(ctx context.Context, dead func(), unreachable <-chan 
 func (s *settled) gone(ctx context.Context, dead func(), now map[string]presence, id string) {
 	_, there := now[id]
 	if mark, marked := now[markPrefix+id]; marked && !there {
-		s.outlast(ctx, markPrefix+id, mark.since)
+		s.outlast(ctx, markPrefix+id, mark)
 	}
 	dead()
 }
 
-// outlast returns when the claim of a member whose lease was ended before now must be over, or it has caught up. since is
-// the mark's revision: the lease was ended after it.
-func (s *settled) outlast(ctx context.Context, mark string, since int64) {
+// outlast returns when the claim of a member whose lease was ended before now must be over, or it has caught up. The
+// lease was ended after the mark's revision.
+func (s *settled) outlast(ctx context.Context, mark string, have presence) {
 	from := time.Now()
-	if at, seen := s.alive.endedAfter(strings.TrimPrefix(mark, markPrefix), since); seen {
+	if at, seen := s.alive.endedAfter(strings.TrimPrefix(mark, markPrefix), have.since); seen {
 		from = at
 	}
-	for end := from.Add(s.claimOver()); ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 50*time.Millisecond) {
+	for end := from.Add(have.claimOver()); ctx.Err() == nil && time.Now().Before(end); sleep(ctx, 50*time.Millisecond) {
 		if now, err := s.look(ctx); err == nil {
 			if _, marked := now[mark]; !marked {
 				return
@@ -198,7 +198,7 @@ func (s *settled) outlast(ctx context.Context, mark string, since int64) {
 
 // claimOver is how long what a node claims is good after its lease was ended: a claim's time from what it sent last; a bit
 // more, for clocks that do not run at the same speed.
-func (s *settled) claimOver() time.Duration { return s.alive.claim + s.alive.claim/50 }
+func (p presence) claimOver() time.Duration { return p.claim + p.claim/50 }
 
 // takeLease ends a member's lease, and calls dead when the member must have noticed.
 func (s *settled) takeLease(ctx context.Context, dead func(), id string, revision int64) {
@@ -213,10 +213,10 @@ func (s *settled) takeLease(ctx context.Context, dead func(), id string, revisio
 			s.gone(ctx, dead, now, id)
 			return
 		}
-		if err := s.fence(ctx, id, have.lease); err != nil {
+		if err := s.fence(ctx, id, have); err != nil {
 			continue
 		}
-		if sleep(ctx, s.claimOver()) {
+		if sleep(ctx, have.claimOver()) {
 			dead()
 		}
 		return
@@ -224,18 +224,18 @@ func (s *settled) takeLease(ctx context.Context, dead func(), id string, revisio
 }
 
 // fence ends a member's lease, and leaves a mark beforehand for everybody else who would find it gone.
-func (s *settled) fence(ctx context.Context, id string, lease clientv3.LeaseID) error {
+func (s *settled) fence(ctx context.Context, id string, have presence) error {
 	ctx, cancel := context.WithTimeout(ctx, s.alive.claim)
 	defer cancel()
 	c := s.alive.client
-	g, err := c.Grant(ctx, int64((s.claimOver()+2*time.Second)/time.Second))
+	g, err := c.Grant(ctx, int64((have.claimOver()+2*time.Second)/time.Second))
 	if err != nil {
 		return err
 	}
-	if _, err := c.Put(ctx, s.alive.prefix+markPrefix+id, "", clientv3.WithLease(g.ID)); err != nil {
+	if _, err := c.Put(ctx, s.alive.prefix+markPrefix+id, claimValue(have.claim), clientv3.WithLease(g.ID)); err != nil {
 		return err
 	}
-	if _, err := c.Revoke(ctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	if _, err := c.Revoke(ctx, have.lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return err
 	}
 	return nil

@@ -37,6 +37,7 @@ type machine struct {
 	t      testing.TB
 	conf   *config.Node
 	method custody.Method
+	timing Timing
 
 	m      *Member
 	engine *engine.Engine
@@ -52,7 +53,7 @@ func newMachine(t testing.TB) *machine {
 	c := &config.Node{Name: name, StateDir: filepath.Join(dir, "state"), Store: config.StoreEmbedded,
 		Listen: host + ":2223", PeerListen: host + ":2224", StoreListen: host + ":2225", ReplaceAfter: 2 * time.Second, CredentialLifetime: time.Hour}
 	c.Advertise, c.PeerAdvertise, c.StoreAdvertise = c.Listen, c.PeerListen, c.StoreListen
-	h := &machine{t: t, conf: c, method: custody.KeyFile{Path: filepath.Join(dir, "unseal.key")}}
+	h := &machine{t: t, conf: c, method: custody.KeyFile{Path: filepath.Join(dir, "unseal.key")}, timing: fast}
 	t.Cleanup(h.stop)
 	return h
 }
@@ -98,7 +99,7 @@ func (h *machine) join(token string) *Joined {
 }
 
 func (h *machine) options() Options {
-	return Options{Node: h.conf, Version: "test", Method: h.method, Bootstrap: quickBootstrap, Timing: fast, Log: h.log()}
+	return Options{Node: h.conf, Version: "test", Method: h.method, Bootstrap: quickBootstrap, Timing: h.timing, Log: h.log()}
 }
 
 func quickBootstrap(ctx context.Context, s store.Store, root *secret.Bytes, serial, label string, pin []byte) error {

@@ -3,7 +3,7 @@ package member
 import "time"
 
 // Timing is how fast a cluster notices and acts. The zero value stands for the defaults, which suit machines that reach
-// each other within 20 ms; all nodes must have the same.
+// each other within 20 ms. All nodes should have the same; what a node claims it tells the others.
 type Timing struct {
 	// Lease is after how long without renewal the store forgets that a node is alive: whole seconds.
 	Lease time.Duration
@@ -23,9 +23,9 @@ type Timing struct {
 
 var defaultTiming = Timing{
 	Lease:     3 * time.Second,
-	Claim:     time.Second,
-	Heartbeat: 40 * time.Millisecond,
-	Election:  400 * time.Millisecond,
+	Claim:     750 * time.Millisecond,
+	Heartbeat: 30 * time.Millisecond,
+	Election:  300 * time.Millisecond,
 	Tick:      time.Second,
 	Alone:     15 * time.Second,
 }
