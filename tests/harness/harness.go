@@ -115,7 +115,7 @@ func NewSlot(t testing.TB) *Token {
 	if err := os.WriteFile(k.Conf, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k.env = append(os.Environ(), "COFFER_CONF="+k.Conf, "COFFER_PIN="+UserPIN, "COFFER_SO_PIN="+SOPIN, "HOME="+dir)
+	k.env = append(os.Environ(), "COFFER_CONF="+k.Conf, "COFFER_PIN="+UserPIN, "COFFER_SO_PIN="+SOPIN, "HOME="+dir, "LC_ALL=C.UTF-8")
 	return k
 }
 
