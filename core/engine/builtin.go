@@ -29,7 +29,7 @@ type builtins struct {
 type live func(ctx context.Context, e *Engine) (any, error)
 
 // profiles are those of PKCS#11 Profiles v3.2 that tokens of this engine conform to: every one, but for Public Certificates
-// Token, which is there as long as the token's certificates are as it has them (certificates.go).
+// Token, which is there where the policy wants certificates to be public, as long as they are (certificates.go).
 //
 // Not among them: HKDF TLS Token and Complete Provider.
 var profiles = []pkcs11.ProfileID{pkcs11.CKP_BASELINE_PROVIDER, pkcs11.CKP_EXTENDED_PROVIDER, pkcs11.CKP_AUTHENTICATION_TOKEN,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -18,10 +19,13 @@ import (
 // is found without a login, it has the CKA_ID of its private key if that is here too, and then one of its keys, the public
 // one or a private key that is no private object, is found by that CKA_ID without a login.
 //
-// Whether the token keeps it stands in a record, because who has not logged in cannot see it in the private objects. Each
-// change that bears on it writes the record too, and on the condition that it is as it was looked at: of two that go
-// together only badly, the second looks again. A change that breaks the promise is refused where the policy says so;
-// elsewhere it ends the profile, until a login finds that all is well again.
+// The token makes it where its policy says so, and changes that would break it are refused there. Elsewhere it is not made:
+// NSS's pk12util does not log in to a token that makes it, and then cannot export what it has found.
+//
+// Whether the token keeps it stands in a record, because who has not logged in cannot see it in the private objects, and
+// because others may use the token without the policy. Each change that bears on it writes the record too, and on the condition
+// that it is as it was looked at: of two that go together only badly, the second looks again. Who has not the policy looks at
+// nothing, and ends what was kept, until a login under the policy finds that all is well.
 
 const certificatesKey = "certificates"
 
@@ -74,10 +78,10 @@ func (n *node) sealPromise(kept bool) (store.Op, error) {
 
 func promiseValue(kept bool) []byte { return []byte{pick[byte](kept, promiseKept, promiseBroken)} }
 
-// publicCertificates reports whether the token keeps the promise.
+// publicCertificates reports whether the token makes the promise and keeps it.
 func (e *Engine) publicCertificates() bool {
 	v := e.view.Load()
-	return v != nil && v.promise.kept
+	return e.opts.Policy.PublicCertificates && v != nil && v.promise.kept
 }
 
 // readCertificate takes the subject and the SubjectPublicKeyInfo out of an X.509 certificate (RFC 5280, section 4.1). It is
@@ -124,38 +128,37 @@ func (c change) bears() bool {
 // promised is what a commit of changes needs besides, with the view that it is made under: the record, and the condition on
 // it. Its error is the policy's, for changes that would break the promise.
 func (e *Engine) promised(v *view, changes ...change) (cmps []store.Compare, ops []store.Op, err error) {
+	strict := e.opts.Policy.PublicCertificates
+	if !slices.ContainsFunc(changes, change.bears) || !strict && !v.promise.kept {
+		return nil, nil, nil
+	}
+	if strict {
+		if err := e.breaks(changes); err != nil {
+			return nil, nil, err
+		}
+	}
+	op, err := e.sealPromise(strict && v.promise.kept)
+	return []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}, []store.Op{op}, err
+}
+
+// breaks says how the promise would be broken: by a private certificate, or in the families of the public keys that changes
+// are about.
+func (e *Engine) breaks(changes []change) error {
 	infos := map[string]bool{}
-	bears := false
 	for _, c := range changes {
 		if !c.bears() {
 			continue
 		}
-		bears = true
+		if c.after != nil && c.after.Class() == pkcs11.CKO_CERTIFICATE && c.after.Private() {
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_PRIVATE is true, and the token's policy has it that certificates are public")
+		}
 		for _, o := range []*object.Object{c.before, c.after} {
 			if o != nil {
 				infos[string(o.Bytes(pkcs11.CKA_PUBLIC_KEY_INFO))] = true
 			}
 		}
 	}
-	if !bears {
-		return nil, nil, nil
-	}
 	delete(infos, "")
-	broken := e.breaks(infos, changes)
-	if broken != nil && e.opts.Policy.PublicCertificates {
-		return nil, nil, broken
-	}
-	op, err := e.sealPromise(v.promise.kept && broken == nil)
-	return []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}, []store.Op{op}, err
-}
-
-// breaks says how the promise would be broken: by a private certificate, or in the families of the public keys infos.
-func (e *Engine) breaks(infos map[string]bool, changes []change) error {
-	for _, c := range changes {
-		if c.after != nil && c.after.Class() == pkcs11.CKO_CERTIFICATE && c.after.Private() {
-			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_PRIVATE is true, and the token's policy has it that certificates are public")
-		}
-	}
 	if len(infos) == 0 {
 		return nil
 	}
@@ -253,12 +256,12 @@ func (e *Engine) eachHead(class pkcs11.ObjectClass, changes []change, see func(*
 	}
 }
 
-// review looks whether the token keeps the promise again, or for the first time, once private objects are to be seen. That
-// it cannot be written down is no fault of the login that has led here.
+// review looks, under the policy, whether the token keeps the promise again, or for the first time, once private objects are
+// to be seen. That it cannot be written down is no fault of the login that has led here.
 func (e *Engine) review(ctx context.Context) {
 	v, err := e.now()
 	o := e.open.Load()
-	if err != nil || v.promise.kept || v.header.dormant || o == nil || o.store.ReadOnly() || e.private.Load() == nil {
+	if !e.opts.Policy.PublicCertificates || err != nil || v.promise.kept || v.header.dormant || o == nil || o.store.ReadOnly() || e.private.Load() == nil {
 		return
 	}
 	at := e.objectsAt.Load()
@@ -266,13 +269,21 @@ func (e *Engine) review(ctx context.Context) {
 		e.reviewed.Store(at)
 		return
 	}
-	op, err := e.sealPromise(true)
-	if err == nil {
-		err = e.commit(ctx, nil, doIt, v, []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}, []store.Op{op})
+	err = e.writePromise(ctx, v, true)
+	if v, again := e.now(); err == nil && again == nil && e.anyBreaks() { // what somebody has done without the policy meanwhile
+		err = e.writePromise(ctx, v, false)
 	}
 	if err != nil {
-		e.log(fmt.Errorf("that all certificates are public could not be written down: %w", err))
+		e.log(fmt.Errorf("whether all certificates are public could not be written down: %w", err))
 	}
+}
+
+func (e *Engine) writePromise(ctx context.Context, v *view, kept bool) error {
+	op, err := e.sealPromise(kept)
+	if err != nil {
+		return err
+	}
+	return e.commit(ctx, nil, doIt, v, []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}, []store.Op{op})
 }
 
 // anyBreaks reports whether the token breaks the promise as it is.

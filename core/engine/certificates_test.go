@@ -66,8 +66,10 @@ func claimed(t *testing.T, e *engine.Engine) bool {
 	return len(found) == 1
 }
 
+var public = policy.Policy{PublicCertificates: true}
+
 // TestTwoProcessesBreakNoPromiseTogether: one takes in a certificate and the other its key under another id, at the same
-// time. Each alone is well; under the policy one of them is refused, and without it the profile ends.
+// time. Each alone is well; under the policy one of them is refused, and without it the profile of who has it ends.
 func TestTwoProcessesBreakNoPromiseTogether(t *testing.T) {
 	for _, kept := range []bool{true, false} {
 		path := filepath.Join(t.TempDir(), "token.db")
@@ -98,6 +100,7 @@ func TestTwoProcessesBreakNoPromiseTogether(t *testing.T) {
 				require.NoError(t, errs[1])
 			}
 			require.Equal(t, kept, claimed(t, engines[0]))
+			require.Equal(t, kept, claimed(t, openUnder(t, path, public)))
 		}
 	}
 }
@@ -110,11 +113,12 @@ func TestAnOlderTokenIsLookedAtWhenItsUserLogsIn(t *testing.T) {
 	_, err = s.Commit(ctx, nil, []store.Op{{Key: "certificates", Delete: true}})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	e := open(t, path)
+	e := openUnder(t, path, public)
 	require.False(t, claimed(t, e))
 	login(t, e)
 	require.True(t, claimed(t, e))
-	require.True(t, claimed(t, open(t, path)), "for who has not logged in")
+	require.True(t, claimed(t, openUnder(t, path, public)), "for who has not logged in")
+	require.False(t, claimed(t, open(t, path)), "without the policy")
 }
 
 // TestADamagedRecordOfCertificatesClaimsNothing, and is written anew.
@@ -125,8 +129,46 @@ func TestADamagedRecordOfCertificatesClaimsNothing(t *testing.T) {
 	_, err = s.Commit(ctx, nil, []store.Op{{Key: "certificates", Value: []byte("damaged")}})
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
-	e := open(t, path)
+	e := openUnder(t, path, public)
 	require.False(t, claimed(t, e))
 	login(t, e)
 	require.True(t, claimed(t, e))
+}
+
+// TestWhoHasNotThePolicyEndsTheProfile, and a login of who has it finds when all is well again.
+func TestWhoHasNotThePolicyEndsTheProfile(t *testing.T) {
+	_, path, _ := ready(t)
+	free, strict := open(t, path), openUnder(t, path, public)
+	user := login(t, free)
+	login(t, strict)
+	require.True(t, claimed(t, strict))
+	again := func() bool {
+		cred := login(t, strict)
+		require.NoError(t, strict.Logout(ctx, cred))
+		return claimed(t, strict)
+	}
+	cert, key := certAndKey(t)
+	mended := func(o hsm.Object) {
+		require.False(t, claimed(t, strict))
+		require.False(t, again())
+		require.NoError(t, free.Destroy(ctx, user, o))
+		require.True(t, again())
+	}
+	made, err := free.Create(ctx, user, append(cert.Clone(), pkcs11.Attr(pkcs11.CKA_PRIVATE, true)))
+	require.NoError(t, err)
+	mended(made)
+
+	pair, err := free.Create(ctx, user, withID(cert, 1))
+	require.NoError(t, err)
+	require.False(t, claimed(t, strict), "nobody has looked")
+	require.True(t, again())
+	made, err = free.Create(ctx, user, withID(key, 2))
+	require.NoError(t, err)
+	mended(made)
+	made, err = free.Create(ctx, user, withID(key, 1))
+	require.NoError(t, err)
+	mended(made) // the public key is not there
+	require.NoError(t, free.SetAttributes(ctx, user, pair, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_ID, []byte{3})}))
+	require.False(t, claimed(t, strict))
+	require.True(t, again())
 }

@@ -33,7 +33,7 @@ func TestOwnObjectsAreThereForWhoAsks(t *testing.T) {
 				{feature(pkcs11.CKH_MONOTONIC_COUNTER), 1},
 				{feature(pkcs11.CKH_USER_INTERFACE), 0},
 				{num(pkcs11.CKA_HW_FEATURE_TYPE, pkcs11.CKH_CLOCK), 0}, // the class is not asked for
-				{num(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE), 4},
+				{num(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE), 3},
 				{num(pkcs11.CKA_CLASS, pkcs11.CKO_VALIDATION), 0}, // in FIPS mode only
 			} {
 				require.Len(t, e.find(t, h, c.template), c.want, "%v", c.template)
@@ -52,7 +52,6 @@ func TestOwnObjectsAreThereForWhoAsks(t *testing.T) {
 				}
 			}
 		}
-		e.again(t) // the profile of certificates is what the last login has found
 		e.nobody(t)
 		look(e.open(t, 0))
 		h := e.user(t)
@@ -144,13 +143,12 @@ func TestCounterOnlyRises(t *testing.T) {
 // TestProfilesAreClaimed: what each wants is tested all over this suite; here are the functions and objects that they name.
 func TestProfilesAreClaimed(t *testing.T) {
 	each(t, func(t *testing.T, e *env) {
-		h := e.again(t)
+		h := e.user(t)
 		var got []pkcs11.ProfileID
 		for _, o := range e.find(t, h, num(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE)) {
 			got = append(got, pkcs11.ProfileID(e.value(t, h, o, pkcs11.CKA_PROFILE_ID).(uint)))
 		}
-		require.Equal(t, []pkcs11.ProfileID{pkcs11.CKP_BASELINE_PROVIDER, pkcs11.CKP_EXTENDED_PROVIDER,
-			pkcs11.CKP_AUTHENTICATION_TOKEN, pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN}, got)
+		require.Equal(t, []pkcs11.ProfileID{pkcs11.CKP_BASELINE_PROVIDER, pkcs11.CKP_EXTENDED_PROVIDER, pkcs11.CKP_AUTHENTICATION_TOKEN}, got)
 
 		// Extended Provider and Authentication Token: C_LoginUser, C_Logout, C_Sign.
 		e.nobody(t)

@@ -48,28 +48,13 @@ func id(b ...byte) T { return octets(pkcs11.CKA_ID, b) }
 
 var certificatesProfile = with(num(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE), num(pkcs11.CKA_PROFILE_ID, pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN))
 
-// again logs the user out and in: a token that has its promise back says so from then on.
-func (e *env) again(t *testing.T) session {
-	t.Helper()
-	e.nobody(t)
-	return e.user(t)
-}
-
 var ours = text(pkcs11.CKA_LABEL, "ours")
-
-// clean destroys the test's objects, which survive its logins.
-func (e *env) clean(t *testing.T, h session) {
-	t.Helper()
-	for _, o := range e.find(t, h, ours) {
-		require.NoError(t, e.DestroyObject(h, o))
-	}
-}
 
 // TestPublicCertificatesAreWhatTheProfilePromises, to who has not logged in: PKCS#11 Profiles v3.2, section 5.5, and the
 // steps of its test case CERT-M-1-32.
 func TestPublicCertificatesAreWhatTheProfilePromises(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		h := e.again(t)
+	under(t, policy.Policy{PublicCertificates: true}, func(t *testing.T, e *env) {
+		h := e.user(t)
 		web := newCertified(t)
 		e.create(t, h, with(web.public, id(1)))
 		e.create(t, h, with(web.private, id(1)))
@@ -86,76 +71,6 @@ func TestPublicCertificatesAreWhatTheProfilePromises(t *testing.T) {
 		keys := e.find(t, h, id(1))
 		require.Len(t, keys, 2, "the certificate and the public key")
 		require.Equal(t, e.value(t, h, certs[0], pkcs11.CKA_PUBLIC_KEY_INFO), e.value(t, h, keys[0], pkcs11.CKA_PUBLIC_KEY_INFO))
-		e.clean(t, e.again(t))
-	})
-}
-
-// TestTheProfileEndsWithItsPromise, and is there again when a login finds that it is kept.
-func TestTheProfileEndsWithItsPromise(t *testing.T) {
-	each(t, func(t *testing.T, e *env) {
-		h := e.again(t)
-		claimed := func(want int) {
-			t.Helper()
-			require.Len(t, e.find(t, h, certificatesProfile), want)
-		}
-		web := newCertified(t)
-		claimed(1)
-		profile := e.find(t, h, certificatesProfile)[0]
-
-		// A private certificate.
-		e.create(t, h, with(web.certificate, yes(pkcs11.CKA_PRIVATE)))
-		claimed(0)
-		rv(t, pkcs11.CKR_OBJECT_HANDLE_INVALID, second(e.GetObjectSize(h, profile)))
-		h = e.again(t)
-		claimed(0)
-		e.clean(t, h)
-		h = e.again(t)
-		claimed(1)
-
-		// A private key of another id, and one without its public half.
-		e.create(t, h, with(web.certificate, id(1)))
-		claimed(1)
-		key := e.create(t, h, with(web.private, id(2)))
-		claimed(0)
-		require.NoError(t, e.SetAttributeValue(h, key, id(1)))
-		h = e.again(t)
-		claimed(0)
-		e.create(t, h, with(web.public, id(1)))
-		h = e.again(t)
-		claimed(1)
-
-		// Changes that do not matter, and some that do.
-		one := func(class pkcs11.ObjectClass) handle {
-			return e.find(t, h, with(ours, num(pkcs11.CKA_CLASS, class)))[0]
-		}
-		require.NoError(t, e.SetAttributeValue(h, one(pkcs11.CKO_CERTIFICATE), octets(pkcs11.CKA_ISSUER, []byte{0x30, 0})))
-		e.ec(t, h, p256, yes(pkcs11.CKA_TOKEN), ours)
-		claimed(1)
-		for name, breaks := range map[string]func() error{
-			"the certificate's id": func() error { return e.SetAttributeValue(h, one(pkcs11.CKO_CERTIFICATE), id(3)) },
-			"the public key's id":  func() error { return e.SetAttributeValue(h, one(pkcs11.CKO_PUBLIC_KEY), id(3)) },
-			"no public key":        func() error { return e.DestroyObject(h, one(pkcs11.CKO_PUBLIC_KEY)) },
-			"a copy of the key":    func() error { return second(e.CopyObject(h, one(pkcs11.CKO_PRIVATE_KEY), id(3))) },
-			"a second certificate": func() error { return second(e.CreateObject(h, with(web.certificate, id(3)))) },
-		} {
-			e.clean(t, h)
-			for _, template := range []T{web.public, web.private, web.certificate} {
-				e.create(t, h, with(template, id(1)))
-			}
-			h = e.again(t)
-			claimed(1)
-			require.NoError(t, breaks(), name)
-			require.Empty(t, e.find(t, h, certificatesProfile), name)
-		}
-		e.clean(t, h)
-
-		// Whoever has not logged in may not see whether the key is there; the next login sees.
-		e.nobody(t)
-		h = e.public(t)
-		e.create(t, h, newCertified(t).certificate)
-		h = e.again(t)
-		claimed(1)
-		e.clean(t, h)
 	})
 }
 
