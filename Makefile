@@ -35,7 +35,7 @@ build/coffer-bench: FORCE
 	@sh cmd/coffer-bench/build.sh $@
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 deps: ## install the Debian packages that the demos use
 	@sh demo/deps.sh

@@ -95,7 +95,9 @@ func (a *app) keyGenerateCommand() *cobra.Command {
 		Short: "Make a key or a key pair in the token",
 		Long: `Makes a key in the token. It never leaves it, unless --extractable says that it may.
 
-Types: ` + keySpecNames(),
+Types: ` + keySpecNames() + `
+
+The number of hss is how many signatures the key can make.`,
 		Example: `  coffer key generate --type ec:p256 --label web
   coffer key generate --type rsa:3072 --label ca --id 01
   coffer key generate --type aes:256 --label backup --usage encrypt,decrypt

@@ -1,7 +1,7 @@
 // Command coffer is the command line of Coffer: it makes tokens, sets PINs, makes and moves keys, uses them, and tells
 // what is wrong with a set-up. It speaks to tokens as the library does, without PKCS #11 sessions in between.
 //
-// One file holds one command or one group; app.go has the list, exit.go what the program answers, errors.go the
+// One file holds one command or one group; app.go has the list, exit.go what the program answers, problem.go the
 // sentences for what can go wrong. A run is a value (app); nothing is global.
 package main
 

@@ -52,8 +52,8 @@ func (a *app) signCommand() *cobra.Command {
 		Short: "Sign a file",
 		Long: `Signs a file, or standard input, with a private key; with a secret key it makes a MAC.
 
-Usual mechanisms: RSA SHA256_RSA_PKCS, elliptic curves ECDSA_SHA256, Ed25519 EDDSA, hmac and generic keys SHA256_HMAC, AES
-AES_CMAC.`,
+Usual mechanisms: RSA SHA256_RSA_PKCS, elliptic curves ECDSA_SHA256, Ed25519 and Ed448 EDDSA, ML-DSA ML_DSA, SLH-DSA SLH_DSA,
+HSS HSS, hmac and generic keys SHA256_HMAC, AES AES_CMAC.`,
 		Example: `  coffer sign --key web --out letter.sig letter.txt
   coffer sign --key ca --mechanism sha384-rsa-pkcs-pss --out letter.sig letter.txt
   coffer sign --key web --output json letter.txt`,

@@ -13,8 +13,8 @@ func clientTable() []byte {
 	versions := clients.Versions()
 	fmt.Fprint(&b, "<!-- Generated from tests/interop/clients by docs/gen; do not edit. -->\n\n# Clients\n\n"+
 		"How to use Coffer from the programs that people have. Each recipe is short and meant to be pasted, after README's \"Use it\": a token\n"+
-		"with the label `demo`, `COFFER_PIN` set and `build` in `PATH`. Each row is tested with the real program, on Debian 12, by\n"+
-		"`make interop`.\n\n| client | version | what is tested |\n|---|---|---|\n")
+		"with the label `demo`, `COFFER_PIN` set and `build` in `PATH`. Each row says what `make interop` runs,\n"+
+		"on Debian 12.\n\n| client | version | what is tested |\n|---|---|---|\n")
 	for _, c := range clients.All() {
 		shown, version := c.Shown, versions[c.Name]
 		if c.Without != "" {
