@@ -177,7 +177,7 @@ func (e *Engine) commitNew(ctx context.Context, c *call, v *view, changes []chan
 			return c.unless(ctx, doIt, err)
 		}
 		err = e.commit(ctx, c, doIt, v, slices.Concat(cmps, moreCmps), slices.Concat(ops, moreOps))
-		if !errors.Is(err, store.ErrConflict) || len(moreOps) == 0 {
+		if !errors.Is(err, store.ErrConflict) || len(moreCmps) == 0 {
 			return err
 		}
 		if next, unknown := e.now(); unknown != nil || next.promise.revision == now.promise.revision {
