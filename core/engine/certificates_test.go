@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,4 +274,49 @@ func TestWhoHasNotThePolicyDoesNotOvertakeAReview(t *testing.T) {
 	_, err = free.Create(ctx, cred, withID(cert, 1))
 	require.NoError(t, err)
 	require.False(t, claimed(t, strict))
+}
+
+// countingCommits is a store that counts commits, which take a while.
+type countingCommits struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (s *countingCommits) Commit(ctx context.Context, cmps []store.Compare, ops []store.Op) (int64, error) {
+	s.n.Add(1)
+	time.Sleep(time.Millisecond)
+	return s.Store.Commit(ctx, cmps, ops)
+}
+
+// TestManyBringCertificatesAtOnce: each has to write the record, and few try in vain.
+func TestManyBringCertificatesAtOnce(t *testing.T) {
+	const many = 32
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	s := &countingCommits{Store: mem.New()}
+	e, err := engine.New(engine.Options{OpenStore: func(bool) (store.Store, error) { return s, nil },
+		Mechanisms: registry, KDF: cheap, Policy: policy.Policy{PublicCertificates: true}})
+	require.NoError(t, err)
+	t.Cleanup(func() { e.Close() })
+	require.NoError(t, e.InitToken(ctx, soPIN, "test"))
+	cert, _ := certAndKey(t)
+	so, err := e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, so, userPIN))
+	user := login(t, e)
+	s.n.Store(0)
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			_, err := e.Create(ctx, user, withID(cert, 1))
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.n.Load(); n > 4*many {
+		t.Errorf("%d commits for %d certificates", n, many)
+	}
+	require.True(t, claimed(t, e))
 }
