@@ -161,8 +161,9 @@ func (p *pending) drop(o outcome) {
 // settle hands over what a call that has ended has come to. One with an id whose login is not the session's any more keeps it.
 func (x *session) settle(p *pending) (AsyncData, error) {
 	delete(x.pending, p.function)
-	if p.under != x.login && x.slot.library.kept.left(p) {
-		return AsyncData{Buffer: p.buffer}, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login under which the call was joined has ended")
+	buffer := p.buffer // another session may join the call, with another one, as soon as this session has left it
+	if x.lost(p) && x.slot.library.kept.left(p) {
+		return AsyncData{Buffer: buffer}, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login under which the call was joined has ended")
 	}
 	x.slot.library.kept.taken(p)
 	p.cancel()
@@ -171,14 +172,17 @@ func (x *session) settle(p *pending) (AsyncData, error) {
 		x.cancel(p.kind)
 	}
 	p.mu.Lock()
-	o := p.outcome
+	o, given := p.outcome, p.given
 	p.given = true
 	p.mu.Unlock()
-	out := AsyncData{Buffer: p.buffer, Value: o.value}
+	if given { // C_InitToken has given it up, while this session is closing
+		return AsyncData{Buffer: buffer}, pkcs11.CKR_SESSION_CLOSED
+	}
+	out := AsyncData{Buffer: buffer, Value: o.value}
 	if o.err != nil {
 		return out, o.err
 	}
-	if p.under != x.login {
+	if x.lost(p) {
 		p.drop(o)
 		return out, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the login under which the call was begun has ended")
 	}
@@ -200,6 +204,10 @@ func (x *session) settle(p *pending) (AsyncData, error) {
 	return out, nil
 }
 
+// lost says that the login has ended under which a call may be asked for; who has logged in meanwhile may ask for what nobody
+// in particular has begun.
+func (x *session) lost(p *pending) bool { return p.under != nil && p.under != x.login }
+
 // finishAside is operation.finish in an asynchronous session. What asks for a length, or might not fit, is answered at once.
 func (x *session) finishAside(function string, kind hsm.OpKind, op *operation, data []byte, final bool, out *pkcs11.Out) (over bool, err error) {
 	size, _ := op.FinishLen(len(data))
@@ -216,7 +224,10 @@ func (x *session) finishAside(function string, kind hsm.OpKind, op *operation, d
 	if err == nil {
 		err = out.Put(d.Value)
 	}
-	return x.untouched(kind, op, err), err
+	if over = x.untouched(kind, op, err); over {
+		clear(own)
+	}
+	return over, err
 }
 
 // untouched reports whether the end of an operation has failed before it began, so that nobody else ends the operation.
@@ -232,7 +243,10 @@ func (x *session) verifyAside(function string, kind hsm.OpKind, op *operation, d
 		defer clear(own)
 		return outcome{err: far.Verify(y.ctx, own, sig)}
 	})
-	return x.untouched(kind, op, err), err
+	if over = x.untouched(kind, op, err); over {
+		clear(own)
+	}
+	return over, err
 }
 
 // asynchronous says whether a handle is that of an asynchronous session, whose calls must copy what they are given.
@@ -245,7 +259,8 @@ func (l *Library) asynchronous(h SessionHandle) bool {
 	return ok && x.async
 }
 
-// owned copies a mechanism; its parameter is ours already, but for a password, which is wiped when the call returns.
+// owned copies a mechanism; its parameter is ours already, but for a password, which is wiped when the call returns. The
+// copy's is for whoever copies to wipe: secretsOf.
 func owned(m *pkcs11.Mechanism) *pkcs11.Mechanism {
 	if m == nil {
 		return nil
@@ -257,6 +272,20 @@ func owned(m *pkcs11.Mechanism) *pkcs11.Mechanism {
 		c.Params = &params
 	}
 	return &c
+}
+
+// secretsOf are the passwords of a mechanism.
+func secretsOf(m *pkcs11.Mechanism) [][]byte {
+	if m == nil {
+		return nil
+	}
+	return pkcs11.PlacesOf(m.Params).Secrets
+}
+
+func wipeAll(secrets [][]byte) {
+	for _, b := range secrets {
+		clear(b)
+	}
 }
 
 // pendingCall returns the call of a function that runs beside the session, or has ended and waits.

@@ -1,8 +1,11 @@
 package cryptoki
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"sync"
 	"time"
@@ -28,6 +31,29 @@ type kept struct {
 	mu    sync.Mutex // also guards keeping of each
 	calls map[uint]*pending
 	limit time.Duration // keptFor, but for tests
+
+	once sync.Once
+	key  [32]byte // for person
+}
+
+// person tells the users of one type apart: by their name, or for whoever gives "name:PIN" to C_Login by what stands before
+// the colon. That may be part of a PIN, so it is kept as a hash.
+type person [sha256.Size]byte
+
+func (k *kept) personOf(name string, pin []byte) (who person) {
+	b := []byte(name)
+	if name == "" {
+		prefix, _, named := bytes.Cut(pin, []byte{':'})
+		if !named {
+			return who
+		}
+		b = prefix
+	}
+	k.once.Do(func() { rand.Read(k.key[:]) })
+	h := hmac.New(sha256.New, k.key[:])
+	h.Write(b)
+	h.Sum(who[:0])
+	return who
 }
 
 // keeping is what a call with an id has besides.
@@ -37,7 +63,7 @@ type keeping struct {
 	serial  string // the token's
 	public  bool   // nobody was logged in
 	user    pkcs11.UserType
-	name    string
+	person  person
 	joined  *session // that asks for it; nil: none
 	timer   *time.Timer
 	objects []string // after a C_Finalize: the token objects that it has made, by CKA_UNIQUE_ID
@@ -94,7 +120,7 @@ func (k *kept) add(p *pending, serial string) (uint, error) {
 	}
 	p.kept = keeping{id: k.newID(), slot: p.slot.ID, serial: serial, public: p.login == nil}
 	if p.login != nil {
-		p.kept.user, p.kept.name = p.login.user, p.login.name
+		p.kept.user, p.kept.person = p.login.user, p.login.person
 	}
 	if k.calls == nil {
 		k.calls = map[uint]*pending{}
@@ -186,15 +212,21 @@ func (k *kept) left(p *pending) bool {
 
 // erased gives up the calls of a slot whose token was initialised anew.
 func (k *kept) erased(slot SlotID) {
+	for _, p := range k.removeAll(slot) {
+		p.abandon() // which may ask the token: no call of another slot waits for that
+	}
+}
+
+func (k *kept) removeAll(slot SlotID) (gone []*pending) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, p := range k.calls {
-		if p.kept.slot != slot {
-			continue
+		if p.kept.slot == slot {
+			k.remove(p)
+			gone = append(gone, p)
 		}
-		k.remove(p)
-		p.abandon()
 	}
+	return gone
 }
 
 // finalized goes over to what outlives a C_Finalize: all calls have ended, and their tokens are closed. Session objects
@@ -250,6 +282,8 @@ func (k *kept) join(x *session, function string, id uint, serial string, buffer 
 		if buffer.Capacity < need {
 			return pkcs11.Errorf(pkcs11.CKR_BUFFER_TOO_SMALL, "a buffer of %d bytes for the output of C_%s, up to %d bytes", buffer.Capacity, p.function, need)
 		}
+	}
+	if p.output { // of a call that has failed too: it is the buffer that the application then gets back
 		p.buffer, p.room = buffer.Buffer, buffer.Capacity
 	}
 	p.kept.joined, p.under = x, x.login
@@ -265,7 +299,7 @@ func (c *keeping) mayJoin(x *session, serial string) bool {
 	if c.slot != x.slot.ID || c.serial != serial {
 		return false
 	}
-	return c.public || x.login != nil && x.login.user == c.user && x.login.name == c.name
+	return c.public || x.login != nil && x.login.user == c.user && x.login.person == c.person
 }
 
 // need is how long a buffer has to be; output says that there is to be one.

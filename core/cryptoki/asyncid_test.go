@@ -302,3 +302,138 @@ func TestACallBesideAJoinedOneEndsItsOperation(t *testing.T) {
 		t.Errorf("%d operations were not closed", n)
 	}
 }
+
+// TestACallWithAnIDIsOneUsersAlone: of two who log in with "name:PIN" too.
+func TestACallWithAnIDIsOneUsersAlone(t *testing.T) {
+	b := start(t)
+	s := b.open(pkcs11.CKF_RW_SESSION | pkcs11.CKF_ASYNC_SESSION)
+	as := func(pin string) {
+		b.hsm.mu.Lock()
+		b.hsm.pins[pkcs11.CKU_USER] = pin
+		b.hsm.mu.Unlock()
+		b.ok(b.Login(s, pkcs11.CKU_USER, []byte(pin)))
+	}
+	as("alice:1234")
+	g, p, id := b.signing(s)
+	close(g.open)
+	<-p.done
+	for _, pin := range []string{"bob:1234", "1234"} {
+		b.ok(b.Logout(s))
+		as(pin)
+		b.want(pkcs11.CKR_SAVED_STATE_INVALID, b.AsyncJoin(s, "C_Sign", id, later(32)))
+	}
+	b.ok(b.Logout(s))
+	b.hsm.mu.Lock()
+	b.hsm.pins[pkcs11.CKU_USER] = "1234"
+	b.hsm.mu.Unlock()
+	b.ok(b.LoginUser(s, pkcs11.CKU_USER, []byte("1234"), []byte("alice"))) // the same, in the newer way
+	b.ok(b.AsyncJoin(s, "C_Sign", id, later(32)))
+	b.signed(s)
+}
+
+// TestASessionThatLeavesACallNamesItsOwnBuffer, although another one joins at once.
+func TestASessionThatLeavesACallNamesItsOwnBuffer(t *testing.T) {
+	for range 20 {
+		b := start(t)
+		s := b.later()
+		g, p, id := b.signing(s)
+		close(g.open)
+		<-p.done
+		b.ok(b.AsyncJoin(s, "C_Sign", id, &pkcs11.Out{Capacity: 32, Buffer: 1}))
+		b.ok(b.Logout(s))
+		b.ok(b.Login(s, pkcs11.CKU_USER, []byte("1234")))
+		other := b.rw()
+		var threads sync.WaitGroup
+		threads.Go(func() {
+			for b.AsyncJoin(other, "C_Sign", id, later(32)) != nil {
+			}
+		})
+		d, err := b.AsyncComplete(s, "C_Sign", true)
+		b.want(pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+		if d.Buffer != 1 {
+			t.Errorf("another session's buffer: %d", d.Buffer)
+		}
+		threads.Wait()
+		b.signed(other)
+	}
+}
+
+// TestAResultThatWasGivenUpIsGivenToNobody: C_InitToken comes while a session asks that is closing.
+func TestAResultThatWasGivenUpIsGivenToNobody(t *testing.T) {
+	b := start(t)
+	s := b.later()
+	g, p, id := b.signing(s)
+	close(g.open)
+	<-p.done
+	b.ok(b.AsyncJoin(s, "C_Sign", id, later(32)))
+	b.kept.erased(slot1)
+	d, err := b.AsyncComplete(s, "C_Sign", true)
+	b.want(pkcs11.CKR_SESSION_CLOSED, err)
+	if d.Value != nil {
+		t.Errorf("%x", d.Value)
+	}
+}
+
+// TestPasswordsOfAsynchronousCallsAreWiped, whether the call began or not.
+func TestPasswordsOfAsynchronousCallsAreWiped(t *testing.T) {
+	b := start(t)
+	s := b.later()
+	given := &pkcs11.Mechanism{Type: pkcs11.CKM_PKCS5_PBKD2, Params: &pkcs11.PBKD2Params{Password: []byte("password")}}
+	var seen []*pkcs11.PBKD2Params
+	b.hsm.sawMechanism = func(m pkcs11.Mechanism) { seen = append(seen, m.Params.(*pkcs11.PBKD2Params)) }
+	g := b.shut()
+	_, err := b.GenerateKey(s, given, hidden)
+	b.want(pkcs11.CKR_PENDING, err)
+	close(g.open)
+	_, err = b.complete(s, "C_GenerateKey")
+	b.ok(err)
+	if len(seen) != 1 || !bytes.Equal(seen[0].Password, make([]byte, 8)) {
+		t.Errorf("%+v", seen)
+	}
+	copied := []byte("password")
+	_, err = b.create("GenerateKey", s+1, nil, nil, copied)
+	b.want(pkcs11.CKR_SESSION_HANDLE_INVALID, err)
+	if !bytes.Equal(copied, make([]byte, 8)) {
+		t.Errorf("of a call that has not begun: %q", copied)
+	}
+	if p := given.Params.(*pkcs11.PBKD2Params); string(p.Password) != "password" {
+		t.Errorf("the caller's: %q", p.Password)
+	}
+}
+
+// TestAFailedCallGivesBackTheBufferOfWhoeverJoined, not the one of the session that it was begun in.
+func TestAFailedCallGivesBackTheBufferOfWhoeverJoined(t *testing.T) {
+	b := start(t)
+	s := b.later()
+	key := b.object(s, true, true, "key")
+	g := b.shut()
+	b.ok(b.SignInit(s, mac, key))
+	b.want(pkcs11.CKR_PENDING, b.Sign(s, []byte("fail"), &pkcs11.Out{Capacity: 32, Buffer: 1}))
+	p := waiting(b, s)[0]
+	id, err := b.AsyncGetID(s, "C_Sign")
+	b.ok(err)
+	close(g.open)
+	<-p.done
+	b.ok(b.AsyncJoin(s, "C_Sign", id, later(32)))
+	d, err := b.AsyncComplete(s, "C_Sign", true)
+	b.want(pkcs11.CKR_DATA_INVALID, err)
+	if d.Buffer != 4711 {
+		t.Errorf("buffer %d", d.Buffer)
+	}
+}
+
+// TestALoginLeavesWhatIsPendingAlone: a digest that nobody in particular has begun.
+func TestALoginLeavesWhatIsPendingAlone(t *testing.T) {
+	b := start(t)
+	s := b.open(pkcs11.CKF_RW_SESSION | pkcs11.CKF_ASYNC_SESSION)
+	g := b.shut()
+	b.ok(b.DigestInit(s, sha))
+	b.want(pkcs11.CKR_PENDING, b.Digest(s, []byte("data"), later(32)))
+	b.ok(b.Login(s, pkcs11.CKU_USER, []byte("1234")))
+	close(g.open)
+	d, err := b.complete(s, "C_Digest")
+	b.ok(err)
+	if sum := sha256.Sum256([]byte("data")); !bytes.Equal(d.Value, sum[:]) {
+		t.Errorf("%x", d.Value)
+	}
+}

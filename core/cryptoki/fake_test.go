@@ -13,24 +13,25 @@ import (
 // fake is a token with fixed PINs, objects in a map and toy cryptography. It keeps the contract of hsm.HSM and breaks it
 // only where a test asks for that.
 type fake struct {
-	mu          sync.Mutex
-	info        pkcs11.TokenInfo
-	pins        map[pkcs11.UserType]string
-	epoch       int // credentials of older epochs have ended
-	next        int
-	objects     map[string]*fakeObject
-	session     map[*fakeObject]bool // session objects that are alive
-	logouts     int
-	closed      bool
-	loginError  error
-	nextBegin   error
-	alwaysAuth  bool // new operations must authenticate
-	running     map[*fakeOp]bool
-	beforeReply func()                      // called in Random, for what happens in the middle of a call
-	slow        func(context.Context) error // what making keys and ending operations begins with
-	afterSetPIN func()                      // called when the PIN is another, before the caller knows
-	setName     string                      // whose PIN SetPIN has set
-	refused     chan struct{}               // told of a credential that has ended, if not nil
+	mu           sync.Mutex
+	info         pkcs11.TokenInfo
+	pins         map[pkcs11.UserType]string
+	epoch        int // credentials of older epochs have ended
+	next         int
+	objects      map[string]*fakeObject
+	session      map[*fakeObject]bool // session objects that are alive
+	logouts      int
+	closed       bool
+	loginError   error
+	nextBegin    error
+	alwaysAuth   bool // new operations must authenticate
+	running      map[*fakeOp]bool
+	beforeReply  func()                      // called in Random, for what happens in the middle of a call
+	slow         func(context.Context) error // what making keys and ending operations begins with
+	afterSetPIN  func()                      // called when the PIN is another, before the caller knows
+	setName      string                      // whose PIN SetPIN has set
+	sawMechanism func(pkcs11.Mechanism)      // told of that of GenerateKey, if not nil
+	refused      chan struct{}               // told of a credential that has ended, if not nil
 }
 
 func newFake() *fake {

@@ -10,6 +10,9 @@ import (
 )
 
 func (f *fake) GenerateKey(ctx context.Context, cred hsm.Credential, m pkcs11.Mechanism, template pkcs11.Template) (hsm.Object, error) {
+	if f.sawMechanism != nil {
+		f.sawMechanism(m)
+	}
 	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}

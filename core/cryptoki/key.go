@@ -12,15 +12,17 @@ var errNoMechanism = pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "pMechanism is NULL
 
 // GenerateKey makes a secret key or domain parameters. PKCS#11 v3.2, C_GenerateKey.
 func (l *Library) GenerateKey(h SessionHandle, m *pkcs11.Mechanism, template pkcs11.Template) (ObjectHandle, error) {
+	var secrets [][]byte
 	if l.asynchronous(h) {
 		m, template = owned(m), template.Clone()
+		secrets = secretsOf(m)
 	}
 	return l.create("GenerateKey", h, template, func(x *session) (hsm.Object, error) {
 		if m == nil {
 			return nil, errNoMechanism
 		}
 		return x.hsm.GenerateKey(x.ctx, x.cred(), *m, template)
-	})
+	}, secrets...)
 }
 
 // GenerateKeyPair makes a public and a private key. PKCS#11 v3.2, C_GenerateKeyPair.

@@ -12,6 +12,7 @@ import (
 type login struct {
 	user pkcs11.UserType
 	name string
+	person
 	cred atomic.Pointer[hsm.Credential] // replaced by C_SetPIN
 	holds
 }
@@ -65,7 +66,7 @@ func (s *slot) enter(x *session, user pkcs11.UserType, pin []byte, name string) 
 		}
 		return err
 	}
-	who := &login{user: user, name: name}
+	who := &login{user: user, name: name, person: s.library.kept.personOf(name, pin)}
 	who.cred.Store(&cred)
 	s.mu.Lock()
 	s.census.guard(true) // no read-only session comes in while they are counted

@@ -63,21 +63,30 @@ func isToken(template pkcs11.Template) bool {
 	return token
 }
 
-// create runs what makes one object.
-func (l *Library) create(function string, h SessionHandle, template pkcs11.Template, f func(*session) (hsm.Object, error)) (n ObjectHandle, err error) {
+// create runs what makes one object. secrets are copies for a call that may be pending, which are wiped when f has ended, or
+// need not begin.
+func (l *Library) create(function string, h SessionHandle, template pkcs11.Template, f func(*session) (hsm.Object, error), secrets ...[]byte) (n ObjectHandle, err error) {
+	begun := false
+	defer func() {
+		if !begun {
+			wipeAll(secrets)
+		}
+	}()
 	err = l.inSession(function, h, func(x *session) error {
 		if err := x.mayWrite(isToken(template)); err != nil {
 			return err
 		}
 		if x.async && mayPend[function] {
-			d, err := x.aside(&pending{function: function}, func(y *session) outcome {
+			p := &pending{function: function}
+			d, err := x.aside(p, func(y *session) outcome {
+				defer wipeAll(secrets)
 				o, err := f(y)
 				if err != nil {
 					return outcome{err: err}
 				}
 				return outcome{objects: []hsm.Object{o}}
 			})
-			n = d.Object
+			n, begun = d.Object, p.done != nil
 			return err
 		}
 		o, err := f(x)

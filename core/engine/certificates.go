@@ -118,7 +118,10 @@ func (c change) bears() bool {
 	case pkcs11.CKO_CERTIFICATE:
 		return c.after != nil && moved
 	case pkcs11.CKO_PRIVATE_KEY:
-		return c.after != nil && moved && !c.ours
+		if c.after == nil { // by it the certificate may have been found
+			return !c.before.Private()
+		}
+		return moved && !c.ours
 	case pkcs11.CKO_PUBLIC_KEY:
 		return c.before != nil && moved && !c.before.Private()
 	}
@@ -129,8 +132,12 @@ func (c change) bears() bool {
 // it. Its error is the policy's, for changes that would break the promise.
 func (e *Engine) promised(v *view, changes ...change) (cmps []store.Compare, ops []store.Op, err error) {
 	strict := e.opts.Policy.PublicCertificates
-	if !slices.ContainsFunc(changes, change.bears) || !strict && !v.promise.kept {
+	if !slices.ContainsFunc(changes, change.bears) {
 		return nil, nil, nil
+	}
+	cmps = []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}
+	if !strict && !v.promise.kept {
+		return cmps, nil, nil // unless somebody has found it kept meanwhile
 	}
 	if strict {
 		if err := e.breaks(changes); err != nil {
@@ -138,11 +145,11 @@ func (e *Engine) promised(v *view, changes ...change) (cmps []store.Compare, ops
 		}
 	}
 	op, err := e.sealPromise(strict && v.promise.kept)
-	return []store.Compare{{Key: certificatesKey, Modified: v.promise.revision}}, []store.Op{op}, err
+	return cmps, []store.Op{op}, err
 }
 
 // breaks says how the promise would be broken: by a private certificate, or in the families of the public keys that changes
-// are about.
+// are about. The caller does not hold mu.
 func (e *Engine) breaks(changes []change) error {
 	infos := map[string]bool{}
 	for _, c := range changes {
@@ -162,6 +169,8 @@ func (e *Engine) breaks(changes []change) error {
 	if len(infos) == 0 {
 		return nil
 	}
+	e.mu.Lock() // nobody is logging in or out at this moment: all private objects are there, or none
+	defer e.mu.Unlock()
 	families := e.families(infos, changes)
 	if len(families) == 0 {
 		return nil
@@ -288,6 +297,8 @@ func (e *Engine) writePromise(ctx context.Context, v *view, kept bool) error {
 
 // anyBreaks reports whether the token breaks the promise as it is.
 func (e *Engine) anyBreaks() bool {
+	e.mu.Lock() // as in breaks
+	defer e.mu.Unlock()
 	private := false
 	e.eachHead(pkcs11.CKO_CERTIFICATE, nil, func(o *object.Object) { private = private || o.Private() })
 	if private {

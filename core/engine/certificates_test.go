@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,7 +10,9 @@ import (
 	"math/big"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +21,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech/all"
 	"github.com/coffer-hsm/coffer/core/policy"
 	"github.com/coffer-hsm/coffer/core/store"
+	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/core/store/sqlite"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -171,4 +175,148 @@ func TestWhoHasNotThePolicyEndsTheProfile(t *testing.T) {
 	require.NoError(t, free.SetAttributes(ctx, user, pair, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_ID, []byte{3})}))
 	require.False(t, claimed(t, strict))
 	require.True(t, again())
+}
+
+// slowList is a store whose list of objects takes as long as a test wants.
+type slowList struct {
+	store.Store
+	during func()
+}
+
+func (s *slowList) List(ctx context.Context, prefix string) ([]store.Record, int64, error) {
+	if s.during != nil && prefix == "object/" {
+		s.during()
+	}
+	return s.Store.List(ctx, prefix)
+}
+
+// TestACertificateComesWhileItsUserLogsIn: at a time when the private objects are unlocked and not yet read. Its private key,
+// which has another id, is seen all the same.
+func TestACertificateComesWhileItsUserLogsIn(t *testing.T) {
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	s := &slowList{Store: mem.New()}
+	e, err := engine.New(engine.Options{OpenStore: func(bool) (store.Store, error) { return s, nil },
+		Mechanisms: registry, KDF: cheap, Policy: policy.Policy{PublicCertificates: true}})
+	require.NoError(t, err)
+	t.Cleanup(func() { e.Close() })
+	require.NoError(t, e.InitToken(ctx, soPIN, "test"))
+	so, err := e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, so, userPIN))
+	require.NoError(t, e.Logout(ctx, so))
+	cert, key := certAndKey(t)
+	user := login(t, e)
+	_, err = e.Create(ctx, user, withID(key, 2))
+	require.NoError(t, err)
+	require.NoError(t, e.Logout(ctx, user))
+	require.True(t, claimed(t, e))
+
+	done := make(chan error, 1)
+	s.during = func() {
+		s.during = nil
+		go func() {
+			_, err := e.Create(ctx, nil, withID(cert, 1))
+			done <- err
+		}()
+		time.Sleep(50 * time.Millisecond)
+	}
+	login(t, e)
+	err = <-done
+	require.Equal(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, pkcs11.RVOf(err), "%v", err)
+	require.True(t, claimed(t, e))
+}
+
+// TestTheKeyByWhichACertificateIsFoundGoes: a private key that is no private object stands for the public one.
+func TestTheKeyByWhichACertificateIsFoundGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token.db")
+	e := openUnder(t, path, policy.Policy{PublicCertificates: true})
+	require.NoError(t, e.InitToken(ctx, soPIN, "test"))
+	so, err := e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, so, userPIN))
+	user := login(t, e)
+	cert, key := certAndKey(t)
+	_, err = e.Create(ctx, user, withID(cert, 1))
+	require.NoError(t, err)
+	open, err := e.Create(ctx, user, append(withID(key, 1), pkcs11.Attr(pkcs11.CKA_PRIVATE, false)))
+	require.NoError(t, err)
+	_, err = e.Create(ctx, user, append(withID(key, 1), pkcs11.Attr(pkcs11.CKA_PRIVATE, true)))
+	require.NoError(t, err)
+	require.True(t, claimed(t, e))
+	err = e.Destroy(ctx, user, open)
+	require.Equal(t, pkcs11.CKR_ACTION_PROHIBITED, pkcs11.RVOf(err), "%v", err)
+	require.True(t, claimed(t, e))
+}
+
+// TestWhoHasNotThePolicyDoesNotOvertakeAReview: a login under the policy finds that all is well just before a certificate is
+// written without it.
+func TestWhoHasNotThePolicyDoesNotOvertakeAReview(t *testing.T) {
+	backing := mem.New()
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	near := &bent{Store: backing}
+	free, cred := readyOn(t, near)
+	strict, err := engine.New(engine.Options{OpenStore: func(bool) (store.Store, error) { return &bent{Store: backing}, nil },
+		Mechanisms: registry, KDF: cheap, Policy: policy.Policy{PublicCertificates: true}})
+	require.NoError(t, err)
+	t.Cleanup(func() { strict.Close() })
+	cert, key := certAndKey(t)
+	_, err = free.Create(ctx, cred, withID(key, 2))
+	require.NoError(t, err)
+	require.False(t, claimed(t, strict))
+	near.beforeCommit = func([]store.Op) error {
+		near.beforeCommit = nil
+		login(t, strict)
+		require.True(t, claimed(t, strict))
+		return nil
+	}
+	_, err = free.Create(ctx, cred, withID(cert, 1))
+	require.NoError(t, err)
+	require.False(t, claimed(t, strict))
+}
+
+// countingCommits is a store that counts commits, which take a while.
+type countingCommits struct {
+	store.Store
+	n atomic.Int64
+}
+
+func (s *countingCommits) Commit(ctx context.Context, cmps []store.Compare, ops []store.Op) (int64, error) {
+	s.n.Add(1)
+	time.Sleep(time.Millisecond)
+	return s.Store.Commit(ctx, cmps, ops)
+}
+
+// TestManyBringCertificatesAtOnce: each has to write the record, and few try in vain.
+func TestManyBringCertificatesAtOnce(t *testing.T) {
+	const many = 32
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	s := &countingCommits{Store: mem.New()}
+	e, err := engine.New(engine.Options{OpenStore: func(bool) (store.Store, error) { return s, nil },
+		Mechanisms: registry, KDF: cheap, Policy: policy.Policy{PublicCertificates: true}})
+	require.NoError(t, err)
+	t.Cleanup(func() { e.Close() })
+	require.NoError(t, e.InitToken(ctx, soPIN, "test"))
+	cert, _ := certAndKey(t)
+	so, err := e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, so, userPIN))
+	user := login(t, e)
+	s.n.Store(0)
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			_, err := e.Create(ctx, user, withID(cert, 1))
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.n.Load(); n > 4*many {
+		t.Errorf("%d commits for %d certificates", n, many)
+	}
+	require.True(t, claimed(t, e))
 }

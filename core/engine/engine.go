@@ -73,6 +73,7 @@ type Engine struct {
 
 	builtin *builtins
 
+	again  chan struct{} // one place: see commitNew
 	logins chan struct{} // as many places as PIN checks may run at once: see turn
 }
 
@@ -92,7 +93,7 @@ func New(opts Options) (e *Engine, err error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1)}
+	e = &Engine{opts: opts, objects: index.New[*entry](), holders: map[*credential]bool{}, logins: make(chan struct{}, 1), again: make(chan struct{}, 1)}
 	if err := e.testAll(); err != nil {
 		return nil, err
 	}

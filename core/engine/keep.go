@@ -165,9 +165,10 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 	return out, nil
 }
 
-// commitNew writes new objects, again if what bears on certificates has changed meanwhile.
+// commitNew writes new objects, again if what bears on certificates has changed meanwhile. Who has to do so waits for his turn:
+// many who try at once would only get into each other's way.
 func (e *Engine) commitNew(ctx context.Context, c *call, v *view, changes []change, cmps []store.Compare, ops []store.Op) error {
-	for {
+	for waited := false; ; {
 		now, err := e.now()
 		if err != nil {
 			return err
@@ -177,11 +178,21 @@ func (e *Engine) commitNew(ctx context.Context, c *call, v *view, changes []chan
 			return c.unless(ctx, doIt, err)
 		}
 		err = e.commit(ctx, c, doIt, v, slices.Concat(cmps, moreCmps), slices.Concat(ops, moreOps))
-		if !errors.Is(err, store.ErrConflict) || len(moreOps) == 0 {
+		if !errors.Is(err, store.ErrConflict) || len(moreCmps) == 0 {
 			return err
 		}
 		if next, unknown := e.now(); unknown != nil || next.promise.revision == now.promise.revision {
 			return err
+		}
+		if waited {
+			continue
+		}
+		select {
+		case e.again <- struct{}{}:
+			waited = true
+			defer func() { <-e.again }()
+		case <-ctx.Done():
+			return pkcs11.Errorf(pkcs11.CKR_FUNCTION_CANCELED, "waiting to write a certificate or its key: %w", ctx.Err())
 		}
 	}
 }
