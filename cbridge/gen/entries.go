@@ -28,29 +28,17 @@ var roles = map[string]func(e *entry, f spec.Function, a spec.Field){
 	"value": func(e *entry, _ spec.Function, a spec.Field) {
 		e.pass = append(e.pass, fmt.Sprintf(valueTypes[a.CType], a.CName))
 	},
-	"reserved": func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
-	"mechanism": func(e *entry, f spec.Function, a spec.Field) {
-		if copiesParam[f.Name] {
-			decode("c.lent(%s)")(e, f, a)
-			return
-		}
-		decode("c.mechanism(%s)")(e, f, a)
-	},
+	"reserved":      func(e *entry, _ spec.Function, a spec.Field) { e.pass = append(e.pass, a.CName+" != 0") },
+	"mechanism":     either(copiesParam, "c.lent(%s)", "c.mechanism(%s)"),
 	"messaging":     decode("c.messaging(%s)"),
 	"wrapping":      decode("c.wrapping(%s)"),
 	"authenticated": decode("c.authenticated(%s)"),
 	"template":      decode("c.template(%s, %s)"),
-	"in": func(e *entry, f spec.Function, a spec.Field) {
-		if inPlace[f.Name] {
-			decode("c.own(%s, %s)")(e, f, a)
-			return
-		}
-		decode("c.in(%s, %s)")(e, f, a)
-	},
-	"param":  decode("c.message(%s, %s)"),
-	"buffer": decode("c.place(%s, %s)"),
-	"text":   decode("c.text(%s)"),
-	"label":  decode("c.label(%s)"),
+	"in":            either(inPlace, "c.own(%s, %s)", "c.in(%s, %s)"),
+	"param":         decode("c.message(%s, %s)"),
+	"buffer":        decode("c.place(%s, %s)"),
+	"text":          decode("c.text(%s)"),
+	"label":         decode("c.label(%s)"),
 	"out": func(e *entry, f spec.Function, a spec.Field) {
 		if a.Null {
 			decode("c.optionalOut(%s, %s)")(e, f, a)
@@ -233,4 +221,15 @@ func goEntry(b *bytes.Buffer, f spec.Function) error {
 	}
 	b.WriteString("return\n}\n\n")
 	return nil
+}
+
+// either decodes as one way for the functions that are listed, and another way for all others.
+func either(listed map[string]bool, one, other string) func(*entry, spec.Function, spec.Field) {
+	return func(e *entry, f spec.Function, a spec.Field) {
+		if listed[f.Name] {
+			decode(one)(e, f, a)
+			return
+		}
+		decode(other)(e, f, a)
+	}
 }
