@@ -197,11 +197,9 @@ func (x *session) settle(p *pending) (AsyncData, error) {
 	}
 	handles := []*ObjectHandle{&out.Object, &out.Additional}
 	for i := len(made) - 1; i >= 0; i-- { // the private key first, as in GenerateKeyPair
-		if *handles[i], err = x.adopt(made[i]); err != nil {
-			return out, err
-		}
+		*handles[i] = x.adoptUnless(&err, made[i])
 	}
-	return out, nil
+	return out, err
 }
 
 // lost says that the login has ended under which a call may be asked for; who has logged in meanwhile may ask for what nobody

@@ -80,22 +80,25 @@ func (x *session) adoptAll(made hsm.Derived, at pkcs11.Places) (n ObjectHandle, 
 		return 0, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%d keys and %d outputs for %d and %d places",
 			len(made.More), len(made.Outputs), len(at.Made), len(at.Outputs))
 	}
-	adopt := func(o hsm.Object) (h ObjectHandle) {
-		switch {
-		case o == nil:
-		case err == nil:
-			h, err = x.adopt(o)
-		case !o.Token():
-			x.hsm.Discard(o)
-		}
-		return h
-	}
-	n = adopt(made.Key)
+	n = x.adoptUnless(&err, made.Key)
 	for i, o := range made.More {
-		*at.Made[i] = pkcs11.NewHandle(adopt(o))
+		*at.Made[i] = pkcs11.NewHandle(x.adoptUnless(&err, o))
 	}
 	for i, b := range made.Outputs {
 		at.Outputs[i].Bytes = b
 	}
 	return n, err
+}
+
+// adoptUnless gives one of several new objects its handle, unless one before it has failed: then nobody gets it, and what
+// is not on the token goes.
+func (x *session) adoptUnless(failed *error, o hsm.Object) (h ObjectHandle) {
+	switch {
+	case o == nil:
+	case *failed == nil:
+		h, *failed = x.adopt(o)
+	case !o.Token():
+		x.hsm.Discard(o)
+	}
+	return h
 }

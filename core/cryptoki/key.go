@@ -53,10 +53,8 @@ func (l *Library) GenerateKeyPair(h SessionHandle, m *pkcs11.Mechanism, public, 
 			return err
 		}
 		// The private key first: it is the one that a logout takes away.
-		if priv, err = x.adopt(privObject); err != nil {
-			return err
-		}
-		pub, err = x.adopt(pubObject)
+		priv = x.adoptUnless(&err, privObject)
+		pub = x.adoptUnless(&err, pubObject)
 		return err
 	})
 	return pub, priv, err
