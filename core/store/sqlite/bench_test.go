@@ -3,8 +3,10 @@ package sqlite
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +120,20 @@ func BenchmarkReads(b *testing.B) {
 			events, _, err := s.Since(ctx, "object/", 1999)
 			require.NoError(b, err)
 			require.Len(b, events, 1)
+		}
+	})
+}
+
+// BenchmarkCommitsOfEight is what callers get who commit at the same time.
+func BenchmarkCommitsOfEight(b *testing.B) {
+	s := mustOpen(b, filepath.Join(b.TempDir(), "token.db"), Options{Create: true})
+	value := make([]byte, 500)
+	var n atomic.Int64
+	b.SetParallelism(max(1, 8/runtime.GOMAXPROCS(0)))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_, err := s.Commit(ctx, nil, []store.Op{{Key: "k/" + strconv.Itoa(int(n.Add(1)%1000)), Value: value}})
+			require.NoError(b, err)
 		}
 	})
 }

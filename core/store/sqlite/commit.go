@@ -9,7 +9,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/store"
 )
 
-// Commit implements store.Store. The context counts while it waits for its turn among the writers; a commit that has
+// Commit implements store.Store. The context counts while the commit waits for its turn among the writers; one that has
 // begun is carried through.
 func (s *Store) Commit(ctx context.Context, compares []store.Compare, ops []store.Op) (int64, error) {
 	if err := store.Check(compares, ops); err != nil {
@@ -21,34 +21,31 @@ func (s *Store) Commit(ctx context.Context, compares []store.Compare, ops []stor
 	if s.readOnly {
 		return 0, fmt.Errorf("%w: %s", store.ErrReadOnly, s.path)
 	}
-	done, err := s.sync.turn(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
-	ctx = context.WithoutCancel(ctx)
+	return s.together.commit(ctx, s, &pending{compares: compares, ops: ops, done: make(chan struct{})})
+}
 
+// transact writes commits in one transaction, one after the other, and gives those that are made, change nothing or conflict
+// their answers. After an error none has been made.
+func (s *Store) transact(batch []*pending) error {
+	ctx := context.Background()
 	tx, err := s.write.BeginTx(ctx, nil) // BEGIN IMMEDIATE, by the data source name
 	if err != nil {
-		return 0, wrap(ctx, "waiting to write", err)
+		return wrap(ctx, "waiting to write", err)
 	}
 	defer func() { _ = tx.Rollback() }()
 	w := writer{tx: tx, w: &s.w}
-	changed, err := w.apply(compares, ops)
-	if errors.Is(err, store.ErrConflict) {
-		return 0, err
-	}
+	changed, err := w.applyAll(batch)
 	if err != nil {
-		return 0, wrap(ctx, "writing", err)
+		return wrap(ctx, "writing", err)
 	}
 	if !changed {
-		return w.revision, nil
+		return nil
 	}
 	if err := tx.Commit(); err != nil {
-		return 0, wrap(ctx, "committing", err)
+		return wrap(ctx, "committing", err)
 	}
 	s.sync.announce()
-	return w.next, nil
+	return nil
 }
 
 // Alone waits until no other process, and no other caller of this Store, is between Alone and done; a killed process is
@@ -66,35 +63,52 @@ type writer struct {
 	tx *sql.Tx
 	w  *writeStatements
 
-	revision, compacted, tombstones int64 // as found
-	next                            int64 // this commit's revision
+	revision, compacted, tombstones int64 // as found, and then of the commits that were made
+	next                            int64 // the revision of the commit that is being made
 }
 
-func (w *writer) apply(compares []store.Compare, ops []store.Op) (changed bool, err error) {
+func (w *writer) applyAll(batch []*pending) (changed bool, err error) {
 	if err := w.tx.Stmt(w.w.meta).QueryRow().Scan(&w.revision, &w.compacted, &w.tombstones); err != nil {
 		return false, err
 	}
-	w.next = w.revision + 1
-	for _, c := range compares {
-		if err := w.compare(c); err != nil {
-			return false, err
+	found := w.revision
+	for _, c := range batch {
+		c.err = w.apply(c.compares, c.ops)
+		if c.err != nil && !errors.Is(c.err, store.ErrConflict) {
+			return false, c.err
 		}
+		c.revision = w.revision
 	}
-	for _, op := range ops {
-		did, err := w.op(op)
-		if err != nil {
-			return false, err
-		}
-		changed = changed || did
-	}
-	if !changed {
+	if w.revision == found {
 		return false, nil
 	}
 	if err := w.forget(); err != nil {
 		return false, err
 	}
-	_, err = w.exec(w.w.setMeta, w.next, w.compacted, w.tombstones)
+	_, err = w.exec(w.w.setMeta, w.revision, w.compacted, w.tombstones)
 	return true, err
+}
+
+// apply makes one commit. A conflict leaves nothing of it.
+func (w *writer) apply(compares []store.Compare, ops []store.Op) error {
+	for _, c := range compares {
+		if err := w.compare(c); err != nil {
+			return err
+		}
+	}
+	w.next = w.revision + 1
+	changed := false
+	for _, op := range ops {
+		did, err := w.op(op)
+		if err != nil {
+			return err
+		}
+		changed = changed || did
+	}
+	if changed {
+		w.revision = w.next
+	}
+	return nil
 }
 
 func (w *writer) compare(c store.Compare) error {

@@ -36,10 +36,11 @@ type Store struct {
 	sync     *syncFile // not nil once open
 	closed   atomic.Bool
 
-	write *sql.DB // one connection; nil if readOnly
-	w     writeStatements
-	read  *sql.DB
-	r     readStatements
+	write    *sql.DB // one connection; nil if readOnly
+	w        writeStatements
+	together together // who waits for it
+	read     *sql.DB
+	r        readStatements
 
 	// What Changed knows; see there.
 	due    atomic.Bool   // it is time to ask the database
@@ -64,7 +65,7 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, readOnly: o.ReadOnly || !writable(path)}
+	s := &Store{path: path, readOnly: o.ReadOnly || !writable(path), together: newTogether()}
 	s.due.Store(true)
 	if err := s.connect(o); err != nil {
 		_ = s.Close()

@@ -1,0 +1,159 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/core/store"
+)
+
+// answered is what a commit came to.
+type answered struct {
+	revision int64
+	err      error
+}
+
+// commitTogether has commits wait for their turn at the same time, in this order, and returns what each came to.
+func commitTogether(t *testing.T, s *Store, commits ...*pending) []answered {
+	s.together.writing <- struct{}{}
+	results := make([]chan answered, len(commits))
+	for i, c := range commits {
+		results[i] = make(chan answered, 1)
+		go func() {
+			revision, err := s.Commit(ctx, c.compares, c.ops)
+			results[i] <- answered{revision, err}
+		}()
+		require.Eventually(t, func() bool { return waiting(s) == i+1 }, soon, time.Millisecond)
+	}
+	<-s.together.writing
+	list := make([]answered, len(commits))
+	for i := range results {
+		list[i] = <-results[i]
+	}
+	return list
+}
+
+func waiting(s *Store) int {
+	s.together.mu.Lock()
+	defer s.together.mu.Unlock()
+	return len(s.together.waiting)
+}
+
+// logged counts the transactions in the write-ahead log: in each one's last frame stands the size of the database.
+func logged(t *testing.T, s *Store) (n int) {
+	const header, frame = 32, 24
+	log, err := os.ReadFile(s.path + "-wal")
+	require.NoError(t, err)
+	page := int(binary.BigEndian.Uint32(log[8:]))
+	for at := header; at+frame+page <= len(log); at += frame + page {
+		if binary.BigEndian.Uint32(log[at+4:]) != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestCommitsThatWaitAreOneTransaction(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	before := put(t, s, "first", "1")
+	transactions := logged(t, s)
+	got := commitTogether(t, s,
+		&pending{ops: []store.Op{{Key: "a", Value: []byte("1")}}},
+		&pending{compares: []store.Compare{{Key: "a"}}, ops: []store.Op{{Key: "b"}}},                                         // there is one now
+		&pending{compares: []store.Compare{{Key: "a", Modified: before + 1}}, ops: []store.Op{{Key: "first", Delete: true}}}, // the one before
+		&pending{ops: []store.Op{{Key: "first", Delete: true}}},                                                              // which has gone
+		&pending{ops: []store.Op{{Key: "a", Value: []byte("2")}, {Key: "c"}}},
+	)
+	require.Equal(t, transactions+1, logged(t, s))
+	require.ErrorIs(t, got[1].err, store.ErrConflict)
+	got[1].err = nil
+	require.Equal(t, []answered{{before + 1, nil}, {}, {before + 2, nil}, {before + 2, nil}, {before + 3, nil}}, got)
+
+	records, revision, err := s.List(ctx, "")
+	require.NoError(t, err)
+	require.Equal(t, before+3, revision)
+	require.Equal(t, []store.Record{
+		{Key: "a", Value: []byte("2"), Created: before + 1, Modified: before + 3},
+		{Key: "c", Created: before + 3, Modified: before + 3},
+	}, records)
+}
+
+func TestACommitThatDoesNotFitFailsAlone(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	put(t, s, "first", "1")
+	var pages int
+	require.NoError(t, s.write.QueryRow("PRAGMA page_count").Scan(&pages))
+	_, err := s.write.Exec(fmt.Sprintf("PRAGMA max_page_count=%d", pages+20))
+	require.NoError(t, err)
+	got := commitTogether(t, s,
+		&pending{ops: []store.Op{{Key: "a", Value: []byte("1")}}},
+		&pending{ops: []store.Op{{Key: "large", Value: make([]byte, 200<<10)}}},
+		&pending{ops: []store.Op{{Key: "b", Value: []byte("1")}}},
+	)
+	require.NoError(t, got[0].err)
+	require.ErrorIs(t, got[1].err, store.ErrFull)
+	require.NoError(t, got[2].err)
+	require.Equal(t, got[0].revision+1, got[2].revision)
+	_, err = s.Get(ctx, "large")
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func TestWhoGivesUpWaitingLeavesNothing(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	s.together.writing <- struct{}{}
+	impatient, giveUp := context.WithCancel(ctx)
+	result := make(chan error, 1)
+	go func() {
+		_, err := s.Commit(impatient, nil, []store.Op{{Key: "given-up"}})
+		result <- err
+	}()
+	require.Eventually(t, func() bool { return waiting(s) == 1 }, soon, time.Millisecond)
+	giveUp()
+	require.ErrorIs(t, <-result, context.Canceled)
+	<-s.together.writing
+	put(t, s, "k", "v")
+	_, err := s.Get(ctx, "given-up")
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+func TestAFullTransactionIsFollowedByAnother(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	before := put(t, s, "first", "1")
+	transactions := logged(t, s)
+	var many []*pending
+	for i := range mostTogether + 3 {
+		many = append(many, &pending{ops: []store.Op{{Key: fmt.Sprint("k", i)}}})
+	}
+	for i, a := range commitTogether(t, s, many...) {
+		require.Equal(t, answered{before + int64(i) + 1, nil}, a)
+	}
+	require.Equal(t, transactions+2, logged(t, s))
+}
+
+// TestThoseWhoMayComeAgainAreWaitedFor: the wait ends with the last of them, for its time is an hour.
+func TestThoseWhoMayComeAgainAreWaitedFor(t *testing.T) {
+	s := newTogether()
+	batch := []*pending{{done: make(chan struct{})}, {done: make(chan struct{})}}
+	for range 3 { // also where nobody waits for those who have come
+		s.answer([]*pending{{done: make(chan struct{})}, {done: make(chan struct{})}}, time.Hour)
+		s.join(&pending{})
+		s.join(&pending{})
+	}
+	s.answer(batch, time.Hour)
+	s.join(&pending{})
+	gathered := make(chan struct{})
+	go func() { s.gather(); close(gathered) }()
+	s.join(&pending{})
+	<-gathered
+
+	s.waiting = nil
+	s.answer([]*pending{{done: make(chan struct{})}}, time.Hour)
+	s.gather() // one caller by himself waits for nobody
+}
