@@ -188,12 +188,12 @@ func (e *Engine) commit(ctx context.Context, c *call, s step, v *view, cmps []st
 	if err != nil {
 		return err
 	}
-	_, err = o.store.Commit(ctx, cmps, ops)
+	revision, err := o.store.Commit(ctx, cmps, ops)
 	err = c.unless(ctx, s, err)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		return err
 	}
-	if unseen := e.look(); unseen != nil && err == nil {
+	if unseen := e.look(revision); unseen != nil && err == nil {
 		e.log(unseen)
 	} else if unseen != nil {
 		return unseen

@@ -180,7 +180,7 @@ func (e *Engine) Await(ctx context.Context, revision int64) (err error) {
 			return err
 		}
 	}
-	if err := e.look(); err != nil && !errors.Is(err, errNoToken) {
+	if err := e.look(0); err != nil && !errors.Is(err, errNoToken) {
 		return err
 	}
 	if now := e.reflected.Load(); now < revision {

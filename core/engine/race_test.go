@@ -162,6 +162,23 @@ func TestAReloadForgetsWhatIsGone(t *testing.T) {
 	require.Len(t, found, 1)
 }
 
+// TestWhatOthersHaveReadIsNotReadAgain: of many whose commits come together, one reads what they have changed.
+func TestWhatOthersHaveReadIsNotReadAgain(t *testing.T) {
+	near := &bent{Store: mem.New()}
+	e, cred := readyOn(t, near)
+	reads := 0
+	near.since = func() error { reads++; return nil }
+	near.afterCommit = func() error {
+		_, err := e.Find(ctx, cred, nil) // another caller is faster
+		require.Equal(t, 1, reads)
+		return err
+	}
+	key := aesKey(t, e, cred)
+	require.Equal(t, 1, reads)
+	_, err := e.Size(ctx, cred, key)
+	require.NoError(t, err)
+}
+
 // TestConcurrentSetsOfASessionObject: one that was answered with success is not undone by another, and what is
 // destroyed stays so.
 func TestConcurrentSetsOfASessionObject(t *testing.T) {

@@ -131,10 +131,17 @@ func (e *Engine) refreshLocked() error {
 	return e.catchUp(s, generation)
 }
 
-// look is a refresh that does not ask first whether anything has changed.
-func (e *Engine) look() error {
+// look is a refresh that does not ask first whether anything has changed. What the commit with this revision has changed may
+// have been taken in by somebody else meanwhile, who has made one at the same time; 0 stands for no commit.
+func (e *Engine) look(revision int64) error {
+	if revision > 0 && e.reflected.Load() >= revision {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if revision > 0 && e.revision >= revision {
+		return nil
+	}
 	s, err := e.storeLocked(false)
 	if err != nil {
 		return err
