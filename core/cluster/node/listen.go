@@ -181,10 +181,14 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 	if info.FullMethodName != wire.Joining_Join_FullMethodName {
 		return ctx, nil
 	}
-	if !j.limit.Allow() {
+	if j.waiting.Add(1) > joinsAtOnce || !j.limit.Allow() {
+		j.waiting.Add(-1)
 		return nil, status.Error(codes.ResourceExhausted, "too many machines want to join at once; try again later")
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
-	context.AfterFunc(ctx, cancel)
+	context.AfterFunc(ctx, func() { // it was answered, or given up
+		cancel()
+		j.waiting.Add(-1)
+	})
 	return ctx, nil
 }
