@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -95,6 +97,21 @@ func TestMessagesThatEndTheirStream(t *testing.T) {
 			bystander.must(pingQ())
 		})
 	}
+}
+
+// TestCompressedMessagesAreNotTaken, whatever else in the process would open them.
+func TestCompressedMessagesAreNotTaken(t *testing.T) {
+	_, path := onSocket(t, Options{HSM: newEngine(t)})
+	cc := dial(t, path, nil)
+	bystander := greeted(t, cc)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stream, err := wire.NewNodeClient(cc).Calls(ctx, grpc.UseCompressor(gzip.Name))
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(&wire.Request{Id: 1, Body: &wire.Request_Hello{Hello: &wire.Hello{Protocol: wire.Protocol}}}))
+	_, err = stream.Recv()
+	require.Equal(t, codes.Internal, status.Code(err), "%v", err)
+	bystander.must(pingQ())
 }
 
 // TestManyStreams: two hundred at once, all served, and nothing is left of them.

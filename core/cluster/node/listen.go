@@ -82,6 +82,7 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.RPCDecompressor(noGzip{}), //nolint:staticcheck // what comes after it is the whole process's
 		grpc.MaxRecvMsgSize(wire.MaxMessage),
 		grpc.MaxSendMsgSize(wire.MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
