@@ -49,7 +49,7 @@ type view struct {
 	promise       promise             // certificates.go
 }
 
-// userView is a user's record. It may be there and be nobody's, so that user is nil.
+// userView is a user's record. On a node it may be there and be nobody's, so that user is nil.
 type userView struct {
 	user     *auth.User
 	account  auth.Account
@@ -319,12 +319,11 @@ func (e *Engine) takeUser(v *view, ev store.Event) error {
 		delete(v.users, ev.Key)
 		return nil
 	}
-	if ev.Modified < v.tokenRevision { // of a token that was erased
-		v.users[ev.Key] = userView{revision: ev.Modified}
-		return nil
-	}
 	if e.node != nil {
 		v.users[ev.Key] = userView{revision: ev.Modified}
+		if ev.Modified < v.tokenRevision { // of a token that was erased
+			return nil
+		}
 		u, err := e.node.openUser(v.header, ev.Record)
 		if err != nil {
 			e.log(err) // one user who cannot be read does not take the others' token down
