@@ -67,6 +67,8 @@ type Engine struct {
 
 	reserved reserved // of keys with state
 	failed   sync.Map // mechanisms whose failed self-test the log has been told of
+	// uncounted are the keys of the records of users of whom a wrong PIN was met that could not be counted.
+	uncounted sync.Map
 
 	// The barriers of public and of private objects; nil while there is no token, or nobody has unlocked it.
 	public, private atomic.Pointer[vault.Barrier]

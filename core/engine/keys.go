@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/sha1"
+	"crypto/subtle"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
@@ -336,17 +337,35 @@ func (e *Engine) lengthOf(d *object.Draft) (n uint, said bool) {
 }
 
 // cut takes the key out of what was unwrapped: all of it, or the n bytes that are wanted where the mechanism cannot tell
-// the key's end (mech.Mechanism).
+// the key's end (mech.Mechanism). What is left over must be the zeros that the key was filled with.
+//
+// Deviation: the standard has longer keys cut. A piece of one byte is guessed by what it signs, one of two bytes then too,
+// and so on: whoever may unwrap a key would find it out.
 func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
-	switch {
-	case !said || n == uint(len(plain)):
+	if !said || n == uint(len(plain)) {
 		return plain, nil
-	case n > uint(len(plain)) || !m.SecretOnly:
-		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, not %d", len(plain), n)
-	case m.KeyAtEnd:
-		return plain[uint(len(plain))-n:], nil
 	}
-	return plain[:n], nil
+	refused := pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, not %d", len(plain), n)
+	if n > uint(len(plain)) || !m.SecretOnly {
+		return nil, refused
+	}
+	key, rest := plain[:n], plain[n:]
+	if at := uint(len(plain)) - n; m.KeyAtEnd {
+		key, rest = plain[at:], plain[:at]
+	}
+	if !zeros(rest) {
+		return nil, refused
+	}
+	return key, nil
+}
+
+// zeros reports whether b holds nothing else, in a time that depends on its length alone.
+func zeros(b []byte) bool {
+	var any byte
+	for _, x := range b {
+		any |= x
+	}
+	return subtle.ConstantTimeByteEq(any, 0) == 1
 }
 
 // withoutPIN refuses a key that asks for the PIN at each use where there is no operation in which it could be given.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
@@ -185,7 +186,8 @@ type gate interface {
 //
 // The first wrong PIN is counted after it was tried, so that a login costs no write while all is well. Once there has
 // been one, each attempt is counted before it is tried, so that a process which is killed, or many at once, gain
-// nothing; and one process at a time tries, so that those who are right do not lock each other out.
+// nothing; and one process at a time tries, so that those who are right do not lock each other out. A first one that could not
+// be counted, for the store is full for instance, is counted with the next attempt, before that is tried.
 //
 // Counts of a request that is sent again are not made again: the very same PIN was tried by the first.
 func (e *Engine) checkPIN(ctx context.Context, c *call, account auth.Account, pin []byte) (*secret.Bytes, *view, error) {
@@ -207,20 +209,29 @@ func (e *Engine) checkPIN(ctx context.Context, c *call, account auth.Account, pi
 	if err != nil {
 		return nil, nil, err
 	}
-	countFirst := u.Failures > 0
+	_, owed := e.uncounted.Load(account.Record)
+	countFirst := u.Failures > 0 || owed
 	if countFirst {
-		err := e.count(ctx, c, countAttempt, account, v, attempt)
+		err := e.count(ctx, c, countAttempt, account, v, pick(owed, attemptAndOwed, attempt))
 		if pkcs11.RVOf(err) == pkcs11.CKR_PIN_LOCKED {
 			err = c.unless(ctx, countAttempt, err) // the last attempt, sent again, is not one too many
 		}
 		if err != nil {
 			return nil, nil, err
 		}
+		e.uncounted.Delete(account.Record)
 	}
 	root, err := e.tryPIN(u, pin, v, account)
+	// Who gives up now has tried it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countWithin)
+	defer cancel()
 	if errors.Is(err, vault.ErrWrongPIN) {
 		if !countFirst {
-			if err := e.count(ctx, c, countAttempt, account, v, func(n int) (int, error) { return n + 1, nil }); err != nil {
+			err := e.count(ctx, c, countAttempt, account, v, func(n int) (int, error) { return n + 1, nil })
+			if err != nil && !errors.Is(err, errReplaced) {
+				e.uncounted.Store(account.Record, true)
+			}
+			if err != nil {
 				return nil, nil, err
 			}
 		}
@@ -237,6 +248,9 @@ func (e *Engine) checkPIN(ctx context.Context, c *call, account auth.Account, pi
 	}
 	return root, v, nil
 }
+
+// countWithin is how long the store may take to count a PIN that was tried, whoever still waits for the answer.
+const countWithin = 10 * time.Second
 
 // tryPIN tries a PIN: vault.ErrWrongPIN. On a node there is no root to return.
 func (e *Engine) tryPIN(u *auth.User, pin []byte, v *view, account auth.Account) (*secret.Bytes, error) {
@@ -270,6 +284,12 @@ func attempt(failures int) (int, error) {
 		return 0, pkcs11.Errorf(pkcs11.CKR_PIN_LOCKED, "%d wrong PINs in a row", failures)
 	}
 	return failures + 1, nil
+}
+
+// attemptAndOwed is attempt where one before could not be counted.
+func attemptAndOwed(failures int) (int, error) {
+	n, err := attempt(failures)
+	return n + 1, err
 }
 
 // userNow returns the user of an account as he is now.

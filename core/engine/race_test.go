@@ -396,3 +396,49 @@ func TestAllAtOnce(t *testing.T) {
 	})
 	wg.Wait()
 }
+
+// TestNobodyIsLeftOfAnErasedToken: who is given a PIN while the token is being erased was a user of the old one, and no
+// PIN opens his record any more. The new token has no such user.
+func TestNobodyIsLeftOfAnErasedToken(t *testing.T) {
+	backing := mem.New()
+	near := &bent{Store: backing}
+	e := on(t, near)
+	require.NoError(t, e.InitToken(ctx, soPIN, "old"))
+	other := on(t, &bent{Store: backing})
+	officer, err := other.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	late := sync.OnceFunc(func() {
+		require.NoError(t, other.InitPIN(ctx, officer, userPIN))
+		require.NoError(t, other.CreateUser(ctx, officer, pkcs11.CKU_USER, "late", userPIN))
+	})
+	near.beforeCommit = func(ops []store.Op) error {
+		if ops[0].Key == "token" {
+			late()
+		}
+		return nil
+	}
+	require.NoError(t, e.InitToken(ctx, soPIN, "new"))
+
+	for _, e := range []*engine.Engine{e, other, on(t, &bent{Store: backing})} {
+		info, err := e.Info(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "new", info.Label)
+		require.Zero(t, info.Flags&pkcs11.CKF_USER_PIN_INITIALIZED)
+		_, err = e.Login(ctx, pkcs11.CKU_USER, "", userPIN)
+		rv(t, pkcs11.CKR_USER_PIN_NOT_INITIALIZED, err)
+		officer, err := e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+		require.NoError(t, err)
+		list, err := e.ListUsers(ctx, officer)
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.NoError(t, e.Logout(ctx, officer))
+	}
+	officer, err = e.Login(ctx, pkcs11.CKU_SO, "", soPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, officer, userPIN))
+	require.NoError(t, e.CreateUser(ctx, officer, pkcs11.CKU_USER, "late", userPIN))
+	for _, name := range []string{"", "late"} {
+		_, err = e.Login(ctx, pkcs11.CKU_USER, name, userPIN)
+		require.NoError(t, err)
+	}
+}

@@ -230,10 +230,8 @@ const sweepBatch = 64
 
 // sweep removes what tokens before the one of this revision have left. If it is interrupted, the next one goes on.
 func (e *Engine) sweep(ctx context.Context, s store.Store, revision int64) error {
-	if e.node != nil {
-		if err := sweepUsers(ctx, s, revision); err != nil {
-			return err
-		}
+	if err := sweepUsers(ctx, s, revision); err != nil {
+		return err
 	}
 	recs, _, err := s.List(ctx, objectPrefix)
 	if err != nil {
@@ -254,7 +252,7 @@ func (e *Engine) sweep(ctx context.Context, s store.Store, revision int64) error
 }
 
 // sweepUsers removes the users of erased tokens, one by one: a user of the same name may be made at the same time, and
-// stays.
+// stays. In a file that is who was given a PIN between alsoUsers and the commit.
 func sweepUsers(ctx context.Context, s store.Store, revision int64) error {
 	recs, _, err := s.List(ctx, userPrefix)
 	if err != nil {

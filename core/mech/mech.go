@@ -57,7 +57,7 @@ type Mechanism struct {
 	// Wrap and Unwrap work on the encoded key: the value of a secret key, the PKCS #8 PrivateKeyInfo of a private one.
 	//
 	// What a mechanism without padding unwraps may be longer than the key: zeros follow it, or, with KeyAtEnd, precede
-	// it. The engine cuts it to CKA_VALUE_LEN. Such a mechanism is SecretOnly: a private key does not say its length.
+	// it. The engine cuts it to CKA_VALUE_LEN, zeros alone. Such a mechanism is SecretOnly: a private key does not say its length.
 	//
 	// Filled is for one under which other modules wrap private keys with up to seven zeros behind them. DER says where such
 	// a key ends.

@@ -85,6 +85,7 @@ func TestCertificatesAreRenewedAndClientsCertified(t *testing.T) {
 	before, err := a.m.state.certificate(filePeerCert, filePeerKey)
 	require.NoError(t, err)
 	// One that has nearly run out takes the place of the good one.
+	var short string
 	for _, c := range []struct {
 		name, cert, key string
 		kind            pki.Kind
@@ -102,6 +103,9 @@ func TestCertificatesAreRenewedAndClientsCertified(t *testing.T) {
 		der, err := signer.Issue(request, id, []string{a.host()}, 10*time.Minute)
 		require.NoError(t, err)
 		require.NoError(t, a.m.state.write(c.cert, pki.CertificatesPEM(der, signer.Certificate().Raw)))
+		if c.kind == pki.Peer {
+			short = serialOf(der)
+		}
 	}
 	a.m.renewCertificates(within(t))
 	for _, c := range [][2]string{{filePeerCert, filePeerKey}, {fileNodeCert, fileNodeKey}} {
@@ -117,6 +121,7 @@ func TestCertificatesAreRenewedAndClientsCertified(t *testing.T) {
 	r, _, err := a.m.records.member(within(t), a.m.id.Member)
 	require.NoError(t, err)
 	require.Equal(t, serialOf(after.Certificate[0]), r.PeerSerial)
+	require.Equal(t, short, r.FormerSerials)
 
 	key, err := pki.NewKey()
 	require.NoError(t, err)

@@ -226,7 +226,7 @@ func (m *Member) renewCertificates(ctx context.Context) {
 			m.log.Error("this node's private key is not on P-256", "file", m.state.path(c.key))
 			continue
 		}
-		if err := m.renew(ctx, c.kind, c.authority, c.cert, key, c.hosts); err != nil {
+		if err := m.renew(ctx, c.kind, c.authority, c.cert, have.Certificate[0], key, c.hosts); err != nil {
 			m.log.Error("this node's certificate was not renewed and is tried again", "file", m.state.path(c.cert), "expires", leaf.NotAfter, "reason", err)
 			continue
 		}
@@ -234,7 +234,7 @@ func (m *Member) renewCertificates(ctx context.Context) {
 	}
 }
 
-func (m *Member) renew(ctx context.Context, kind pki.Kind, name, file string, key *ecdsa.PrivateKey, at []string) error {
+func (m *Member) renew(ctx context.Context, kind pki.Kind, name, file string, old []byte, key *ecdsa.PrivateKey, at []string) error {
 	id := pki.Identity{Kind: kind, Cluster: m.id.Cluster, Name: m.id.Member}
 	request, err := pki.NewRequest(key, id, at)
 	if err != nil {
@@ -250,7 +250,7 @@ func (m *Member) renew(ctx context.Context, kind pki.Kind, name, file string, ke
 	}
 	if kind == pki.Peer {
 		err := m.records.change(ctx, m.id.Member, func(r *Record) bool {
-			r.PeerSerial = serialOf(chain[0])
+			r.renewPeer(serialOf(old), serialOf(chain[0]))
 			return true
 		})
 		if err != nil {

@@ -182,8 +182,12 @@ func (m *Member) strike(ctx context.Context, r Record) error {
 		return err
 	}
 	ops := []store.Op{{Key: key(kindMember, r.ID), Delete: true}}
-	if now.PeerSerial != "" {
-		op, err := m.records.put(kindRevoked, r.ID, revocation{Serial: now.PeerSerial, Expires: time.Now().Add(pki.LeafLifetime).Unix()})
+	for i, serial := range now.peerSerials() {
+		id := r.ID
+		if i > 0 {
+			id += "." + serial
+		}
+		op, err := m.records.put(kindRevoked, id, revocation{Serial: serial, Expires: time.Now().Add(pki.LeafLifetime).Unix()})
 		if err != nil {
 			return err
 		}

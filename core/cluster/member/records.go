@@ -53,15 +53,33 @@ type Record struct {
 	PeerAddress  string `json:"peer_address,omitempty"`
 	StoreAddress string `json:"store_address,omitempty"`
 	PeerSerial   string `json:"peer_serial,omitempty"` // of its certificate among the store's peers, in hex
-	Vote         Vote   `json:"vote"`
-	Draining     bool   `json:"draining,omitempty"`
-	StoreFailed  bool   `json:"store_failed,omitempty"` // its copy of the store has stopped by itself; its next start clears it
-	Version      string `json:"version,omitempty"`
-	Policy       string `json:"policy,omitempty"` // digest of the policy in force
-	Joined       int64  `json:"joined"`           // Unix seconds
+	// FormerSerials are those of the certificates before that one, which may be good for a while yet, the newest first, with
+	// blanks in between.
+	FormerSerials string `json:"former_peer_serials,omitempty"`
+	Vote          Vote   `json:"vote"`
+	Draining      bool   `json:"draining,omitempty"`
+	StoreFailed   bool   `json:"store_failed,omitempty"` // its copy of the store has stopped by itself; its next start clears it
+	Version       string `json:"version,omitempty"`
+	Policy        string `json:"policy,omitempty"` // digest of the policy in force
+	Joined        int64  `json:"joined"`           // Unix seconds
 
 	revision int64 // of the store
 }
+
+// maxFormerSerials bounds them. A certificate is renewed in the last third of its time, so that one at most is still good.
+const maxFormerSerials = 4
+
+// renewPeer puts another certificate in the place of the one that the member still uses.
+func (r *Record) renewPeer(used, next string) {
+	former := strings.Fields(r.FormerSerials)
+	if !slices.Contains(former, used) {
+		former = slices.Insert(former, 0, used)
+	}
+	r.PeerSerial, r.FormerSerials = next, strings.Join(former[:min(len(former), maxFormerSerials)], " ")
+}
+
+// peerSerials are those of all certificates by which the store's peers may know the member, the newest first.
+func (r *Record) peerSerials() []string { return strings.Fields(r.PeerSerial + " " + r.FormerSerials) }
 
 // invitation is what a cluster remembers of a token that it gave out. It is deleted with its use.
 type invitation struct {
@@ -69,7 +87,8 @@ type invitation struct {
 	Expires int64  `json:"expires"`
 }
 
-// revocation is of a certificate whose member was removed; it is forgotten when the certificate has expired.
+// revocation is of a certificate whose member was removed; it is forgotten when the certificate has expired. That of the
+// newest has the member's identity for its own, the others that and their serial number.
 type revocation struct {
 	Serial  string `json:"serial"`
 	Expires int64  `json:"expires"`

@@ -96,21 +96,22 @@ func (f *framed) Context() context.Context { return f.ctx }
 var errGone = errors.New("the connection has ended")
 
 // Recv implements pipe, as do the methods below.
-func (f *framed) Recv() (*wire.Request, error) {
+func (f *framed) Recv() (*wire.Request, int, error) {
 	b, err := f.in.Next()
 	switch {
 	case errors.Is(err, wire.ErrFrame):
-		return nil, err
+		return nil, 0, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: %v", errGone, err) // not the io.EOF of who still listens
+		return nil, 0, fmt.Errorf("%w: %v", errGone, err) // not the io.EOF of who still listens
 	}
 	defer clear(b) // there are PINs in some
 	q := new(wire.Request)
-	if err := wire.Unmarshal(b, q); err != nil {
-		return nil, err
+	c := wire.Counted{Message: q}
+	if err := c.Unmarshal(b); err != nil {
+		return nil, 0, err
 	}
 	f.heard.Store(int64(time.Since(f.began)))
-	return q, nil
+	return q, c.Elements, nil
 }
 
 // Send sends replies together.

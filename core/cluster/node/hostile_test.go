@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -97,6 +101,21 @@ func TestMessagesThatEndTheirStream(t *testing.T) {
 	}
 }
 
+// TestCompressedMessagesAreNotTaken, whatever else in the process would open them.
+func TestCompressedMessagesAreNotTaken(t *testing.T) {
+	_, path := onSocket(t, Options{HSM: newEngine(t)})
+	cc := dial(t, path, nil)
+	bystander := greeted(t, cc)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stream, err := wire.NewNodeClient(cc).Calls(ctx, grpc.UseCompressor(gzip.Name))
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(&wire.Request{Id: 1, Body: &wire.Request_Hello{Hello: &wire.Hello{Protocol: wire.Protocol}}}))
+	_, err = stream.Recv()
+	require.Equal(t, codes.Internal, status.Code(err), "%v", err)
+	bystander.must(pingQ())
+}
+
 // TestManyStreams: two hundred at once, all served, and nothing is left of them.
 func TestManyStreams(t *testing.T) {
 	s, path := onSocket(t, Options{HSM: newEngine(t)})
@@ -169,6 +188,55 @@ func TestLimits(t *testing.T) {
 	require.Error(t, err) // closed at once
 	second.must(pingQ())
 	require.Len(t, book.all(), 2)
+}
+
+// TestRequestsCountAsWhatTheyTake: an empty attribute is two bytes on the wire and a struct in memory, so that the length of
+// what waits for its turn is no bound for what it takes.
+func TestRequestsCountAsWhatTheyTake(t *testing.T) {
+	wait := make(chan struct{})
+	h := &hooked{Portable: newEngine(t), generate: func(context.Context) error { <-wait; return pkcs11.CKR_FUNCTION_CANCELED }}
+	s, path := onSocket(t, Options{HSM: h, Limits: Limits{Patience: 10 * time.Millisecond, StreamBytes: 8 << 20}})
+	goOn := sync.OnceFunc(func() { close(wait) })
+	t.Cleanup(goOn)
+	c := connected(t, path)
+	bloated := pairQ()
+	bloated.GetGenerateKeyPair().Public = &wire.Template{Attributes: make([]*wire.Attribute, 50_000)}
+	for i := range bloated.GetGenerateKeyPair().Public.Attributes {
+		bloated.GetGenerateKeyPair().Public.Attributes[i] = &wire.Attribute{}
+	}
+	encoded, err := proto.Marshal(bloated)
+	require.NoError(t, err)
+	require.Less(t, len(encoded), 200<<10)
+
+	ids := map[uint64]bool{}
+	for range 2 * runtime.GOMAXPROCS(0) { // the heavy lane is full
+		ids[c.send(pairQ())] = true
+	}
+	ids[c.send(bloated)] = true
+	before := heapInUse()
+	kept := new(wire.Request)
+	require.NoError(t, proto.Unmarshal(encoded, kept))
+	took := heapInUse() - before
+	require.Eventually(t, func() bool {
+		s.bytes.mu.Lock()
+		defer s.bytes.mu.Unlock()
+		return s.limits.Bytes-s.bytes.free >= took
+	}, patience, time.Millisecond)
+	runtime.KeepAlive(kept)
+	again := proto.Clone(bloated).(*wire.Request)
+	again.Id = 0
+	c.refused(pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_ELSEWHERE, again)
+	goOn()
+	for range ids {
+		require.True(t, ids[c.receive().Id])
+	}
+}
+
+func heapInUse() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 // TestASlowReader: a client that takes no answers stops being read, and costs no more than its room.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -17,14 +18,17 @@ import (
 // doorway is open to whoever reaches the port, so it is slow on purpose and takes little.
 type doorway struct {
 	wire.UnimplementedJoiningServer
-	server *Server
-	limit  *rate.Limiter
+	server  *Server
+	limit   *rate.Limiter
+	waiting atomic.Int32 // requests that are not answered yet
 }
 
-// Requests to join, whoever they are from: so many in a second, and so many at once after a quiet time.
+// Requests to join, whoever they are from: so many in a second, and so many at once after a quiet time. Few of them may be on
+// their way: gRPC takes as much as any message may have before the size of one is seen here.
 const (
 	joinRate    = 2
 	joinBurst   = 8
+	joinsAtOnce = 4
 	maxJoinSize = 64 << 10 // bytes
 	joinTime    = time.Minute
 )

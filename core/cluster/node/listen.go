@@ -82,6 +82,7 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	opts := []grpc.ServerOption{
 		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.RPCDecompressor(noGzip{}), //nolint:staticcheck // what comes after it is the whole process's
 		grpc.MaxRecvMsgSize(wire.MaxMessage),
 		grpc.MaxSendMsgSize(wire.MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -181,10 +182,14 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 	if info.FullMethodName != wire.Joining_Join_FullMethodName {
 		return ctx, nil
 	}
-	if !j.limit.Allow() {
+	if j.waiting.Add(1) > joinsAtOnce || !j.limit.Allow() {
+		j.waiting.Add(-1)
 		return nil, status.Error(codes.ResourceExhausted, "too many machines want to join at once; try again later")
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
-	context.AfterFunc(ctx, cancel)
+	context.AfterFunc(ctx, func() { // it was answered, or given up
+		cancel()
+		j.waiting.Add(-1)
+	})
 	return ctx, nil
 }

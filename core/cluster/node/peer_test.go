@@ -11,9 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	"github.com/coffer-hsm/coffer/core/cluster/pki"
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -212,6 +214,26 @@ func TestJoiningNeedsNoCertificate(t *testing.T) {
 		return status.Code(err) == codes.InvalidArgument
 	}, patience, 200*time.Millisecond)
 	require.Equal(t, called, g.joined.Load())
+}
+
+// TestFewMachinesJoinAtOnce: who needs no certificate must not have the node hold what he sends of many requests. That those
+// count no more that were answered shows above.
+func TestFewMachinesJoinAtOnce(t *testing.T) {
+	j := &doorway{limit: rate.NewLimiter(rate.Inf, 0)}
+	knock := func(ctx context.Context) error {
+		_, err := j.knock(ctx, &tap.Info{FullMethodName: wire.Joining_Join_FullMethodName})
+		return err
+	}
+	slow, giveUp := context.WithCancel(context.Background())
+	for range joinsAtOnce {
+		require.NoError(t, knock(slow))
+	}
+	for range 2 {
+		require.Equal(t, codes.ResourceExhausted, status.Code(knock(context.Background())))
+	}
+	giveUp()
+	require.Eventually(t, func() bool { return j.waiting.Load() == 0 }, patience, time.Millisecond)
+	require.NoError(t, knock(context.Background()))
 }
 
 func TestServeTLSRefusesToBeLax(t *testing.T) {

@@ -68,6 +68,10 @@ const (
 	maxCredential    = 4096 // bytes of a sealed one
 )
 
+// elementCost is what an element of a request takes in memory beside its own bytes, at most: a message in a list is a struct,
+// and a pointer in a slice that has grown.
+const elementCost = 96
+
 func (v service) Calls(rpc wire.Node_CallsServer) error { return v.server.converse(rpcPipe{rpc}) }
 
 // converse reads requests until the client goes away. Whatever takes time runs beside the reading, so that a ping is
@@ -132,12 +136,12 @@ func (t *stream) clear() {
 
 // greetAndRead takes the stream's first request, which is Hello, and the others.
 func (t *stream) greetAndRead() {
-	q, err := t.receive()
+	q, elements, err := t.receive()
 	if err == nil {
 		if _, hello := q.Body.(*wire.Request_Hello); !hello {
 			err = status.Error(codes.FailedPrecondition, "the first request of a stream is Hello")
 		} else {
-			_, err = t.take(q, false)
+			_, err = t.take(q, elements, false)
 		}
 	}
 	if err != nil {
@@ -151,10 +155,10 @@ func (t *stream) greetAndRead() {
 func (t *stream) readOn() {
 	for {
 		began := time.Now()
-		q, err := t.receive()
+		q, elements, err := t.receive()
 		still := true
 		if err == nil {
-			still, err = t.take(q, time.Since(began) >= lull)
+			still, err = t.take(q, elements, time.Since(began) >= lull)
 		}
 		if err != nil {
 			t.over <- err
@@ -167,21 +171,20 @@ func (t *stream) readOn() {
 }
 
 // receive waits for a request from who is welcome.
-func (t *stream) receive() (*wire.Request, error) {
-	q, err := t.pipe.Recv()
-	if err != nil {
-		return nil, err
+func (t *stream) receive() (q *wire.Request, elements int, err error) {
+	if q, elements, err = t.pipe.Recv(); err != nil {
+		return nil, 0, err
 	}
 	if _, err := t.welcome(t.who); err != nil {
 		t.log("%s is not welcome any more: %w", t.who.Holder, err)
-		return nil, errUnwelcome
+		return nil, 0, errUnwelcome
 	}
-	return q, nil
+	return q, elements, nil
 }
 
 // take answers a request or hands it to a lane. still says whether this goroutine goes on reading. An error ends the
 // stream.
-func (t *stream) take(q *wire.Request, alone bool) (still bool, err error) {
+func (t *stream) take(q *wire.Request, elements int, alone bool) (still bool, err error) {
 	switch body := q.Body.(type) {
 	case *wire.Request_Hello:
 		return true, t.greet(q.Id, body.Hello)
@@ -196,7 +199,7 @@ func (t *stream) take(q *wire.Request, alone bool) (still bool, err error) {
 		return true, t.answerNow(t.failed(q.Id, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request")))
 	}
 	c := &call{stream: t, request: q, row: row, lane: row.laneOf(q.Body)}
-	if err := t.admit(c); err != nil {
+	if err := t.admit(c, elements); err != nil {
 		wipeRequest(q)
 		return true, t.answerNow(t.failed(q.Id, err))
 	}
@@ -218,7 +221,7 @@ var (
 
 // admit makes room for a request. While there is none, nothing more is read, which slows the client down; only when that
 // lasts is the request refused, for pings wait behind it.
-func (t *stream) admit(c *call) error {
+func (t *stream) admit(c *call, elements int) error {
 	q := c.request
 	t.mu.Lock()
 	_, twice := t.running[q.Id]
@@ -226,7 +229,7 @@ func (t *stream) admit(c *call) error {
 	if q.Id == 0 || twice {
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "request %d is running, or is no number for a request", q.Id)
 	}
-	c.room = proto.Size(q) + c.row.room(q.Body)
+	c.room = proto.Size(q) + elements*elementCost + c.row.room(q.Body)
 	var ok bool
 	if _, ok = t.places.take(t.ctx, 1, t.limits.Patience); !ok {
 		return errBusy

@@ -22,14 +22,20 @@ func wipeRequest(q *wire.Request) {
 	case *wire.Request_ResetPin:
 		secret.Wipe(b.ResetPin.GetPin())
 	case *wire.Request_CreateObject:
-		for _, a := range b.CreateObject.GetTemplate().GetAttributes() {
-			secret.Wipe(a.GetBytes())
-		}
+		wipeTemplate(b.CreateObject.GetTemplate())
+	case *wire.Request_CopyObject:
+		wipeTemplate(b.CopyObject.GetTemplate())
+	case *wire.Request_SetAttributes:
+		wipeTemplate(b.SetAttributes.GetTemplate())
+	case *wire.Request_FindObjects:
+		wipeTemplate(b.FindObjects.GetTemplate())
 	case *wire.Request_Step:
 		secret.Wipe(b.Step.GetData())
 		secret.Wipe(b.Step.GetDigestState())
 	case *wire.Request_GenerateKey:
 		secret.Wipe(b.GenerateKey.GetMechanism().GetParameter())
+	case *wire.Request_DeriveKey: // what is joined to a key
+		secret.Wipe(b.DeriveKey.GetMechanism().GetParameter())
 	case *wire.Request_Seed:
 		secret.Wipe(b.Seed.GetSeed())
 	}
@@ -43,6 +49,9 @@ func wipeReply(r *wire.Reply) {
 	case *wire.Reply_Bytes:
 		secret.Wipe(b.Bytes.GetBytes())
 	case *wire.Reply_Objects:
+		for _, o := range b.Objects.GetObjects() {
+			wipeTemplate(o.GetHead())
+		}
 		for _, output := range b.Objects.GetOutputs() {
 			secret.Wipe(output)
 		}
@@ -50,5 +59,12 @@ func wipeReply(r *wire.Reply) {
 		for _, v := range b.Values.GetValues() {
 			secret.Wipe(v.GetAttribute().GetBytes())
 		}
+	}
+}
+
+// wipeTemplate overwrites the values of a template: those of private data objects are among them.
+func wipeTemplate(t *wire.Template) {
+	for _, a := range t.GetAttributes() {
+		secret.Wipe(a.GetBytes())
 	}
 }

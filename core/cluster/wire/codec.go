@@ -21,22 +21,36 @@ type codec struct{ encoding.CodecV2 }
 
 // Unmarshal decodes what has come from a client.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(proto.Message)
-	if !ok {
-		return fmt.Errorf("wire: %T is no message", v)
+	c, counted := v.(*Counted)
+	if !counted {
+		m, ok := v.(proto.Message)
+		if !ok {
+			return fmt.Errorf("wire: %T is no message", v)
+		}
+		c = &Counted{Message: m}
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	return Unmarshal(buf.ReadOnlyData(), m)
+	return c.Unmarshal(buf.ReadOnlyData())
 }
 
 // Unmarshal is proto.Unmarshal with the check of Codec.
-func Unmarshal(b []byte, m proto.Message) error {
+func Unmarshal(b []byte, m proto.Message) error { return (&Counted{Message: m}).Unmarshal(b) }
+
+// Counted is a message for who holds many and must know what they cost: it may be given to a stream's RecvMsg.
+type Counted struct {
+	Message  proto.Message
+	Elements int // that have come, as MaxElements counts them
+}
+
+// Unmarshal is proto.Unmarshal with the check of Codec. It sets Elements.
+func (m *Counted) Unmarshal(b []byte) error {
 	c := counter{left: MaxElements}
-	if err := c.message(b, m.ProtoReflect().Descriptor(), maxNesting); err != nil {
+	if err := c.message(b, m.Message.ProtoReflect().Descriptor(), maxNesting); err != nil {
 		return err
 	}
-	return proto.Unmarshal(b, m)
+	m.Elements = MaxElements - c.left
+	return proto.Unmarshal(b, m.Message)
 }
 
 // maxNesting is how deep messages may be inside one another: a template inside a template takes two, and what a later
