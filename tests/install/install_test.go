@@ -109,6 +109,7 @@ func TestInstalled(t *testing.T) {
 	require.Contains(t, k.Run(t, coffer, "doctor"), "library: "+filepath.Join(prefix, "lib", "libcoffer_pkcs11.so"))
 	require.Contains(t, k.Run(t, "pkcs11-tool", "--module", library, "--list-token-slots"), "installed")
 	require.Contains(t, k.Run(t, filepath.Join(prefix, "bin", "cofferd"), "--version"), "cofferd version")
+	require.Contains(t, k.Run(t, coffer, "bench", "--quick", "--operations", "random-32"), prefix+"/lib/libcoffer_pkcs11.so")
 	require.Contains(t, content(t, prefix, "share/p11-kit/modules/coffer.module"), "module: "+prefix+"/lib/libcoffer_pkcs11.so\n")
 
 	source := filepath.Join(k.Dir, "program.c")
