@@ -9,7 +9,10 @@ SHELL := /bin/bash
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-.PHONY: all fips help deps deps-test demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate clean FORCE
+# What a release calls itself: make VERSION=1.2.3
+NAMED := $(if $(VERSION),-X main.version=$(VERSION))
+
+.PHONY: all fips help deps deps-test demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate install uninstall clean FORCE
 .DEFAULT_GOAL := all
 
 all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
@@ -19,20 +22,34 @@ $(MODULE): FORCE
 	@rm -f build/libcoffer_pkcs11.h
 
 build/coffer: FORCE
-	$(GO) build -trimpath -o $@ ./cmd/coffer
+	$(GO) build -trimpath -ldflags '$(NAMED)' -o $@ ./cmd/coffer
 
 build/cofferd: FORCE
-	$(GO) build -trimpath -o $@ ./cmd/cofferd
+	$(GO) build -trimpath -ldflags '$(NAMED)' -o $@ ./cmd/cofferd
 
 # Go's certified cryptographic module, and FIPS mode from the start: a slot's or node's policy may say fips = true.
 fips: FORCE ## build the library and the commands for FIPS 140-3 mode into build/fips/
 	GOFIPS140=certified $(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/fips/$(notdir $(MODULE)) ./cbridge
 	@rm -f build/fips/libcoffer_pkcs11.h
-	GOFIPS140=certified $(GO) build -trimpath -o build/fips/coffer ./cmd/coffer
-	GOFIPS140=certified $(GO) build -trimpath -o build/fips/cofferd ./cmd/cofferd
+	GOFIPS140=certified $(GO) build -trimpath -ldflags '$(NAMED)' -o build/fips/coffer ./cmd/coffer
+	GOFIPS140=certified $(GO) build -trimpath -ldflags '$(NAMED)' -o build/fips/cofferd ./cmd/cofferd
 
 build/coffer-bench: FORCE
 	@sh cmd/coffer-bench/build.sh $@
+
+# A package for Debian sets PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu DESTDIR=...; FROM=build/fips is for what make fips has built.
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+LIBDIR  ?= $(PREFIX)/lib
+DATADIR ?= $(PREFIX)/share
+FROM    ?= build
+PLACES = PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) DATADIR=$(DATADIR) DESTDIR=$(DESTDIR) FROM=$(FROM)
+
+install: ## put what make has built under PREFIX (/usr/local), as root
+	@$(PLACES) sh dist/install.sh install
+
+uninstall: ## take it away again; tokens and configurations stay
+	@$(PLACES) sh dist/install.sh uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile

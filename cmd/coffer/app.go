@@ -56,6 +56,8 @@ func (a *app) commands() []*cobra.Command {
 		a.selfTestCommand(),
 		a.doctorCommand(),
 		a.benchCommand(),
+		a.completionCommand(),
+		a.manualCommand(),
 		a.versionCommand(),
 	}
 }
@@ -95,7 +97,9 @@ Exit codes:
 
 ` + exitHelp(),
 	}, a.commands()...)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // completion.go
+	root.Version = versionOf().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.SetFlagErrorFunc(flagError)

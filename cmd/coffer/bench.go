@@ -71,10 +71,10 @@ A full run with one --vs takes some fifteen minutes; --quick gives a first impre
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.module, "module", "", "`PATH` of the module (default: Coffer's, beside this program)")
+	flags.StringVar(&o.module, "module", "", "`PATH` of the module (default: Coffer's, as installed with this program)")
 	flags.StringArrayVar(&o.peers, "vs", nil, "`PATH` of a module to compare with; may be given several times")
 	flags.StringSliceVar(&o.nodes, "nodes", nil, "`KINDS` of nodes to compare with, made for it: socket, tls, three")
-	flags.BoolVar(&o.openssl, "openssl", false, "what `openssl speed` says beside, where it measures the like")
+	flags.BoolVar(&o.openssl, "openssl", false, "what openssl speed says beside, where it measures the like")
 	flags.StringVar(&o.token, "token", "", "`LABEL` of the token for modules other than Coffer, SoftHSM2 and NSS")
 	flags.IntSliceVar(&o.threads, "threads", []int{1, 2, 8}, "`NUMBERS` of threads")
 	flags.Float64Var(&o.seconds, "seconds", 1, "`SECONDS` that one measurement takes")

@@ -20,8 +20,7 @@ import (
 const (
 	benchHostName  = "coffer-bench"
 	benchHostEnv   = "COFFER_BENCH" // where it is, if not beside this program
-	ownModuleName  = "libcoffer_pkcs11.so"
-	benchOneAnswer = time.Minute // what takes no measuring at all
+	benchOneAnswer = time.Minute    // what takes no measuring at all
 )
 
 // findBenchHost returns the path of the measuring host.
@@ -37,7 +36,10 @@ func findBenchHost(env func(string) string) (string, error) {
 
 // findOwnModule returns the path of Coffer's own module.
 func findOwnModule() (string, error) {
-	return besideProgram(ownModuleName, "the module", "name it with --module, or build both with make")
+	if path, ok := installedLibrary(); ok {
+		return path, nil
+	}
+	return besideProgram(libraryName, "the module", "name it with --module, or build both with make")
 }
 
 func besideProgram(name, what, hint string) (string, error) {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,16 +43,44 @@ The commands that speak to a running cluster take the slot of the configuration,
 
 // atCluster runs f on the cluster that the command is about.
 func (a *app) atCluster(f func(*token, *client.Client) error) error {
-	t, err := a.openToken()
+	if err := a.nodeOfThisMachine(); err != nil {
+		return err
+	}
+	slot, err := a.chosenSlot()
+	if err != nil {
+		return err
+	}
+	if !slot.Remote() {
+		return usage("slot %d holds a token in a file, not a cluster", "name a slot with nodes, or --socket "+config.DefaultSocket, slot.ID)
+	}
+	t, err := a.openSlot(slot)
 	if err != nil {
 		return err
 	}
 	defer t.close()
 	c, ok := t.HSM.(*client.Client)
 	if !ok {
-		return usage("slot %d holds a token in a file, not a cluster", "name a slot with nodes, or --socket "+config.DefaultSocket, t.slot.ID)
+		return failed("slot %d is not reached as a cluster", "", slot.ID)
 	}
 	return f(t, c)
+}
+
+// nodeOfThisMachine has the command go to the node that runs here, where there is no configuration of slots and nothing
+// else is said.
+func (a *app) nodeOfThisMachine() error {
+	if a.socket != "" || a.slotGiven {
+		return nil
+	}
+	c, err := a.settings()
+	if err != nil || c.Source != "" {
+		return err
+	}
+	if _, err := os.Stat(config.DefaultSocket); errors.Is(err, fs.ErrNotExist) {
+		return notFound("there is no configuration of slots, and no node that runs on this machine: no %s",
+			"start cofferd, or say which node or cluster it is by --socket or a configuration", config.DefaultSocket)
+	}
+	a.socket = config.DefaultSocket
+	return nil
 }
 
 // asAdministrator is atCluster with the administrator logged in.

@@ -211,6 +211,9 @@ func (a *app) createCluster(ctx context.Context, f *nodeFlags, label string, ope
 	if options.Authority, err = readIfNamed(f.authority); err != nil {
 		return err
 	}
+	if err := asOwner(n.StateDir); err != nil {
+		return err
+	}
 	if options.Method, err = member.MethodOf(n.Unseal, a.people()); err != nil {
 		return err
 	}
@@ -272,6 +275,9 @@ func (a *app) joinCluster(ctx context.Context, f *nodeFlags, text string, addres
 	}
 	options := member.JoinOptions{Node: n, Version: programVersion(), Token: text, Addresses: addresses, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
 	if options.Certificate, err = readIfNamed(f.certificate); err != nil {
+		return err
+	}
+	if err := asOwner(n.StateDir); err != nil {
 		return err
 	}
 	if options.Method, err = member.MethodOf(n.Unseal, a.people()); err != nil {

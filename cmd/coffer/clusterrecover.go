@@ -31,6 +31,9 @@ left join anew, with an invitation.`,
 			if err := a.confirm(yes, "Are the other voters lost for good, and shall this node go on alone with its copy?"); err != nil {
 				return err
 			}
+			if err := asOwner(n.StateDir); err != nil {
+				return err
+			}
 			method, err := member.MethodOf(n.Unseal, a.people())
 			if err != nil {
 				return err

@@ -147,6 +147,17 @@ var libraryDirs = []string{
 }
 
 func (d *doctor) library() {
+	if path, ok := installedLibrary(); ok {
+		d.say("library", verdictOK, path, "")
+		return
+	}
+	d.say("library", verdictWarn, libraryName+" is not where libraries usually are",
+		"applications need its full path; this command works without it")
+}
+
+// installedLibrary finds the library: beside this program, where installations put it for the program's place, or where
+// systems have libraries.
+func installedLibrary() (path string, ok bool) {
 	self, err := os.Executable()
 	if err == nil {
 		self, err = filepath.EvalSymlinks(self)
@@ -160,12 +171,10 @@ func (d *doctor) library() {
 		}
 		path := filepath.Join(dir, libraryName)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			d.say("library", verdictOK, path, "")
-			return
+			return path, true
 		}
 	}
-	d.say("library", verdictWarn, libraryName+" is not where libraries usually are",
-		"applications need its full path; this command works without it")
+	return "", false
 }
 
 // token checks what is in a slot.

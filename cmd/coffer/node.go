@@ -38,6 +38,9 @@ cofferd must not be running; afterwards put the other file in the place of the f
 			if err != nil {
 				return err
 			}
+			if err := asOwner(n.StateDir); err != nil {
+				return err
+			}
 			old, err := member.MethodOf(n.Unseal, a.people())
 			if err != nil {
 				return err
@@ -76,6 +79,9 @@ other nodes keep their copies; take this one out of the cluster with "coffer clu
 				return err
 			}
 			if err := a.confirm(yes, "Destroy the node in "+n.StateDir+" for ever?"); err != nil {
+				return err
+			}
+			if err := asOwner(n.StateDir); err != nil {
 				return err
 			}
 			if err := member.Zeroize(n.StateDir); err != nil {

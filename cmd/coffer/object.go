@@ -241,10 +241,7 @@ func (t *token) noSuchKey(name string, wanted []pkcs11.ObjectClass) error {
 	for _, c := range wanted {
 		names = append(names, className(c))
 	}
-	what := strings.Join(names, " or ")
-	if !strings.HasSuffix(what, "certificate") {
-		what += " key"
-	}
+	what := kindsOf(names)
 	hint := "coffer key list shows what is there"
 	if t.cred == nil {
 		hint += "; without a PIN only what is public is seen"
@@ -258,4 +255,24 @@ func uids(list []object) string {
 		out = append(out, fmt.Sprintf("uid:%s (%s)", o.ref.ID(), className(o.class())))
 	}
 	return strings.Join(out, ", ")
+}
+
+// kindsOf says in words what classes of objects were looked for, such as "private, public or secret key or certificate".
+func kindsOf(classes []string) string {
+	keys, others := []string{}, []string{}
+	for _, c := range classes {
+		if c == "private" || c == "public" || c == "secret" {
+			keys = append(keys, c)
+		} else {
+			others = append(others, c)
+		}
+	}
+	if n := len(keys); n > 0 {
+		kinds := keys[n-1] + " key"
+		if n > 1 {
+			kinds = strings.Join(keys[:n-1], ", ") + " or " + kinds
+		}
+		others = append([]string{kinds}, others...)
+	}
+	return strings.Join(others, " or ")
 }

@@ -42,6 +42,11 @@ func empty(slot config.Slot) bool {
 
 // openSlot opens a slot, whether or not there is a token in it.
 func (a *app) openSlot(slot config.Slot) (*token, error) {
+	if slot.Socket != "" {
+		if err := somebodyListens(slot.Socket); err != nil {
+			return nil, err
+		}
+	}
 	h, err := a.open(slot)
 	if err != nil {
 		return nil, err

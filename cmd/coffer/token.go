@@ -18,10 +18,10 @@ import (
 func (a *app) tokenCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "token",
-		Short: "Make, list and remove tokens",
+		Short: "Make, list, back up and remove tokens",
 		Long: `A token holds keys. It sits in a slot, has a label, a security officer (SO) who manages it and a user who works with
 its keys. Which slots there are is said in the configuration; without one there is slot 0.`,
-	}, a.tokenInitCommand(), a.tokenListCommand(), a.tokenShowCommand(), a.tokenDeleteCommand())
+	}, a.tokenInitCommand(), a.tokenListCommand(), a.tokenShowCommand(), a.tokenBackupCommand(), a.tokenDeleteCommand())
 }
 
 // tokenState is what is told about a slot and its token.

@@ -20,6 +20,38 @@ func programVersion() string {
 	return version
 }
 
+// about is what this program is.
+type about struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	PKCS11   string `json:"pkcs11"`
+}
+
+func versionOf() about {
+	v := about{programVersion(), "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v.Revision = s.Value
+			}
+		}
+	}
+	return v
+}
+
+// shownRevision is how many characters of a revision people are shown.
+const shownRevision = 12
+
+func (v about) String() string {
+	name := "coffer " + v.Version
+	if v.Revision != "" {
+		name += " " + v.Revision[:min(shownRevision, len(v.Revision))]
+	}
+	return fmt.Sprintf("%s (PKCS #11 %s, %s, %s)", name, v.PKCS11, v.Go, v.Platform)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
@@ -27,23 +59,8 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  coffer version\n  coffer version --output json",
 		Args:    arguments(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
-			v := struct {
-				Version  string `json:"version"`
-				Revision string `json:"revision,omitempty"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-				PKCS11   string `json:"pkcs11"`
-			}{programVersion(), "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						v.Revision = s.Value
-					}
-				}
-			}
-			return a.emit(v, func(w io.Writer) {
-				fmt.Fprintf(w, "coffer %s (PKCS #11 %s, %s, %s)\n", v.Version, v.PKCS11, v.Go, v.Platform)
-			})
+			v := versionOf()
+			return a.emit(v, func(w io.Writer) { fmt.Fprintln(w, v) })
 		},
 	}
 }

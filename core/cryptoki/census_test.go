@@ -40,6 +40,48 @@ func TestTheCensusIsExact(t *testing.T) {
 	b.ok(b.CloseSession(kept))
 }
 
+// TestWhatIsClosedIsNotCounted: another thread closes a session and has not come to counting it out. Nobody is told
+// meanwhile that it is closed.
+func TestWhatIsClosedIsNotCounted(t *testing.T) {
+	for name, alsoCloses := range map[string]func(b *bench, s SessionHandle) error{
+		"C_CloseAllSessions": func(b *bench, _ SessionHandle) error { return b.CloseAllSessions(slot1) },
+		"C_CloseSession":     func(b *bench, s SessionHandle) error { return b.CloseSession(s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t)
+			s := b.rw()
+			r := b.run.Load()
+			x, _ := r.sessions.load(s)
+			x.leaving.Store(true)
+			told := make(chan error, 1)
+			go func() { told <- alsoCloses(b, s) }()
+			for range 100 {
+				select {
+				case err := <-told:
+					t.Fatalf("answered %v while the session counts", err)
+				default:
+					runtime.Gosched()
+				}
+			}
+			x.slot.census.leave(x, true)
+			x.out.Store(true)
+			<-told
+			x.end()
+			if all, _ := r.slots[slot1].census.count(); all != 0 {
+				t.Errorf("%d sessions are left", all)
+			}
+		})
+	}
+}
+
+// TestFinalizeWaitsForNobodyWhoWaitsForIt: a thread that closes a session is stopped before it counts it out.
+func TestFinalizeWaitsForNobodyWhoWaitsForIt(t *testing.T) {
+	b := start(t)
+	x, _ := b.run.Load().sessions.load(b.rw())
+	x.leaving.Store(true)
+	b.ok(b.Finalize(false))
+}
+
 // TestNoReadOnlySessionBesideTheSO lets threads open read-only sessions while another logs the SO in and out.
 func TestNoReadOnlySessionBesideTheSO(t *testing.T) {
 	b := start(t)

@@ -2,6 +2,7 @@ package cryptoki
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,8 @@ type session struct {
 	ctx     context.Context
 	rw      bool
 	async   bool        // calls that take long run beside it
-	leaving atomic.Bool // it is counted as a session no more
+	leaving atomic.Bool // somebody closes it
+	out     atomic.Bool // and has counted it out
 
 	mu     sync.Mutex
 	closed bool
@@ -107,9 +109,11 @@ func (l *Library) CloseSession(h SessionHandle) error {
 
 func (s *slot) closeOne(x *session) error {
 	if !x.leaving.CompareAndSwap(false, true) {
+		x.countedOut()
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
 	if s.census.leave(x, false) {
+		x.out.Store(true)
 		x.end()
 		return nil
 	}
@@ -117,6 +121,7 @@ func (s *slot) closeOne(x *session) error {
 	defer s.use.RUnlock()
 	s.mu.Lock()
 	s.census.leave(x, true)
+	x.out.Store(true)
 	var who *login
 	if all, _ := s.census.count(); all == 0 {
 		who = s.forget()
@@ -147,13 +152,24 @@ func (s *slot) closeAll() {
 		closing = append(closing, x)
 		if x.leaving.CompareAndSwap(false, true) {
 			s.census.leave(x, true)
+			x.out.Store(true)
 		}
 	})
 	s.mu.Unlock()
 	for _, x := range closing {
+		x.countedOut()
 		x.end()
 	}
 	s.ended(who)
+}
+
+// countedOut returns when the session that somebody else closes is in the census no more: whoever is told that it is
+// closed must not find it counted. That takes the other a few instructions, or his turn at mu, so nobody holds mu here.
+// C_Finalize, after which nobody counts, does not wait: the other may wait for it.
+func (x *session) countedOut() {
+	for !x.out.Load() && x.ctx.Err() == nil {
+		runtime.Gosched()
+	}
 }
 
 // end waits for the session's running call, wipes what it owns and takes it out of the table, so that whoever does not

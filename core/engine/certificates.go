@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -282,7 +283,7 @@ func (e *Engine) review(ctx context.Context) {
 	if v, again := e.now(); err == nil && again == nil && e.anyBreaks() { // what somebody has done without the policy meanwhile
 		err = e.writePromise(ctx, v, false)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrConflict) { // who logs in at the same time looks, too
 		e.log(fmt.Errorf("whether all certificates are public could not be written down: %w", err))
 	}
 }

@@ -125,6 +125,40 @@ func TestAnOlderTokenIsLookedAtWhenItsUserLogsIn(t *testing.T) {
 	require.False(t, claimed(t, open(t, path)), "without the policy")
 }
 
+// TestWhoLogsInAtTheSameTimeIsNoFault: many logins look at the certificates together, and one of them writes down what all
+// have found. The log hears of a store that fails, not of the others.
+func TestWhoLogsInAtTheSameTimeIsNoFault(t *testing.T) {
+	s := &bent{Store: mem.New()}
+	readyOn(t, s)
+	_, err := s.Store.Commit(ctx, nil, []store.Op{{Key: "certificates", Delete: true}})
+	require.NoError(t, err)
+	registry, err := all.Registry()
+	require.NoError(t, err)
+	var told []error
+	e, err := engine.New(engine.Options{OpenStore: func(bool) (store.Store, error) { return s, nil }, Mechanisms: registry, KDF: cheap,
+		Policy: public, Log: func(err error) { told = append(told, err) }})
+	require.NoError(t, err)
+	t.Cleanup(func() { e.Close() })
+	answers := func(answer error) {
+		s.beforeCommit = func(ops []store.Op) error {
+			if len(ops) > 0 && ops[0].Key == "certificates" {
+				return answer
+			}
+			return nil
+		}
+	}
+	answers(store.ErrConflict)
+	login(t, e)
+	require.Empty(t, told)
+	answers(errBroken)
+	login(t, e)
+	require.Len(t, told, 1)
+	require.ErrorIs(t, told[0], errBroken)
+	answers(nil)
+	login(t, e)
+	require.True(t, claimed(t, e))
+}
+
 // TestADamagedRecordOfCertificatesClaimsNothing, and is written anew.
 func TestADamagedRecordOfCertificatesClaimsNothing(t *testing.T) {
 	_, path, _ := ready(t)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
@@ -146,8 +147,8 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 	if err == nil {
 		err = e.recallSessions(ctx, c, out)
 	}
-	if errors.Is(err, store.ErrConflict) { // identities are random, so it is the token that is another
-		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the token was replaced at the same time")
+	if errors.Is(err, store.ErrConflict) {
+		return nil, e.overtaken(v)
 	}
 	if err != nil {
 		return nil, err
@@ -163,6 +164,18 @@ func (e *Engine) keep(ctx context.Context, c *call, list ...fresh) (out []hsm.Ob
 		out[i] = n
 	}
 	return out, nil
+}
+
+// overtaken says why new objects met a conflict. Identities are random, so either the token is another than the view's, or
+// our copy of the store has not taken in what they rest on.
+func (e *Engine) overtaken(was *view) error {
+	switch v, err := e.now(); {
+	case err != nil:
+		return err
+	case v.tokenRevision != was.tokenRevision:
+		return pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the token was replaced at the same time")
+	}
+	return fmt.Errorf("%w: there is a change that this copy of the store has not taken in yet: send it again", store.ErrUnavailable)
 }
 
 // commitNew writes new objects, again if what bears on certificates has changed meanwhile. Who has to do so waits for his turn:

@@ -278,6 +278,33 @@ func TestOwnWritesAreSeen(t *testing.T) {
 	require.Equal(t, []hsm.Value{{Value: []byte("theirs")}, {Value: []byte{5}}}, values)
 }
 
+// TestAConflictIsCalledWhatItIs: a new key meets one where the token has been replaced, and where our copy of the store is
+// behind. Only in the first case does it cost the login.
+func TestAConflictIsCalledWhatItIs(t *testing.T) {
+	s := &bent{Store: mem.New()}
+	e, cred := readyOn(t, s)
+	key := pkcs11.Template{pkcs11.Attr(pkcs11.CKA_TOKEN, true), pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
+		pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES), pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, 16))}
+
+	s.beforeCommit = func([]store.Op) error { return store.ErrConflict }
+	_, err := e.Create(ctx, cred, key)
+	rv(t, pkcs11.CKR_DEVICE_ERROR, err)
+	require.ErrorIs(t, err, store.ErrUnavailable, "it is sent again")
+	require.NotContains(t, err.Error(), "replaced")
+	s.beforeCommit = nil
+	_, err = e.Create(ctx, cred, key)
+	require.NoError(t, err)
+
+	other := on(t, &bent{Store: s.Store})
+	s.beforeCommit = func([]store.Op) error {
+		s.beforeCommit = nil
+		return other.InitToken(ctx, soPIN, "another")
+	}
+	_, err = e.Create(ctx, cred, key)
+	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+	require.Contains(t, err.Error(), "the token was replaced")
+}
+
 // TestErasingIsDoneOnceTheTokenIsReplaced: what is left of the old objects is nobody's, and no reason to say that the
 // token is the old one.
 func TestErasingIsDoneOnceTheTokenIsReplaced(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -67,6 +68,9 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "systemconfig":
 				_, err := os.Stat("/etc/coffer/coffer.toml")
+				return err == nil, nil
+			case "node":
+				_, err := os.Stat(config.DefaultSocket)
 				return err == nil, nil
 			case "root":
 				return os.Geteuid() == 0, nil

@@ -33,6 +33,7 @@ var skips = map[string]struct {
 	"tests/capi/sequence_test.go":              {2, "by -short, which CI does not give; and `make asan`, which builds for minutes"},
 	"tests/cli/prompt_test.go":                 {1, "a terminal wants /dev/ptmx; CI has it"},
 	"tests/cluster/ceremonies/many_test.go":    {1, "28 nodes take minutes and gigabytes: COFFER_NODES"},
+	"tests/cluster/ceremonies/owner_test.go":   {1, "another user wants root; root in CI"},
 	"tests/cluster/ceremonies/rolling_test.go": {1, "the earlier build is of the repository's history; an archive of the sources has none"},
 	"tests/cluster/faults/faults_test.go":      {1, "by -short, which CI does not give"},
 	"tests/cluster/faults/network_test.go":     {1, "network namespaces want root; root in CI"},

@@ -250,6 +250,7 @@ var expected = map[string]bool{
 	"apply request took too long":                                                                                           true, // it is a slow machine's log that would grow, and slow it more
 	"request stats":                                                                                                         true,
 	"failed to get version":                                                                                                 true,
+	"failed to update storage version":                                                                                      true, // a new voter has nothing yet; etcd asks again
 }
 
 // levelOf: etcd's information is detail to us, and much of what it warns of (a slow disk, a peer that is away) is known

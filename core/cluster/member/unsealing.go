@@ -65,7 +65,7 @@ func passphrase(u config.Unseal, p Prompts) (custody.Method, error) {
 		}
 		return custody.Passphrase{Ask: custody.FromFile(path)}, nil
 	case p.Passphrase == nil:
-		return nil, fmt.Errorf("the passphrase must be given and nobody can be asked; set passphrase_file, or use --unseal-fd")
+		return nil, fmt.Errorf("the passphrase must be given and nobody can be asked; set passphrase_file, call it on a terminal, or start cofferd with --unseal-fd")
 	}
 	return custody.Passphrase{Ask: p.Passphrase}, nil
 }
@@ -91,7 +91,7 @@ func (p Prompts) take(files []string) func(context.Context, int, int) (string, e
 			return strings.TrimSpace(string(b)), nil
 		}
 		if p.TakeShare == nil {
-			return "", fmt.Errorf("%d of %d shares are there and nobody can be asked for more; set unseal.share_files, or use --unseal-fd", have, need)
+			return "", fmt.Errorf("%d of %d shares are there and nobody can be asked for more; set unseal.share_files, call it on a terminal, or start cofferd with --unseal-fd", have, need)
 		}
 		return p.TakeShare(ctx, have, need)
 	}

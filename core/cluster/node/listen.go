@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -162,7 +164,9 @@ type tlsCredentials struct {
 func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	secured, info, err := c.TransportCredentials.ServerHandshake(conn)
 	if err != nil {
-		c.log("%v: no TLS connection: %w", conn.RemoteAddr(), err)
+		if !hungUp(err) {
+			c.log("%v: no TLS connection: %w", conn.RemoteAddr(), err)
+		}
 		return nil, nil, err
 	}
 	if t, ok := info.(credentials.TLSInfo); ok && t.State.NegotiatedProtocol == wire.FramesALPN {
@@ -170,6 +174,12 @@ func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Au
 		return nil, nil, credentials.ErrConnDispatched
 	}
 	return secured, info, nil
+}
+
+// hungUp reports whether a connection has ended from the other side. A program that is done while it still connects to
+// further nodes ends so, and nothing was refused.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (c tlsCredentials) Clone() credentials.TransportCredentials {
