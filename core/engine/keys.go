@@ -346,7 +346,7 @@ func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
 		return plain, nil
 	}
 	refused := pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "the wrapped key has %d bytes, not %d", len(plain), n)
-	if n > uint(len(plain)) || !m.SecretOnly {
+	if n > uint(len(plain)) || !m.SecretOnly && !m.Filled {
 		return nil, refused
 	}
 	key, rest := plain[:n], plain[n:]

@@ -57,10 +57,8 @@ type Mechanism struct {
 	// Wrap and Unwrap work on the encoded key: the value of a secret key, the PKCS #8 PrivateKeyInfo of a private one.
 	//
 	// What a mechanism without padding unwraps may be longer than the key: zeros follow it, or, with KeyAtEnd, precede
-	// it. The engine cuts it to CKA_VALUE_LEN, zeros alone. Such a mechanism is SecretOnly: a private key does not say its length.
-	//
-	// Filled is for one under which other modules wrap private keys with up to seven zeros behind them. DER says where such
-	// a key ends.
+	// it. The engine cuts it to CKA_VALUE_LEN, zeros alone. A private key has no such length: the mechanism is SecretOnly,
+	// or it is Filled, so that up to seven zeros behind the key do not count, for DER says where it ends.
 	Wrap       func(k Key, param any, plain []byte) ([]byte, error)
 	Unwrap     func(k Key, param any, wrapped []byte) ([]byte, error)
 	SecretOnly bool

@@ -158,7 +158,7 @@ func (b *battery) wrap(t *testing.T) {
 		}
 		require.NoError(t, err, "%d bytes", n)
 		template := with(kind(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET), readable)
-		if b.row.SecretOnly {
+		if b.row.SecretOnly || b.row.Filled {
 			template = with(template, num(pkcs11.CKA_VALUE_LEN, n))
 		}
 		back, err := b.UnwrapKey(b.h, b.mech(), b.key.priv, big.Bytes, template)

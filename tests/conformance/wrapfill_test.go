@@ -13,7 +13,8 @@ import (
 )
 
 // TestUnwrapTakesFilledPrivateKeys: SoftHSM2 fills a private key with zeros to a multiple of eight bytes before it wraps it
-// with CKM_AES_KEY_WRAP_PAD. Nothing else may stand behind a PrivateKeyInfo, and under no other mechanism.
+// with CKM_AES_KEY_WRAP_PAD, and the standard has it so for CKM_AES_KEY_WRAP. Nothing else may stand behind a PrivateKeyInfo,
+// and under no other mechanism.
 func TestUnwrapTakesFilledPrivateKeys(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -38,5 +39,19 @@ func TestUnwrapTakesFilledPrivateKeys(t *testing.T) {
 		}
 		_, err := unwrap(kwp, 0)
 		rv(t, pkcs11.CKR_WRAPPED_KEY_INVALID, err, "KWP")
+
+		plain := &mech{Type: pkcs11.CKM_AES_KEY_WRAP}
+		missing := (8 - len(info)%8) % 8
+		require.NotZero(t, missing)
+		o, err := unwrap(plain, make([]byte, missing)...)
+		require.NoError(t, err)
+		e.has(t, h, o, octets(pkcs11.CKA_EC_PARAMS, p256))
+		_, err = unwrap(plain, make([]byte, missing+8)...)
+		rv(t, pkcs11.CKR_WRAPPED_KEY_INVALID, err, "a block of zeros")
+		kek = e.aes(t, h, yes(pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP))
+		_, priv := e.ec(t, h, p256, yes(pkcs11.CKA_EXTRACTABLE))
+		o, err = e.UnwrapKey(h, plain, kek, e.wrapped(t, h, plain, kek, priv), kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_EC))
+		require.NoError(t, err)
+		require.Equal(t, e.value(t, h, priv, pkcs11.CKA_PUBLIC_KEY_INFO), e.value(t, h, o, pkcs11.CKA_PUBLIC_KEY_INFO))
 	})
 }

@@ -49,7 +49,7 @@ var Family = mech.Family{
 		base.Row(modes.MACRow(pkcs11.CKM_AES_GMAC, newGMAC)),
 		base.CTS(pkcs11.CKM_AES_CTS),
 		base.Wrapping(mech.Mechanism{
-			Type: pkcs11.CKM_AES_KEY_WRAP, OnePart: true,
+			Type: pkcs11.CKM_AES_KEY_WRAP, OnePart: true, Filled: true,
 			Encrypt: wrapMode(formKW, false), Decrypt: wrapMode(formKW, true),
 		}, semiblock, 2*semiblock),
 		// The standard has deprecated CKM_AES_KEY_WRAP_PAD because some take it for KWP and some for PKCS7. Here, as in

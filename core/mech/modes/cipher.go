@@ -41,12 +41,12 @@ func (c *Cipher) Row(m mech.Mechanism) mech.Mechanism {
 }
 
 // Wrapping is Row for an encryption that also wraps keys. They are filled with zeros to a multiple of unit and to at
-// least least bytes before.
+// least least bytes before; private keys only where the row says Filled.
 func (c *Cipher) Wrapping(m mech.Mechanism, unit, least int) mech.Mechanism {
 	m = c.Row(m)
 	m.Wrap = WrapWith(m.Encrypt, unit, least)
 	m.Unwrap = UnwrapWith(m.Decrypt)
-	m.SecretOnly = unit > 1 || least > 1
+	m.SecretOnly = !m.Filled && (unit > 1 || least > 1)
 	return m
 }
 
