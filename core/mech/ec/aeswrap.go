@@ -1,18 +1,45 @@
 package ec
 
 import (
+	"golang.org/x/crypto/cryptobyte"
+	der "golang.org/x/crypto/cryptobyte/asn1"
+
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/aes"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// CKM_ECDH_AES_KEY_WRAP: the target key under AES-KWP with the key that a new key pair and the wrapping key agree on, and
-// the new pair's public point in front of it. PKCS#11 v3.2, ECDH AES KEY WRAP. With cofactor 1, which all curves of CKK_EC
-// here have, CKM_ECDH_COF_AES_KEY_WRAP is the same.
+// aesWrapping is CKM_ECDH_AES_KEY_WRAP and its like: the target key under AES-KWP with the key that a new key pair and the
+// wrapping key agree on, and the new pair's public point in front of it. PKCS#11 v3.2, ECDH AES KEY WRAP and what follows.
 //
-// The standard does not say in which form the point stands there. It is the uncompressed point without DER, the one form
-// that CKM_ECDH1_DERIVE must take and whose length is that of the unwrapping key's own.
+// For CKM_ECDH_AES_KEY_WRAP the standard does not say in which form the point stands there. It is the uncompressed point
+// without DER, the one form that CKM_ECDH1_DERIVE must take and whose length is that of the unwrapping key's own.
+type aesWrapping struct {
+	mechanism pkcs11.MechanismType
+	keyType   pkcs11.KeyType
+	boxed     bool // the point is in a DER OCTET STRING
+}
+
+var aesWrappings = []aesWrapping{
+	{pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKK_EC, false},
+	{pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, pkcs11.CKK_EC, true}, // all curves of CKK_EC here have cofactor 1
+	{pkcs11.CKM_ECDH_X_AES_KEY_WRAP, pkcs11.CKK_EC_MONTGOMERY, false},
+}
+
+// split parts a wrapped key into the point, which is nil if it is none, and the rest.
+func (w aesWrapping) split(c *curve, wrapped []byte) (point, body []byte) {
+	rest := cryptobyte.String(wrapped)
+	var given cryptobyte.String
+	if w.boxed {
+		if !rest.ReadASN1(&given, der.OCTET_STRING) {
+			return nil, nil
+		}
+	} else if !rest.ReadBytes((*[]byte)(&given), c.pointLen) {
+		return nil, nil
+	}
+	return c.uncompressed(given), rest
+}
 
 // aesWrapKDF checks the parameter and returns the function from a shared secret to the AES key.
 func aesWrapKDF(param any) (func(z []byte) ([]byte, error), error) {
@@ -39,12 +66,12 @@ func aesWrapKDF(param any) (func(z []byte) ([]byte, error), error) {
 	}, nil
 }
 
-func aesWrap(k mech.Key, param any, plain []byte) ([]byte, error) {
+func (w aesWrapping) wrap(k mech.Key, param any, plain []byte) ([]byte, error) {
 	kdf, err := aesWrapKDF(param)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := publicFor(k, pkcs11.CKK_EC)
+	peer, err := publicFor(k, w.keyType)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +89,9 @@ func aesWrap(k mech.Key, param any, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.boxed {
+		point = emitPoint(point)
+	}
 	kek, err := own.kek(ephemeral{k}, bare, kdf)
 	if err != nil {
 		return nil, err
@@ -74,19 +104,19 @@ func aesWrap(k mech.Key, param any, plain []byte) ([]byte, error) {
 	return append(point, body...), nil
 }
 
-func aesUnwrap(k mech.Key, param any, wrapped []byte) ([]byte, error) {
+func (w aesWrapping) unwrap(k mech.Key, param any, wrapped []byte) ([]byte, error) {
 	kdf, err := aesWrapKDF(param)
 	if err != nil {
 		return nil, err
 	}
-	own, err := privateFor(k, pkcs11.CKK_EC)
+	own, err := privateFor(k, w.keyType)
 	if err != nil {
 		return nil, err
 	}
-	if len(wrapped) <= own.pointLen {
+	if !w.boxed && len(wrapped) <= own.pointLen {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_LEN_RANGE, "%d bytes, expected more than %d", len(wrapped), own.pointLen)
 	}
-	point := own.uncompressed(wrapped[:own.pointLen])
+	point, body := w.split(own.curve, wrapped)
 	if point == nil {
 		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
 	}
@@ -98,7 +128,7 @@ func aesUnwrap(k mech.Key, param any, wrapped []byte) ([]byte, error) {
 		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
 	}
 	defer secret.Wipe(kek)
-	plain, err := aes.UnwrapKWP(kek, wrapped[own.pointLen:])
+	plain, err := aes.UnwrapKWP(kek, body)
 	if err != nil {
 		return nil, pkcs11.CKR_WRAPPED_KEY_INVALID
 	}

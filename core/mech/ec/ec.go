@@ -69,8 +69,12 @@ func rows() []mech.Mechanism {
 			Encapsulate: encapsulate, Decapsulate: decapsulate, CiphertextLen: ciphertextLen,
 		},
 	}
-	for _, m := range []pkcs11.MechanismType{pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP} {
-		all = append(all, mech.Mechanism{Type: m, KeyTypes: short, Min: 160, Max: 521, Wrap: aesWrap, Unwrap: aesUnwrap})
+	for _, w := range aesWrappings {
+		m := mech.Mechanism{Type: w.mechanism, KeyTypes: short, Min: 160, Max: 521, Wrap: w.wrap, Unwrap: w.unwrap}
+		if w.keyType == pkcs11.CKK_EC_MONTGOMERY {
+			m.KeyTypes, m.Min, m.Max = montgomery, 255, 448
+		}
+		all = append(all, m)
 	}
 	for _, h := range hashes.All {
 		if h.ECDSA != 0 {

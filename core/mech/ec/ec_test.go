@@ -149,13 +149,31 @@ func TestHostileParameters(t *testing.T) {
 
 // The wrapped key is what the documentation says: a point, and AES-KWP under what that point and the key agree on.
 func TestAESWrapIsMadeOfItsParts(t *testing.T) {
-	for _, c := range []*curve{curves[0], curves[1], curves[3], named(t, "brainpoolP384r1")} {
+	for _, made := range []struct {
+		m      pkcs11.MechanismType
+		c      *curve
+		before []byte // what stands before the point
+	}{
+		{pkcs11.CKM_ECDH_AES_KEY_WRAP, named(t, "secp256r1"), nil},
+		{pkcs11.CKM_ECDH_AES_KEY_WRAP, named(t, "secp384r1"), nil},
+		{pkcs11.CKM_ECDH_AES_KEY_WRAP, named(t, "secp256k1"), nil},
+		{pkcs11.CKM_ECDH_AES_KEY_WRAP, named(t, "brainpoolP384r1"), nil},
+		{pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, named(t, "secp256r1"), []byte{4, 65}},
+		{pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, named(t, "secp521r1"), []byte{4, 0x81, 133}},
+		{pkcs11.CKM_ECDH_X_AES_KEY_WRAP, named(t, "curve25519"), nil},
+		{pkcs11.CKM_ECDH_X_AES_KEY_WRAP, named(t, "curve448"), nil},
+	} {
+		m, c := row(t, made.m), made.c
 		private, public, _, _ := newPair(t, c)
 		p := &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 192, KDF: pkcs11.CKD_SHA384_KDF, SharedData: []byte("shared")}
 		key := []byte("the key that is wrapped")
-		wrapped, err := row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Wrap(public, p, key)
+		whole, err := m.Wrap(public, p, key)
 		if err != nil {
 			t.Fatal(err)
+		}
+		wrapped, boxed := bytes.CutPrefix(whole, made.before)
+		if !boxed {
+			t.Fatalf("%v, %s: the point is %x...", m.Type, c.names[0], whole[:4])
 		}
 		kek, err := derive(private, &pkcs11.ECDH1DeriveParams{KDF: p.KDF, SharedData: p.SharedData, PublicData: wrapped[:c.pointLen]}, 24)
 		if err != nil {
@@ -165,16 +183,19 @@ func TestAESWrapIsMadeOfItsParts(t *testing.T) {
 		if err != nil || !bytes.Equal(got, key) {
 			t.Errorf("%s: %x, %v", c.names[0], got, err)
 		}
-		if _, err := aesUnwrap(private, &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 192, KDF: p.KDF}, wrapped); pkcs11.RVOf(err) != pkcs11.CKR_WRAPPED_KEY_INVALID {
+		if got, err := m.Unwrap(private, p, whole); err != nil || !bytes.Equal(got, key) {
+			t.Errorf("%s: %x, %v", c.names[0], got, err)
+		}
+		if _, err := m.Unwrap(private, &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 192, KDF: p.KDF}, whole); pkcs11.RVOf(err) != pkcs11.CKR_WRAPPED_KEY_INVALID {
 			t.Errorf("%s: other shared data: %v", c.names[0], err)
 		}
 	}
 	// 20 bytes are too few for a longer key, without a derivation function.
 	private, public, _, _ := newPair(t, named(t, "brainpoolP160r1"))
 	p := &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 256, KDF: pkcs11.CKD_NULL}
-	_, err := aesWrap(public, p, []byte("key"))
+	_, err := row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Wrap(public, p, []byte("key"))
 	wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
-	_, err = aesUnwrap(private, p, make([]byte, 100))
+	_, err = row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Unwrap(private, p, make([]byte, 100))
 	wantRV(t, err, pkcs11.CKR_WRAPPED_KEY_INVALID)
 }
 

@@ -50,7 +50,7 @@ func Others() []Instead {
 		{"all curves that it takes have the cofactor 1; its self-test holds it to an answer of CKM_ECDH1_DERIVE", "selftest/selftest_test.go:TestAllPass",
 			mechanisms{pkcs11.CKM_ECDH1_COFACTOR_DERIVE}},
 		{"ECDH and key wrap with padding, which have answers", "ec/ec_test.go:TestAESWrapIsMadeOfItsParts", mechanisms{
-			pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP}},
+			pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, pkcs11.CKM_ECDH_X_AES_KEY_WRAP}},
 		{"the constructor of CKM_DSA_SHA256, which has answers, over another hash, which has too", "dsa/dsa_test.go:TestEveryRowKeepsItsPromises", mechanisms{pkcs11.CKM_DSA_SHA1,
 			pkcs11.CKM_DSA_SHA384, pkcs11.CKM_DSA_SHA512, pkcs11.CKM_DSA_SHA3_224, pkcs11.CKM_DSA_SHA3_256, pkcs11.CKM_DSA_SHA3_384,
 			pkcs11.CKM_DSA_SHA3_512}},

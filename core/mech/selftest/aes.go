@@ -64,7 +64,8 @@ var aesTests = []test{
 	{"AES-KW", mechanisms{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP_PKCS7, pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_NO_PAD,
 		pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_PKCS5_PAD}, wraps(pkcs11.CKM_AES_KEY_WRAP)},
 	{"AES-KWP", mechanisms{pkcs11.CKM_AES_KEY_WRAP_KWP, pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_RSA_AES_KEY_WRAP,
-		pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD}, wraps(pkcs11.CKM_AES_KEY_WRAP_KWP)},
+		pkcs11.CKM_ECDH_AES_KEY_WRAP, pkcs11.CKM_ECDH_COF_AES_KEY_WRAP, pkcs11.CKM_ECDH_X_AES_KEY_WRAP,
+		pkcs11.CKM_CLOUDHSM_AES_KEY_WRAP_ZERO_PAD}, wraps(pkcs11.CKM_AES_KEY_WRAP_KWP)},
 	{"AES-CMAC", mechanisms{pkcs11.CKM_AES_CMAC, pkcs11.CKM_AES_CMAC_GENERAL}, func(b *bench) error {
 		k := secretKey(pkcs11.CKK_AES, b.field(0))
 		return all(b.mac(pkcs11.CKM_AES_CMAC, k, nil, b.field(1), b.field(2)),
