@@ -54,7 +54,7 @@ func rows() []mech.Mechanism {
 			Sign: ecdsaSign(nil), Verify: ecdsaVerify(nil),
 		},
 		{
-			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 448, OnePart: true,
+			Type: pkcs11.CKM_EDDSA, KeyTypes: edwards, Min: 255, Max: 448,
 			Sign: eddsaSign, Verify: eddsaVerify,
 		},
 		{
