@@ -180,8 +180,15 @@ func (b *battery) computed(t *testing.T, sizes ...int) *rows.Derived {
 // deriveLikeRow compares what the token derives with what the row does.
 func (b *battery) deriveLikeRow(t *testing.T) {
 	at := pkcs11.PlacesOf(b.param)
-	for _, n := range []int{1, 7, 16} {
-		plan, err := b.row.PlanOf(b.param, nil)
+	lengths := []int{1, 7, 16}
+	if p, ok := b.param.(*pkcs11.IKEPRFParams); ok {
+		lengths = []int{16} // all of the output, here of AES-CMAC
+		if h := hashes.ByHMAC(p.PRF); h != nil {
+			lengths = []int{h.Size()}
+		}
+	}
+	for _, n := range lengths {
+		plan, err := b.row.PlanOf(b.param, aDerived)
 		require.NoError(t, err)
 		var sizes []int
 		for i, p := range plan {
@@ -252,6 +259,9 @@ func (b *battery) refusedNames(t *testing.T, at pkcs11.Places) {
 	}
 	kt, _ := b.key.privKind.Uint(pkcs11.CKA_KEY_TYPE)
 	template := b.derivedTemplate(with(aDerived, num(pkcs11.CKA_VALUE_LEN, uint(16))))
+	if b.row.Type == pkcs11.CKM_IKE_PRF_DERIVE { // the length is the function's
+		template = aDerived
+	}
 	try := func(want pkcs11.RV, name handle) {
 		t.Helper()
 		param := b.r.derivations(pkcs11.KeyType(kt), pkcs11.Handle(name))

@@ -13,9 +13,24 @@ import (
 // and AES-CMAC.
 var ikeRows = []mech.Mechanism{
 	{Type: pkcs11.CKM_IKE2_PRF_PLUS_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike2Plus},
-	{Type: pkcs11.CKM_IKE_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ikePRF},
-	{Type: pkcs11.CKM_IKE1_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike1PRF},
+	{Type: pkcs11.CKM_IKE_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ikePRF, Plan: planIKEPRF},
+	{Type: pkcs11.CKM_IKE1_PRF_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike1PRF, Plan: planIKE1PRF},
 	{Type: pkcs11.CKM_IKE1_EXTENDED_DERIVE, KeyTypes: prfKeys, Min: 1, Max: maxKey, DeriveKeys: ike1Extended},
+}
+
+// planIKEPRF: without a key type in the template, the new key is one for the function.
+func planIKEPRF(param any, t pkcs11.Template) ([]mech.Planned, error) {
+	if p, ok := param.(*pkcs11.IKEPRFParams); ok && p != nil && p.PRF == pkcs11.CKM_AES_CMAC && !t.Has(pkcs11.CKA_KEY_TYPE) {
+		t = append(slices.Clip(t), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES))
+	}
+	return []mech.Planned{{Template: t}}, nil
+}
+
+func planIKE1PRF(_ any, t pkcs11.Template) ([]mech.Planned, error) {
+	if !t.Has(pkcs11.CKA_KEY_TYPE) {
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_KEY_TYPE is needed")
+	}
+	return []mech.Planned{{Template: t}}, nil
 }
 
 // namedValue returns the bytes of a key that the parameter may name; none where it does not.
@@ -42,15 +57,26 @@ func oneOutput(d *mech.Derivation, f *prf, parts ...[]byte) (*mech.Derived, erro
 	return mech.One(out), nil
 }
 
-// ikePRF makes SKEYSEED or SKEYID: RFC 7296, 2.14 and 2.18; RFC 2409, 5.
+// wholeOutput is oneOutput for a key that is never shorter.
+func wholeOutput(d *mech.Derivation, f *prf, parts ...[]byte) (*mech.Derived, error) {
+	if size := d.Sizes[0]; size != 0 && size != f.size {
+		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "%d bytes, the function has %d", size, f.size)
+	}
+	return oneOutput(d, f, parts...)
+}
+
+// ikePRF makes SKEYSEED or SKEYID: RFC 7296, 2.14 and 2.18; RFC 2409, 5. It is all of the function's output.
 func ikePRF(d *mech.Derivation) (*mech.Derived, error) {
 	p, ok := d.Param.(*pkcs11.IKEPRFParams)
 	if !ok || p == nil {
 		return nil, wrongParam(d.Param)
 	}
 	nonces := slices.Concat(p.Ni, p.Nr)
-	if len(nonces) == 0 || p.DataAsKey && p.Rekey {
-		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "%d bytes of nonces, as the key %v, for a new key %v", len(nonces), p.DataAsKey, p.Rekey)
+	switch {
+	case p.DataAsKey && p.Rekey:
+		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "the nonces as the key, and for a new key")
+	case len(nonces) == 0:
+		return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "no nonces")
 	}
 	if p.DataAsKey {
 		h := hashes.ByHMAC(p.PRF)
@@ -61,7 +87,7 @@ func ikePRF(d *mech.Derivation) (*mech.Derived, error) {
 		if err != nil {
 			return nil, err
 		}
-		return oneOutput(d, hmacUnder(h, nonces), base)
+		return wholeOutput(d, hmacUnder(h, nonces), base)
 	}
 	f, err := prfOf(p.PRF, d.Base)
 	if err != nil {
@@ -71,7 +97,7 @@ func ikePRF(d *mech.Derivation) (*mech.Derived, error) {
 	if err != nil {
 		return nil, err
 	}
-	return oneOutput(d, f, fresh, nonces)
+	return wholeOutput(d, f, fresh, nonces)
 }
 
 // ike1PRF makes SKEYID_d, SKEYID_a or SKEYID_e: RFC 2409, 5.

@@ -74,11 +74,32 @@ func TestIKEWithstands(t *testing.T) {
 func TestIKERefuses(t *testing.T) {
 	_, err := derive(t, pkcs11.CKM_IKE_PRF_DERIVE, []byte("k"), names([]byte("n")),
 		&pkcs11.IKEPRFParams{PRF: pkcs11.CKM_SHA256_HMAC, DataAsKey: true, Rekey: true, Ni: []byte("i"), NewKey: named}, 0)
+	rv(t, pkcs11.CKR_ARGUMENTS_BAD, err)
+	_, err = derive(t, pkcs11.CKM_IKE_PRF_DERIVE, []byte("k"), nil, &pkcs11.IKEPRFParams{PRF: pkcs11.CKM_SHA256_HMAC}, 0)
 	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
-	_, err = derive(t, pkcs11.CKM_IKE_PRF_DERIVE, []byte("k"), nil, &pkcs11.IKEPRFParams{PRF: pkcs11.CKM_SHA256_HMAC, Ni: []byte("i")}, 33)
-	rv(t, pkcs11.CKR_KEY_SIZE_RANGE, err)
+	for _, size := range []int{16, 31, 33} {
+		_, err = derive(t, pkcs11.CKM_IKE_PRF_DERIVE, []byte("k"), nil, &pkcs11.IKEPRFParams{PRF: pkcs11.CKM_SHA256_HMAC, Ni: []byte("i")}, size)
+		rv(t, pkcs11.CKR_KEY_SIZE_RANGE, err)
+	}
+	_, err = row(t, pkcs11.CKM_IKE1_PRF_DERIVE).PlanOf(&pkcs11.IKE1PRFParams{PRF: pkcs11.CKM_SHA256_HMAC}, nil)
+	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
 	_, err = derive(t, pkcs11.CKM_IKE2_PRF_PLUS_DERIVE, []byte("k"), nil, &pkcs11.IKE2PRFPlusParams{PRF: pkcs11.CKM_SHA256_HMAC, SeedData: []byte("i")}, 255*32+1)
 	rv(t, pkcs11.CKR_KEY_SIZE_RANGE, err)
 	_, err = derive(t, pkcs11.CKM_IKE2_PRF_PLUS_DERIVE, []byte("k"), nil, &pkcs11.IKE2PRFPlusParams{PRF: pkcs11.CKM_SHA256_HMAC, SeedData: []byte("i")}, 0)
 	rv(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, err)
+}
+
+func TestIKEMakesAKeyForTheFunction(t *testing.T) {
+	for prf, want := range map[pkcs11.MechanismType]pkcs11.Template{
+		pkcs11.CKM_AES_CMAC:    {pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES)},
+		pkcs11.CKM_SHA256_HMAC: nil, // what the template does not say is a generic secret
+	} {
+		plan, err := row(t, pkcs11.CKM_IKE_PRF_DERIVE).PlanOf(&pkcs11.IKEPRFParams{PRF: prf, Ni: []byte("i")}, nil)
+		require.NoError(t, err)
+		assert.Equal(t, []mech.Planned{{Template: want}}, plan)
+	}
+	asked := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_HKDF)}
+	plan, err := row(t, pkcs11.CKM_IKE_PRF_DERIVE).PlanOf(&pkcs11.IKEPRFParams{PRF: pkcs11.CKM_AES_CMAC}, asked)
+	require.NoError(t, err)
+	assert.Equal(t, []mech.Planned{{Template: asked}}, plan)
 }

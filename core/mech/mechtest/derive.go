@@ -9,9 +9,12 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
+// aGeneric is a template: some rows want the key type in it.
+var aGeneric = pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET)}
+
 // derived runs the row; the first key of the plan is to have size bytes, the others 16.
 func (c *Case) derived(k mech.Key, named map[pkcs11.Handle]mech.Key, param any, size int) (*mech.Derived, error) {
-	plan, err := c.Row.PlanOf(param, nil)
+	plan, err := c.Row.PlanOf(param, aGeneric)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +36,7 @@ func (c *Case) derived(k mech.Key, named map[pkcs11.Handle]mech.Key, param any, 
 
 // derive asks for all lengths, wild ones among them.
 func (c *Case) derive(t *testing.T, param any) {
-	plan, err := c.Row.PlanOf(param, nil)
+	plan, err := c.Row.PlanOf(param, aGeneric)
 	if err != nil {
 		t.Fatal(err)
 	}
