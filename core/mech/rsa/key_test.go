@@ -209,9 +209,9 @@ func TestGeneratePairListens(t *testing.T) {
 		{bits(2049), pkcs11.CKR_ATTRIBUTE_VALUE_INVALID},
 		{bits(8200), pkcs11.CKR_KEY_SIZE_RANGE},
 		{bits(^uint(0)), pkcs11.CKR_KEY_SIZE_RANGE},
-		{e(2048, []byte{3}), pkcs11.CKR_ATTRIBUTE_VALUE_INVALID},
-		{e(2048, nil), pkcs11.CKR_ATTRIBUTE_VALUE_INVALID},
-		{e(2048, []byte{1, 0, 0, 1}), pkcs11.CKR_ATTRIBUTE_VALUE_INVALID},
+		{e(2048, []byte{3}), pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		{e(2048, nil), pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		{e(2048, []byte{1, 0, 0, 1}), pkcs11.CKR_TEMPLATE_INCONSISTENT},
 		{e(2048, []byte{0, 1, 0, 1}), pkcs11.CKR_OK},
 	} {
 		pub, priv, err := g(nil, c.public, nil)

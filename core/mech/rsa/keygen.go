@@ -13,7 +13,7 @@ const exponent = 65537
 // generatePair makes a key of CKA_MODULUS_BITS bits (a multiple of 8). PKCS#11 v3.2, PKCS #1 RSA key pair generation.
 //
 // Deviation: CKA_PUBLIC_EXPONENT may be missing and may only be 65537, which is what crypto/rsa generates; FIPS 186-5
-// forbids the small ones and nobody asks for larger ones. Other values: CKR_ATTRIBUTE_VALUE_INVALID.
+// forbids the small ones and nobody asks for larger ones. Other values: CKR_TEMPLATE_INCONSISTENT.
 func generatePair(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Template, err error) {
 	if err := noParam(param); err != nil {
 		return nil, nil, err
@@ -31,7 +31,7 @@ func generatePair(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Templa
 	if public.Has(pkcs11.CKA_PUBLIC_EXPONENT) {
 		e := new(big.Int).SetBytes(public.Bytes(pkcs11.CKA_PUBLIC_EXPONENT))
 		if e.Cmp(big.NewInt(exponent)) != 0 {
-			return nil, nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PUBLIC_EXPONENT: only %d is supported", exponent)
+			return nil, nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_PUBLIC_EXPONENT: only %d is supported", exponent)
 		}
 	}
 	key, err := generateKey(int(bits))
