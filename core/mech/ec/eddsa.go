@@ -37,7 +37,9 @@ func eddsaSign(k mech.Key, param any) (mech.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &eddsaSigner{gathered, key, o}, nil
+	return modes.WholeSigner(key.signatureLen(), func(data []byte) ([]byte, error) {
+		return key.arith.sign(key, o, data)
+	}), nil
 }
 
 func eddsaVerify(k mech.Key, param any) (mech.Verifier, error) {
@@ -49,51 +51,12 @@ func eddsaVerify(k mech.Key, param any) (mech.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &eddsaVerifier{gathered, key, o}, nil
-}
-
-// gathered is for the parts: a message is hashed twice, so that it must be whole.
-var gathered = modes.Gather{Excess: pkcs11.CKR_DATA_LEN_RANGE}
-
-type eddsaSigner struct {
-	modes.Gather
-	key *privateKey
-	scheme
-}
-
-func (s *eddsaSigner) Size() int { return s.key.signatureLen() }
-
-func (s *eddsaSigner) Update(part []byte) error { return s.Add(part) }
-
-func (s *eddsaSigner) Finish(dst, part []byte) ([]byte, error) {
-	message, err := s.All(part)
-	if err != nil {
-		return nil, err
-	}
-	sig, err := s.key.arith.sign(s.key, s.scheme, message)
-	if err != nil {
-		return nil, err
-	}
-	return append(dst, sig...), nil
-}
-
-type eddsaVerifier struct {
-	modes.Gather
-	key *publicKey
-	scheme
-}
-
-func (v *eddsaVerifier) Update(part []byte) error { return v.Add(part) }
-
-func (v *eddsaVerifier) Verify(part, sig []byte) error {
-	if len(sig) != v.key.signatureLen() {
-		return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", len(sig), v.key.signatureLen())
-	}
-	message, err := v.All(part)
-	if err != nil {
-		return err
-	}
-	return valid(v.key.arith.verify(v.key, v.scheme, message, sig))
+	return modes.WholeVerifier(func(data, sig []byte) error {
+		if len(sig) != key.signatureLen() {
+			return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a signature of %d bytes, expected %d", len(sig), key.signatureLen())
+		}
+		return valid(key.arith.verify(key, o, data, sig))
+	}), nil
 }
 
 // valid is the answer of a verification.

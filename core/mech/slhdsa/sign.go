@@ -7,7 +7,7 @@ import (
 	"github.com/cloudflare/circl/xof"
 
 	"github.com/coffer-hsm/coffer/core/mech"
-	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 	"github.com/coffer-hsm/coffer/core/mech/postquantum"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -47,7 +47,7 @@ func signMessage(k mech.Key, param any) (mech.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hashes.NewSigner(nil, key.signatureLen(), func(data []byte) ([]byte, error) {
+	return modes.WholeSigner(key.signatureLen(), func(data []byte) ([]byte, error) {
 		return key.sign(c, slhdsa.NewMessage(data))
 	}), nil
 }
@@ -61,7 +61,7 @@ func verifyMessage(k mech.Key, param any) (mech.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return hashes.NewVerifier(nil, func(data, sig []byte) error { return key.verify(c, slhdsa.NewMessage(data), sig) }), nil
+	return modes.WholeVerifier(func(data, sig []byte) error { return key.verify(c, slhdsa.NewMessage(data), sig) }), nil
 }
 
 func newPreHash(h *postquantum.PreHash) (*slhdsa.PreHash, error) {

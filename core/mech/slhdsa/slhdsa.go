@@ -23,8 +23,7 @@ var Family = mech.Family{Name: "slhdsa", Mechanisms: rows(), KeyTypes: []mech.Ke
 func rows() []mech.Mechanism {
 	all := []mech.Mechanism{
 		{Type: pkcs11.CKM_SLH_DSA_KEY_PAIR_GEN, GeneratePair: generate},
-		// A signature goes over the message twice.
-		{Type: pkcs11.CKM_SLH_DSA, OnePart: true, Sign: signMessage, Verify: verifyMessage},
+		{Type: pkcs11.CKM_SLH_DSA, Sign: signMessage, Verify: verifyMessage},
 	}
 	for _, h := range postquantum.PreHashes {
 		// The row names no hash: the near side cannot make the digest, for the library takes the message.
