@@ -25,9 +25,14 @@ func (o *object) seen(now *login) bool {
 	return o.login == nil || o.login == now
 }
 
+// dead reports whether no login may see the object any more. Its own login was the slot's before it got its handle, so that
+// it has ended if another one is.
+func (t *handles) dead(o *object) bool { return !o.seen(t.current.Load()) }
+
 // handles is a slot's objects as the application knows them. A token object has one handle for as long as the run lasts,
 // or the login if it is private.
 type handles struct {
+	current  *atomic.Pointer[login] // the slot's
 	last     *atomic.Uint64
 	byHandle numbers[object, *object]
 	byID     table[string, *object] // token objects
@@ -60,7 +65,7 @@ func (t *handles) token(o hsm.Object, now *login) ObjectHandle {
 		old.ref.Store(&o)
 		return old.handle
 	}
-	if ok {
+	if ok && t.dead(old) {
 		t.remove(old)
 	}
 	n := t.make(o, 0, now)
@@ -87,10 +92,10 @@ func (t *handles) remove(o *object) {
 	}
 }
 
-// sweep forgets what no login but now may see, and returns the session objects among it.
-func (t *handles) sweep(now *login) (session []*object) {
+// sweep forgets what is dead, and returns the session objects among it. There may be a new login before it is done.
+func (t *handles) sweep() (session []*object) {
 	t.byHandle.each(func(o *object) {
-		if o.seen(now) {
+		if !t.dead(o) {
 			return
 		}
 		t.remove(o)

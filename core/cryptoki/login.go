@@ -176,7 +176,7 @@ func (s *slot) ended(who *login) {
 	if err != nil {
 		return
 	}
-	s.discard(t, s.objects.sweep(s.login.Load()))
+	s.discard(t, s.objects.sweep())
 	if who.free() {
 		s.logout(who.credential())
 	}

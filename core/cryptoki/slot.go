@@ -36,6 +36,7 @@ type slot struct {
 
 func newSlot(l *Library, r *run, s Slot) *slot {
 	n := &slot{Slot: s, library: l, run: r}
+	n.objects.current = &n.login
 	n.objects.last = &l.lastObject
 	n.objects.local = newLocalObjects()
 	return n
