@@ -57,6 +57,9 @@ func aesWrapKDF(param any) (func(z []byte) ([]byte, error), error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.KDF == pkcs11.CKD_NULL { // not the last bytes of the shared secret: the first ones of the key that all of it makes
+		kdf = func(z []byte, size int) ([]byte, error) { return last(z[:min(size, len(z))], size) }
+	}
 	return func(z []byte) ([]byte, error) {
 		kek, err := kdf(z, size)
 		if err != nil {

@@ -190,10 +190,26 @@ func TestAESWrapIsMadeOfItsParts(t *testing.T) {
 			t.Errorf("%s: other shared data: %v", c.names[0], err)
 		}
 	}
+	private, public, _, _ := newPair(t, named(t, "secp256r1"))
+	m, p := row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP), &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 128, KDF: pkcs11.CKD_NULL}
+	wrapped, err := m.Wrap(public, p, []byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := derive(private, &pkcs11.ECDH1DeriveParams{KDF: pkcs11.CKD_NULL, PublicData: wrapped[:65]}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := aes.UnwrapKWP(z[:16], wrapped[65:]); err != nil || string(got) != "key" {
+		t.Errorf("not the first 128 bits of the shared secret: %q, %v", got, err)
+	}
+	if got, err := m.Unwrap(private, p, wrapped); err != nil || string(got) != "key" {
+		t.Errorf("%q, %v", got, err)
+	}
 	// 20 bytes are too few for a longer key, without a derivation function.
-	private, public, _, _ := newPair(t, named(t, "brainpoolP160r1"))
-	p := &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 256, KDF: pkcs11.CKD_NULL}
-	_, err := row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Wrap(public, p, []byte("key"))
+	private, public, _, _ = newPair(t, named(t, "brainpoolP160r1"))
+	p = &pkcs11.ECDHAESKeyWrapParams{AESKeyBits: 256, KDF: pkcs11.CKD_NULL}
+	_, err = row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Wrap(public, p, []byte("key"))
 	wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
 	_, err = row(t, pkcs11.CKM_ECDH_AES_KEY_WRAP).Unwrap(private, p, make([]byte, 100))
 	wantRV(t, err, pkcs11.CKR_WRAPPED_KEY_INVALID)
