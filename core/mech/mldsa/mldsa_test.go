@@ -185,6 +185,17 @@ func TestPrivateKeyForms(t *testing.T) {
 			if err := verifyWith(t, pkcs11.CKM_ML_DSA, publicKeyOf(pub), nil, []byte("data"), sig); err != nil {
 				t.Errorf("%s, %s: %v", s.name, name, err)
 			}
+			op, err := signMessage(privateKeyOf(form), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := op.Update([]byte("da"))
+			if sig, err = op.Finish(nil, []byte("ta")); first != nil || err != nil {
+				t.Fatalf("%s, %s, in parts: %v, %v", s.name, name, first, err)
+			}
+			if err := verifyWith(t, pkcs11.CKM_ML_DSA, publicKeyOf(pub), nil, []byte("data"), sig); err != nil {
+				t.Errorf("%s, %s, in parts: %v", s.name, name, err)
+			}
 			der, err := keyRow.MarshalPKCS8(privateKeyOf(form))
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
+	"github.com/coffer-hsm/coffer/core/mech/modes"
 	"github.com/coffer-hsm/coffer/core/mech/postquantum"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -67,7 +68,7 @@ func (p *privateKey) signWhole(c postquantum.Context, message []byte) ([]byte, e
 // withSeed refuses a key that cannot sign a representative.
 func (p *privateKey) withSeed() error {
 	if p.seeded == nil {
-		return pkcs11.Errorf(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, "the key came without CKA_SEED: it signs with CKM_ML_DSA, in one part")
+		return pkcs11.Errorf(pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, "the key came without CKA_SEED: it signs with CKM_ML_DSA alone")
 	}
 	return nil
 }
@@ -82,7 +83,7 @@ func signMessage(k mech.Key, param any) (mech.Signer, error) {
 		return nil, err
 	}
 	if key.seeded == nil {
-		return hashes.NewSigner(nil, key.signatureLen(), func(message []byte) ([]byte, error) { return key.signWhole(c, message) }), nil
+		return modes.WholeSigner(key.signatureLen(), func(message []byte) ([]byte, error) { return key.signWhole(c, message) }), nil
 	}
 	return newSigner(key.representative(c.Prefix(false)), key.signatureLen(), func(mu []byte) ([]byte, error) {
 		return key.signMu(mu, c.Deterministic)
