@@ -117,7 +117,8 @@ func (s site) start(t *testing.T) *nodesAtWork {
 	require.NoError(t, err)
 	c.pool, err = pki.Pool(c.ca.Certificate().Raw)
 	require.NoError(t, err)
-	c.options.Timeout = 20 * time.Second
+	// Making the trees of an HSS key takes seconds, begins anew when its node is killed, and the machine has other work.
+	c.options.Timeout = 2 * time.Minute
 	for i := range s.nodes {
 		n := &nodeAtWork{}
 		c.servers = append(c.servers, n)
