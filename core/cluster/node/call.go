@@ -23,8 +23,8 @@ type call struct {
 	request *wire.Request
 	row     *row
 	lane    int
-	// What it has taken of the stream's and of the server's room, of what it will need in all.
-	ofStream, ofServer, room int
+	// What it has taken of the stream's, the holder's and the server's room, of what it will need in all.
+	ofStream, ofHolder, ofServer, room int
 
 	cred     hsm.Credential
 	isolated bool
@@ -64,10 +64,10 @@ func (c *call) answer() (r *wire.Reply) {
 		wipeReply(r)
 		return c.failure(pkcs11.Errorf(pkcs11.CKR_DEVICE_MEMORY, "the answer takes %d bytes, at most %d can be sent: ask for less at once", n, wire.MaxMessage))
 	} else if more := n - c.row.room(c.request.Body); more > 0 {
-		c.stream.bytes.force(more)
-		c.stream.Server.bytes.force(more)
-		c.ofStream += more
-		c.ofServer += more
+		for _, r := range c.rooms() {
+			r.of.force(more)
+			*r.taken += more
+		}
 	}
 	return r
 }
@@ -165,11 +165,27 @@ func (c *call) giveBack(r *wire.Reply) {
 	if r != nil {
 		wipeReply(r)
 	}
+	c.leaveRooms()
+	c.stream.Server.running.Add(-1)
+}
+
+// part is what a call has taken of a room.
+type part struct {
+	of    *room
+	taken *int
+}
+
+func (c *call) rooms() [3]part {
 	t := c.stream
-	t.places.give(1)
-	t.bytes.give(c.ofStream)
-	t.Server.bytes.give(c.ofServer)
-	t.Server.running.Add(-1)
+	return [...]part{{t.bytes, &c.ofStream}, {t.holder.bytes, &c.ofHolder}, {t.Server.bytes, &c.ofServer}}
+}
+
+// leaveRooms gives back what the call has taken so far, and its place.
+func (c *call) leaveRooms() {
+	for _, r := range c.rooms() {
+		r.of.give(*r.taken)
+	}
+	c.stream.places.give(1)
 }
 
 // operationSize is the length of an operation's name in bytes.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -213,15 +214,15 @@ func TestRequestsCountAsWhatTheyTake(t *testing.T) {
 		ids[c.send(pairQ())] = true
 	}
 	ids[c.send(bloated)] = true
+	require.Eventually(t, func() bool { return s.running.Load() == int64(len(ids)) }, patience, time.Millisecond)
 	before := heapInUse()
 	kept := new(wire.Request)
 	require.NoError(t, proto.Unmarshal(encoded, kept))
 	took := heapInUse() - before
-	require.Eventually(t, func() bool {
-		s.bytes.mu.Lock()
-		defer s.bytes.mu.Unlock()
-		return s.limits.Bytes-s.bytes.free >= took
-	}, patience, time.Millisecond)
+	s.bytes.mu.Lock()
+	held := s.limits.Bytes - s.bytes.free
+	s.bytes.mu.Unlock()
+	require.GreaterOrEqual(t, held, took)
 	runtime.KeepAlive(kept)
 	again := proto.Clone(bloated).(*wire.Request)
 	again.Id = 0
@@ -237,6 +238,55 @@ func heapInUse() int {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
+}
+
+// TestNoClientTakesAllOfANode: whatever one holder has under way, on however many streams, another is served.
+func TestNoClientTakesAllOfANode(t *testing.T) {
+	a := newOffice(t)
+	wait := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(wait) })
+	h := &hooked{Portable: newEngine(t), generate: func(context.Context) error { <-wait; return pkcs11.CKR_FUNCTION_CANCELED }}
+	s, address := onTLS(t, a, Options{HSM: h, Cluster: newGroup("n1"), Limits: Limits{
+		Streams: 4, Bytes: 4 << 20, StreamBytes: 2 << 20, Patience: 10 * time.Millisecond}})
+	t.Cleanup(goOn)
+	as := func(name string) *grpc.ClientConn {
+		conf := a.config(a.issue(t, person(name), time.Hour))
+		conf.NextProtos = []string{"h2"}
+		return dial(t, address, credentials.NewTLS(conf))
+	}
+	large := func() *wire.Request { // more than two thirds of a MiB
+		q := pairQ()
+		q.GetGenerateKeyPair().Public = wire.FromTemplate(pkcs11.Template{pkcs11.Attr(pkcs11.CKA_LABEL, make([]byte, 700<<10))})
+		return q
+	}
+	greedy := as("greedy")
+	var streams []*client
+	for range 3 {
+		c := greeted(t, greedy)
+		streams = append(streams, c)
+		c.send(large())
+	}
+	streams[0].send(large())
+	require.Eventually(t, func() bool { return s.running.Load() == 4 }, patience, time.Millisecond)
+	streams[1].refused(pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_ELSEWHERE, large())
+	_, err := opening(t, greedy).stream.Recv()
+	require.Equal(t, codes.ResourceExhausted, status.Code(err))
+
+	other := greeted(t, as("other"))
+	other.must(randomQ())
+	other.send(large())
+	other.must(pingQ())
+	goOn()
+	for _, c := range streams {
+		_ = c.conn.Close()
+	}
+	_ = other.conn.Close()
+	require.Eventually(t, func() bool {
+		s.holders.mu.Lock()
+		defer s.holders.mu.Unlock()
+		return len(s.holders.list) == 0
+	}, patience, time.Millisecond)
+	require.Equal(t, s.limits.Bytes, s.bytes.free)
 }
 
 // TestASlowReader: a client that takes no answers stops being read, and costs no more than its room.

@@ -37,7 +37,7 @@ type Options struct {
 	Limits Limits
 }
 
-// Limits are what clients may cost a node.
+// Limits are what clients may cost a node. One holder has three quarters of the streams and of the bytes at most.
 type Limits struct {
 	Connections int           // of one listener
 	Streams     int           // of the Server
@@ -91,7 +91,8 @@ type Server struct {
 	hello   *wire.HelloReply
 	journal *journal
 	lanes   [numLanes]*lane
-	bytes   *room       // of all requests and replies
+	bytes   *room // of all requests and replies
+	holders holders
 	lagging atomic.Bool // the last look whether this node is current has taken time
 
 	draining atomic.Bool
@@ -123,7 +124,7 @@ func New(opts Options) (*Server, error) {
 	}
 	limits := opts.Limits.withDefaults()
 	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), journal: newJournal(opts.Log),
-		stopping: make(chan struct{}), framed: map[*framed]bool{}}
+		stopping: make(chan struct{}), framed: map[*framed]bool{}, holders: holders{list: map[string]*holder{}}}
 	for i, limit := range laneLimits() {
 		s.lanes[i] = newLane(limit)
 	}

@@ -27,6 +27,7 @@ type stream struct {
 	*Server
 	pipe   pipe
 	who    guest
+	holder *holder
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 
@@ -86,8 +87,14 @@ func (s *Server) converse(p pipe) error {
 		s.log("%s: refused, %d streams are open", who.Holder, n-1)
 		return status.Error(codes.ResourceExhausted, "too many streams are open")
 	}
+	holder, ok := s.holders.enter(who.Holder, s.limits)
+	if !ok {
+		s.log("%s: refused, so many streams of this client are open that others need the rest", who.Holder)
+		return status.Error(codes.ResourceExhausted, "too many streams of this client are open")
+	}
+	defer s.holders.leave(who.Holder)
 	t := &stream{
-		Server: s, pipe: p, who: who, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
+		Server: s, pipe: p, who: who, holder: holder, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
 		now: make(chan outgoing, 16), over: make(chan error, 1),
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
@@ -230,18 +237,16 @@ func (t *stream) admit(c *call, elements int) error {
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "request %d is running, or is no number for a request", q.Id)
 	}
 	c.room = proto.Size(q) + elements*elementCost + c.row.room(q.Body)
-	var ok bool
-	if _, ok = t.places.take(t.ctx, 1, t.limits.Patience); !ok {
+	if _, ok := t.places.take(t.ctx, 1, t.limits.Patience); !ok {
 		return errBusy
 	}
-	if c.ofStream, ok = t.bytes.take(t.ctx, c.room, t.limits.Patience); !ok {
-		t.places.give(1)
-		return errBusy
-	}
-	if c.ofServer, ok = t.Server.bytes.take(t.ctx, c.room, t.limits.Patience); !ok {
-		t.places.give(1)
-		t.bytes.give(c.ofStream)
-		return errBusy
+	for _, r := range c.rooms() {
+		n, ok := r.of.take(t.ctx, c.room, t.limits.Patience)
+		if !ok {
+			c.leaveRooms()
+			return errBusy
+		}
+		*r.taken = n
 	}
 	limit := min(usualTime, t.limits.Time)
 	if q.TimeoutMs > 0 {
