@@ -169,6 +169,10 @@ func (c *call) giveBack(r *wire.Reply) {
 	c.stream.Server.running.Add(-1)
 }
 
+// elementCost is what an element of a request takes in memory beside its own bytes, at most: a message in a list is a struct,
+// and a pointer in a slice that has grown.
+const elementCost = 96
+
 // part is what a call has taken of a room.
 type part struct {
 	of    *room

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
-	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -56,22 +55,6 @@ type outgoing struct {
 	reply *wire.Reply
 	call  *call // nil: the reader's
 }
-
-// openedCredential is remembered for a while: opening costs more than a symmetric operation.
-type openedCredential struct {
-	cred  hsm.Credential
-	until time.Time
-}
-
-const (
-	credentialMemory = 5 * time.Second
-	maxCredentials   = 64   // of one stream
-	maxCredential    = 4096 // bytes of a sealed one
-)
-
-// elementCost is what an element of a request takes in memory beside its own bytes, at most: a message in a list is a struct,
-// and a pointer in a slice that has grown.
-const elementCost = 96
 
 func (v service) Calls(rpc wire.Node_CallsServer) error { return v.server.converse(rpcPipe{rpc}) }
 
@@ -228,11 +211,23 @@ var (
 
 // admit makes room for a request. While there is none, nothing more is read, which slows the client down; only when that
 // lasts is the request refused, for pings wait behind it.
-func (t *stream) admit(c *call, elements int) error {
+func (t *stream) admit(c *call, elements int) (err error) {
 	q := c.request
 	t.mu.Lock()
 	_, twice := t.running[q.Id]
+	ended := t.ended
+	if !ended {
+		t.calls.Add(1) // before anything is taken that must be given back before the stream has ended
+	}
 	t.mu.Unlock()
+	if ended {
+		return errClosing
+	}
+	defer func() {
+		if err != nil {
+			t.calls.Done()
+		}
+	}()
 	if q.Id == 0 || twice {
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "request %d is running, or is no number for a request", q.Id)
 	}
@@ -263,7 +258,6 @@ func (t *stream) admit(c *call, elements int) error {
 		return errClosing
 	}
 	t.running[q.Id] = c
-	t.calls.Add(1)
 	return nil
 }
 
@@ -367,30 +361,4 @@ func (t *stream) failed(id uint64, err error) *wire.Reply {
 	r := t.reply(id)
 	r.Body, r.Failure = nil, wire.FailureOf(err)
 	return r
-}
-
-// credential opens a sealed credential. The engine looks at its epoch at each use; only of its expiry does remembering
-// make some seconds more.
-func (t *stream) credential(sealed []byte) (hsm.Credential, error) {
-	if len(sealed) > maxCredential {
-		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "a credential has at most %d bytes, this one %d", maxCredential, len(sealed))
-	}
-	now := time.Now()
-	t.mu.Lock()
-	known, ok := t.opened[string(sealed)]
-	t.mu.Unlock()
-	if ok && now.Before(known.until) {
-		return known.cred, nil
-	}
-	cred, err := t.opts.HSM.OpenCredential(sealed, t.who.Holder)
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.opened) >= maxCredentials {
-		clear(t.opened)
-	}
-	t.opened[string(sealed)] = openedCredential{cred, now.Add(credentialMemory)}
-	return cred, nil
 }
