@@ -103,10 +103,16 @@ func (tm Template) Clone() Template {
 	return out
 }
 
+// noBytes is the copy of all that is empty.
+var noBytes any = []byte{}
+
 // CloneValue returns a deep copy of an attribute's value.
 func CloneValue(v any) any {
 	switch v := v.(type) {
 	case []byte:
+		if len(v) == 0 {
+			return noBytes
+		}
 		return append([]byte{}, v...)
 	case []MechanismType:
 		return append([]MechanismType{}, v...)

@@ -126,7 +126,7 @@ func (e *Engine) drafts(cred hsm.Credential, row *mech.Mechanism, keys *bases, p
 		}
 		r := object.Request{Op: object.OpDerive, Base: keys.base.head, Others: keys.heads(), OneWay: row.OneWay}
 		if p.Fixed {
-			r.Makes = &object.Kind{Class: p.Class, Type: p.Type}
+			r.Fixed, r.Makes = true, object.Kind{Class: p.Class, Type: p.Type}
 		}
 		t := p.Template
 		if p.FromBase {

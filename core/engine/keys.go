@@ -48,7 +48,7 @@ func (e *Engine) draft(cred hsm.Credential, m *mech.Mechanism, class pkcs11.Obje
 	if err != nil {
 		return nil, err
 	}
-	r, err := e.caller(cred, object.Request{Op: object.OpGenerate, Mechanism: m.Type, Makes: &object.Kind{Class: class, Type: kt}})
+	r, err := e.caller(cred, object.Request{Op: object.OpGenerate, Mechanism: m.Type, Fixed: true, Makes: object.Kind{Class: class, Type: kt}})
 	if err != nil {
 		return nil, err
 	}

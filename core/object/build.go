@@ -1,6 +1,7 @@
 package object
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -17,7 +18,8 @@ type Request struct {
 	Op        Op                   // not OpCopy and OpSet, which are Copy and Set
 	SO, User  bool                 // who is logged in; neither: a public session
 	Mechanism pkcs11.MechanismType // OpGenerate: becomes CKA_KEY_GEN_MECHANISM
-	Makes     *Kind                // what the mechanism makes; nil where the template says so; OpGenerate must have it
+	Fixed     bool                 // the mechanism knows what it makes; OpGenerate must
+	Makes     Kind                 // what that is; where it is not Fixed, the template says so
 
 	Base   *Object   // the unwrapping key, the base key, the key of the encapsulation; nil for the others
 	Others []*Object // OpDerive: the keys that the mechanism's parameter names
@@ -31,8 +33,14 @@ type Request struct {
 type Draft struct {
 	req    Request
 	policy *policy
+	bases  []*Object       // the keys that it comes from
+	owed   []bound         // what it owes them: floor
 	asked  pkcs11.Template // the caller's, with what the base key and the mechanism add
-	head   pkcs11.Template // what is decided of the head, in the end all of it
+	named  rowSet          // the rows of what was asked for
+	picks  bool            // a usage was asked for
+	head   head            // what is decided, in the end all of it
+
+	room [12]pkcs11.Attribute // asked is here, if it is no longer
 }
 
 // Build checks a template against the policy and fills in what it leaves open. The draft refers to the template until it
@@ -62,20 +70,24 @@ func Build(req Request, template pkcs11.Template) (*Draft, error) {
 	if int(req.Op) >= len(operations) || operations[req.Op].change != 0 {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%v does not build an object", req.Op)
 	}
-	if needsBase := operations[req.Op].template != nil; needsBase && req.Base == nil || req.Op == OpGenerate && req.Makes == nil {
+	if needsBase := operations[req.Op].template != nil; needsBase && req.Base == nil || req.Op == OpGenerate && !req.Fixed {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%v without knowing from or of what", req.Op)
 	}
 	if err := wellFormed(template); err != nil {
 		return nil, err
 	}
-	d := &Draft{req: req, asked: template}
-	steps := []func() error{d.obeyBase, d.settleKind, d.admit, d.require, d.fill, d.neverLower, d.mayStore}
+	d := &Draft{req: req}
+	d.asked = append(d.room[:0], template...)
 	for _, step := range steps {
-		if err := step(); err != nil {
+		if err := step(d); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
+}
+
+var steps = []func(*Draft) error{
+	(*Draft).obeyBase, (*Draft).settleKind, (*Draft).admit, (*Draft).require, (*Draft).fill, (*Draft).neverLower, (*Draft).mayStore,
 }
 
 // Class is what the object will be.
@@ -83,8 +95,7 @@ func (d *Draft) Class() pkcs11.ObjectClass { return d.policy.class }
 
 // KeyType is CKA_KEY_TYPE of the object; ok is false where it has none.
 func (d *Draft) KeyType() (kt pkcs11.KeyType, ok bool) {
-	v, ok := d.asked.Uint(pkcs11.CKA_KEY_TYPE)
-	return pkcs11.KeyType(v), ok
+	return d.policy.keyType, d.policy.hasKeyType
 }
 
 // Template is what was asked for: CKA_VALUE_LEN, CKA_MODULUS_BITS, the key material of C_CreateObject. Class and key type
@@ -92,27 +103,21 @@ func (d *Draft) KeyType() (kt pkcs11.KeyType, ok bool) {
 func (d *Draft) Template() pkcs11.Template { return d.asked }
 
 // Bool returns a boolean attribute as it has been decided, false where the object will not have it.
-func (d *Draft) Bool(t pkcs11.AttributeType) bool {
-	v, _ := d.head.Bool(t)
-	return v
-}
+func (d *Draft) Bool(t pkcs11.AttributeType) bool { return d.head.isOn(t) }
 
 // Uint returns a numeric attribute as it has been decided; ok is false where the object will not have it.
 func (d *Draft) Uint(t pkcs11.AttributeType) (n uint, ok bool) { return d.head.Uint(t) }
 
 func (d *Draft) op() *operation { return &operations[d.req.Op] }
 
-// bases are the keys that the new one comes from.
-func (d *Draft) bases() []*Object {
+// obeyBase finds the keys that the new one comes from, and adds what their templates demand.
+func (d *Draft) obeyBase() error {
 	if d.req.Base == nil {
 		return nil
 	}
-	return append([]*Object{d.req.Base}, d.req.Others...)
-}
-
-// obeyBase adds what the templates of the base keys demand.
-func (d *Draft) obeyBase() error {
-	for _, base := range d.bases() {
+	d.bases = append(append(make([]*Object, 0, 1+len(d.req.Others)), d.req.Base), d.req.Others...)
+	d.owed = d.floor()
+	for _, base := range d.bases {
 		for _, from := range d.op().template {
 			v, _ := base.Get(from)
 			demanded, _ := v.(pkcs11.Template)
@@ -128,9 +133,9 @@ func (d *Draft) obeyBase() error {
 
 // settleKind finds out what is being made: the mechanism knows, or the template says, or it is a generic secret.
 func (d *Draft) settleKind() error {
-	sure, made := d.req.Makes != nil, Kind{pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET}
+	sure, made := d.req.Fixed, Kind{pkcs11.CKO_SECRET_KEY, pkcs11.CKK_GENERIC_SECRET}
 	if sure {
-		made = *d.req.Makes
+		made = d.req.Makes
 	}
 	if sure || d.op().secretKey {
 		if err := d.settle(pkcs11.CKA_CLASS, uint(made.Class), sure); err != nil {
@@ -152,7 +157,7 @@ func (d *Draft) settleKind() error {
 	if may := d.op().classes; !sure && may != nil && !slices.Contains(may, p.class) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v does not make a %v", d.req.Op, p.class)
 	}
-	d.policy = p
+	d.policy, d.head.policy = p, p
 	return nil
 }
 
@@ -160,7 +165,7 @@ func (d *Draft) settleKind() error {
 func (d *Draft) settle(t pkcs11.AttributeType, value uint, sure bool) error {
 	v, said := d.asked.Get(t)
 	if !said {
-		d.asked = append(slices.Clip(d.asked), pkcs11.AttrUlong(t, value))
+		d.asked = append(d.asked, pkcs11.AttrUlong(t, value))
 		return nil
 	}
 	if sure && v != value {
@@ -172,83 +177,74 @@ func (d *Draft) settle(t pkcs11.AttributeType, value uint, sure bool) error {
 // admit applies the row of each attribute that was asked for.
 func (d *Draft) admit() error {
 	for _, a := range d.asked {
-		r := d.policy.row(a.Type)
-		if r == nil {
+		i, known := d.policy.place(a.Type)
+		if !known {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, d.policy)
 		}
+		r := &d.policy.rows[i]
 		if err := r.admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
 			return err
 		}
+		d.named |= 1 << i
+		d.picks = d.picks || r.has(usage) && a.Value == true
 	}
 	return nil
 }
 
 // require looks for what the operation cannot do without.
 func (d *Draft) require() error {
-	for i := range d.policy.rows {
-		r := &d.policy.rows[i]
-		if r.has(d.op().must) && !d.asked.Has(r.attr) {
-			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", r.attr)
-		}
+	if missing := d.policy.with(d.op().must) &^ d.named; missing != 0 {
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", d.policy.rows[missing.first()].attr)
 	}
-	if d.req.Op == OpCreate && !d.policy.anyOf(d.asked.Has) {
+	if d.req.Op == OpCreate && !d.policy.anyOf(d.named) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "no key material or value")
 	}
 	return nil
 }
 
 // anyOf reports whether one of the attributes is there of which one must be.
-func (p *policy) anyOf(has func(pkcs11.AttributeType) bool) bool {
-	needed := false
-	for _, r := range p.rows {
-		if r.has(either) {
-			if has(r.attr) {
-				return true
-			}
-			needed = true
-		}
-	}
-	return !needed
+func (p *policy) anyOf(there rowSet) bool {
+	among := p.with(either)
+	return among == 0 || among&there != 0
 }
 
 // fill decides the head: what was asked for, then the defaults, then what only the token sets.
 func (d *Draft) fill() error {
-	d.head = make(pkcs11.Template, 0, len(d.policy.rows))
+	kept := d.named &^ d.policy.with(secret|hint)
+	const made = 2 // what the material usually adds
+	room := bits.OnesCount64(uint64((kept|d.policy.early|d.policy.late)&^d.policy.flags)) + made
+	d.head.values = make(pkcs11.Template, 0, room)
 	for _, a := range d.asked {
-		if r := d.policy.row(a.Type); !r.has(secret | hint) {
-			d.head = append(d.head, a)
+		if i, _ := d.policy.place(a.Type); kept>>i&1 != 0 {
+			d.head.set(a.Type, pkcs11.CloneValue(a.Value))
 		}
 	}
-	for _, late := range []bool{false, true} {
-		for i := range d.policy.rows {
+	for _, defaults := range [...]rowSet{d.policy.early, d.policy.late} {
+		for i := range (defaults &^ d.head.has).rows() {
 			r := &d.policy.rows[i]
-			if r.value == nil || r.has(computed) != late || d.head.Has(r.attr) {
-				continue
-			}
 			if v := r.value(d, r.attr); v != nil {
-				d.head = append(d.head, pkcs11.Attribute{Type: r.attr, Value: v})
+				d.head.set(r.attr, v)
 			}
 		}
 	}
-	return d.policy.checkHead(d.head)
+	return d.head.check()
 }
 
-// checkHead is what must be true of an object as a whole.
-func (p *policy) checkHead(head pkcs11.Template) error {
-	if err := checkDates(head); err != nil {
+// check is what must be true of an object as a whole.
+func (h *head) check() error {
+	if err := checkDates(h); err != nil {
 		return err
 	}
-	if p.check == nil {
+	if h.policy.check == nil {
 		return nil
 	}
-	return p.check(head)
+	return h.policy.check(h)
 }
 
 // neverLower refuses a key that would be less protected than the one it comes out of.
 func (d *Draft) neverLower() error {
-	for _, g := range d.floor() {
-		v, has := d.head.Bool(g.attr)
-		if has && v != g.value {
+	for _, g := range d.owed {
+		if v := d.head.isOn(g.attr); d.head.Has(g.attr) && v != g.value {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v cannot be %v: the base key's is %v", g.attr, v, g.value)
 		}
 	}
@@ -257,7 +253,7 @@ func (d *Draft) neverLower() error {
 
 // mayStore answers whether the caller may have such an object at all.
 func (d *Draft) mayStore() error {
-	if private, _ := d.head.Bool(pkcs11.CKA_PRIVATE); private && !d.req.User {
+	if d.head.isOn(pkcs11.CKA_PRIVATE) && !d.req.User {
 		return pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "a private object is the user's")
 	}
 	return nil

@@ -13,11 +13,11 @@ func Set(o *Object, so bool, t pkcs11.Template) (*Object, error) {
 	case o.Bool(pkcs11.CKA_TRUSTED) && !so:
 		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "a trusted object is the SO's to modify")
 	}
-	head, err := o.changed(OpSet, so, o.Attributes(), t)
-	if err != nil {
+	h := o.all()
+	if err := h.change(OpSet, so, t); err != nil {
 		return nil, err
 	}
-	return newObject(o.policy, head), nil
+	return newObject(h, o.id), nil
 }
 
 // Copy returns a copy of the object under a new identity, changed as t says; the secret part is the same. A copy is never
@@ -35,37 +35,44 @@ func Copy(o *Object, so, user bool, id string, t pkcs11.Template) (*Object, erro
 	if !validID(id) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "an identity of %d bytes", len(id))
 	}
-	source := o.Attributes()
-	if o.Bool(pkcs11.CKA_TRUSTED) && !so {
-		source = source.Set(pkcs11.CKA_TRUSTED, false)
+	h := o.all()
+	if h.isOn(pkcs11.CKA_TRUSTED) && !so {
+		h.set(pkcs11.CKA_TRUSTED, false)
 	}
-	head, err := o.changed(OpCopy, so, source, t)
-	if err != nil {
+	if err := h.change(OpCopy, so, t); err != nil {
 		return nil, err
 	}
-	if private, _ := head.Bool(pkcs11.CKA_PRIVATE); private && !user {
+	if h.isOn(pkcs11.CKA_PRIVATE) && !user {
 		return nil, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "a private object is the user's")
 	}
-	return newObject(o.policy, head.Set(pkcs11.CKA_UNIQUE_ID, []byte(id))), nil
+	return newObject(h, id), nil
 }
 
-// changed applies t to head, which it takes over.
-func (o *Object) changed(op Op, so bool, head, t pkcs11.Template) (pkcs11.Template, error) {
+// all is the object's head, with what it shares with others.
+func (o *Object) all() head {
+	h := o.head
+	h.values = append(append(make(pkcs11.Template, 0, len(o.values)+len(o.common)), o.values...), o.common...)
+	ascending(h.values)
+	return h
+}
+
+// change applies t.
+func (h *head) change(op Op, so bool, t pkcs11.Template) error {
 	if err := wellFormed(t); err != nil {
-		return nil, err
+		return err
 	}
 	for _, a := range t {
-		r := o.policy.row(a.Type)
+		r := h.policy.row(a.Type)
 		if r == nil {
-			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, o.policy)
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, h.policy)
 		}
-		old, _ := head.Get(a.Type)
+		old, _ := h.Get(a.Type)
 		if err := r.admit(op, so, old, a.Value); err != nil {
-			return nil, err
+			return err
 		}
-		head = head.Set(a.Type, pkcs11.CloneValue(a.Value))
+		h.set(a.Type, pkcs11.CloneValue(a.Value))
 	}
-	return head, o.policy.checkHead(head)
+	return h.check()
 }
 
 // Spend returns the object, a key with state, with n signatures less in its CKA_HSS_KEYS_REMAINING. Nothing else changes what
@@ -75,7 +82,9 @@ func Spend(o *Object, n uint) (*Object, error) {
 	if !known || left < n {
 		return nil, pkcs11.Errorf(pkcs11.CKR_KEY_EXHAUSTED, "%d signatures are left, %d are wanted", left, n)
 	}
-	return newObject(o.policy, o.Attributes().Set(pkcs11.CKA_HSS_KEYS_REMAINING, left-n)), nil
+	h := o.all()
+	h.set(pkcs11.CKA_HSS_KEYS_REMAINING, left-n)
+	return newObject(h, o.id), nil
 }
 
 // Destroyable answers whether C_DestroyObject may have the object: nil or CKR_ACTION_PROHIBITED.

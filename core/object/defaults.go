@@ -11,10 +11,8 @@ import (
 // usageOf decides a usage flag that the template does not name: none but the named ones if the template sets any to true,
 // else what the key type is for, and for a session's key what one of its type does for a session besides.
 func usageOf(d *Draft, t pkcs11.AttributeType) any {
-	for _, a := range d.asked {
-		if a.Value == true && d.policy.row(a.Type).has(usage) {
-			return false
-		}
+	if d.picks {
+		return false
 	}
 	return slices.Contains(d.policy.may, t) || !d.Bool(pkcs11.CKA_TOKEN) && slices.Contains(d.policy.session, t)
 }
@@ -28,8 +26,8 @@ type bound struct {
 // floor is what the new key owes to the keys that it comes out of: it may promise more, not less.
 func (d *Draft) floor() []bound {
 	var out []bound
-	for i, base := range d.bases() {
-		fromSecret := d.req.Op == OpDerive && (base.class == pkcs11.CKO_SECRET_KEY || base.class == pkcs11.CKO_OTP_KEY)
+	for i, base := range d.bases {
+		fromSecret := d.req.Op == OpDerive && (base.Class() == pkcs11.CKO_SECRET_KEY || base.Class() == pkcs11.CKO_OTP_KEY)
 		if (fromSecret || d.req.Op == OpUnwrap) && base.Bool(pkcs11.CKA_SENSITIVE) {
 			out = append(out, bound{pkcs11.CKA_SENSITIVE, true})
 		}
@@ -51,12 +49,12 @@ func (d *Draft) floor() []bound {
 // key. It is for the protocol that asked for it: programs that name no attributes read it (Java's KeyAgreement).
 func (d *Draft) agreed() bool {
 	kt, _ := d.KeyType()
-	return d.req.Op == OpDerive && d.req.Base.class == pkcs11.CKO_PRIVATE_KEY && d.Class() == pkcs11.CKO_SECRET_KEY &&
+	return d.req.Op == OpDerive && d.req.Base.Class() == pkcs11.CKO_PRIVATE_KEY && d.Class() == pkcs11.CKO_SECRET_KEY &&
 		kt == pkcs11.CKK_GENERIC_SECRET && !d.Bool(pkcs11.CKA_TOKEN)
 }
 
 func sensitiveOf(d *Draft, _ pkcs11.AttributeType) any {
-	return !d.agreed() || slices.Contains(d.floor(), bound{pkcs11.CKA_SENSITIVE, true})
+	return !d.agreed() || slices.Contains(d.owed, bound{pkcs11.CKA_SENSITIVE, true})
 }
 
 // brought reports whether the object is a secret key for a session whose value the caller has: he may want it wrapped
@@ -68,12 +66,12 @@ func (d *Draft) brought() bool {
 // extractableOf comes after CKA_SENSITIVE: an agreed secret that is to be sensitive stays inside too.
 func extractableOf(d *Draft, _ pkcs11.AttributeType) any {
 	open := d.op().extractable || d.brought() || d.agreed() && !d.Bool(pkcs11.CKA_SENSITIVE)
-	return open && !slices.Contains(d.floor(), bound{pkcs11.CKA_EXTRACTABLE, false})
+	return open && !slices.Contains(d.owed, bound{pkcs11.CKA_EXTRACTABLE, false})
 }
 
 // trustedOnlyOf keeps CKA_WRAP_WITH_TRUSTED of a secret base key.
 func trustedOnlyOf(d *Draft, _ pkcs11.AttributeType) any {
-	return slices.Contains(d.floor(), bound{pkcs11.CKA_WRAP_WITH_TRUSTED, true})
+	return slices.Contains(d.owed, bound{pkcs11.CKA_WRAP_WITH_TRUSTED, true})
 }
 
 func localOf(d *Draft, _ pkcs11.AttributeType) any { return d.op().local }
@@ -86,13 +84,11 @@ func generatorOf(d *Draft, _ pkcs11.AttributeType) any {
 }
 
 func alwaysSensitive(d *Draft, t pkcs11.AttributeType) any {
-	now, _ := d.head.Bool(pkcs11.CKA_SENSITIVE)
-	return now && d.sincePast(t)
+	return d.Bool(pkcs11.CKA_SENSITIVE) && d.sincePast(t)
 }
 
 func neverExtractable(d *Draft, t pkcs11.AttributeType) any {
-	now, _ := d.head.Bool(pkcs11.CKA_EXTRACTABLE)
-	return !now && d.sincePast(t)
+	return !d.Bool(pkcs11.CKA_EXTRACTABLE) && d.sincePast(t)
 }
 
 // sincePast reports whether t held for the key's value before it was this key.
@@ -101,12 +97,12 @@ func (d *Draft) sincePast(t pkcs11.AttributeType) bool {
 	case pastNone:
 		return true
 	case pastOfBase:
-		for _, base := range d.bases() {
+		for _, base := range d.bases {
 			if !base.Bool(t) {
 				return false
 			}
 		}
-		return len(d.bases()) > 0
+		return len(d.bases) > 0
 	}
 	return false
 }

@@ -1,8 +1,6 @@
 package object
 
 import (
-	"slices"
-
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -15,22 +13,23 @@ import (
 // CKA_VALUE_LEN of a secret key is counted here; a length that was asked for and is another is
 // CKR_WRAPPED_KEY_LEN_RANGE after an unwrapping, else CKR_TEMPLATE_INCONSISTENT.
 //
-// The head holds copies. The values of the secret part are those of the template and of made themselves, the caller's to
+// Finish is for once. The head holds copies. The values of the secret part are those of the template and of made themselves, the caller's to
 // wipe.
 func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Template, error) {
 	if !validID(id) {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "an identity of %d bytes", len(id))
 	}
-	var concealed pkcs11.Template
-	head := make(pkcs11.Template, 0, len(d.head)+len(made)+2) // CKA_VALUE_LEN and CKA_UNIQUE_ID
-	for _, a := range d.head {
-		if r := d.policy.row(a.Type); !r.has(derived) || r.has(clearable) && isEmpty(a.Value) {
-			head = append(head, a)
+	h := d.head
+	for i := range (h.has & d.policy.with(derived)).rows() {
+		r := &d.policy.rows[i]
+		if v, _ := h.Get(r.attr); !r.has(clearable) || !isEmpty(v) {
+			h.drop(r.attr)
 		}
 	}
-	for _, a := range d.asked {
-		if d.policy.row(a.Type).has(secret) {
-			concealed = append(concealed, a)
+	hidden := secretPart{policy: d.policy}
+	if d.named&d.policy.with(secret) != 0 {
+		for _, a := range d.asked {
+			hidden.take(a)
 		}
 	}
 	for _, a := range made {
@@ -38,22 +37,36 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case r.has(secret):
-			concealed = concealed.Set(a.Type, a.Value)
-		case r.has(hint), r.has(clearable) && head.Has(a.Type):
+		case hidden.take(a), r.has(hint), r.has(clearable) && h.Has(a.Type):
 		default:
-			head = head.Set(a.Type, a.Value)
+			h.set(a.Type, pkcs11.CloneValue(a.Value))
 		}
 	}
-	head, err := d.measure(head, concealed)
-	if err != nil {
+	if err := d.measure(&h, hidden.values); err != nil {
 		return nil, nil, err
 	}
-	if err := d.complete(head, concealed); err != nil {
+	if err := d.complete(h.has | hidden.has); err != nil {
 		return nil, nil, err
 	}
-	head = append(head, pkcs11.AttrString(pkcs11.CKA_UNIQUE_ID, id))
-	return newObject(d.policy, head.Clone()), slices.Clip(concealed), nil
+	return newObject(h, id), hidden.values, nil
+}
+
+// secretPart gathers key material.
+type secretPart struct {
+	policy *policy
+	has    rowSet
+	values pkcs11.Template
+}
+
+// take takes an attribute that is secret, in the place of what was there.
+func (s *secretPart) take(a pkcs11.Attribute) bool {
+	i, known := s.policy.place(a.Type)
+	if !known || !s.policy.rows[i].has(secret) {
+		return false
+	}
+	s.has |= 1 << i
+	s.values = s.values.Set(a.Type, a.Value)
+	return true
 }
 
 // contributes checks one attribute of the material: that it belongs to the kind, decides no policy and does not
@@ -78,31 +91,29 @@ func (d *Draft) contributes(a pkcs11.Attribute) (*row, error) {
 }
 
 // measure counts CKA_VALUE_LEN.
-func (d *Draft) measure(head, concealed pkcs11.Template) (pkcs11.Template, error) {
+func (d *Draft) measure(h *head, hidden pkcs11.Template) error {
 	r := d.policy.row(pkcs11.CKA_VALUE_LEN)
-	if r == nil || !concealed.Has(pkcs11.CKA_VALUE) {
-		return head, nil
+	if r == nil || !hidden.Has(pkcs11.CKA_VALUE) {
+		return nil
 	}
-	n := uint(len(concealed.Bytes(pkcs11.CKA_VALUE)))
+	n := uint(len(hidden.Bytes(pkcs11.CKA_VALUE)))
 	if asked, said := d.asked.Uint(pkcs11.CKA_VALUE_LEN); said && asked != n && !r.has(hint) {
-		return nil, pkcs11.Errorf(d.op().length, "the value has %d bytes, CKA_VALUE_LEN is %d", n, asked)
+		return pkcs11.Errorf(d.op().length, "the value has %d bytes, CKA_VALUE_LEN is %d", n, asked)
 	}
-	return head.Set(pkcs11.CKA_VALUE_LEN, n), nil
+	h.set(pkcs11.CKA_VALUE_LEN, n)
+	return nil
 }
 
 // complete looks for what no object of the kind is without.
-func (d *Draft) complete(head, concealed pkcs11.Template) error {
-	has := func(t pkcs11.AttributeType) bool { return head.Has(t) || concealed.Has(t) }
-	for _, r := range d.policy.rows {
-		if !r.has(createMust|atLast) || has(r.attr) {
-			continue
-		}
+func (d *Draft) complete(there rowSet) error {
+	if missing := d.policy.with(createMust|atLast) &^ there; missing != 0 {
+		attr := d.policy.rows[missing.first()].attr
 		if d.req.Op == OpCreate {
-			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", r.attr)
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", attr)
 		}
-		return pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v lacks %v", d.policy, r.attr)
+		return pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v lacks %v", d.policy, attr)
 	}
-	if !d.policy.anyOf(has) {
+	if !d.policy.anyOf(there) {
 		return pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v lacks a value", d.policy)
 	}
 	return nil

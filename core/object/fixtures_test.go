@@ -66,7 +66,7 @@ func generate(t *testing.T, more ...pkcs11.Attribute) *Object {
 }
 
 func generation(c pkcs11.ObjectClass, k pkcs11.KeyType) Request {
-	return Request{Op: OpGenerate, User: true, Mechanism: pkcs11.CKM_AES_KEY_GEN, Makes: &Kind{c, k}}
+	return Request{Op: OpGenerate, User: true, Mechanism: pkcs11.CKM_AES_KEY_GEN, Fixed: true, Makes: Kind{c, k}}
 }
 
 func requireRV(t *testing.T, want pkcs11.RV, err error, about ...any) {

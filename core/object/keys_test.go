@@ -118,7 +118,7 @@ func TestKeysDoNotBecomeData(t *testing.T) {
 		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, req, tmpl{class(pkcs11.CKO_PUBLIC_KEY), ktype(pkcs11.CKK_ML_KEM), num(pkcs11.CKA_PARAMETER_SET, 1)})
 		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, req, certImport[:2])
 	}
-	data, _ := finish(t, Request{Op: OpDerive, User: true, Base: base, Makes: &Kind{Class: pkcs11.CKO_DATA}}, nil, dataImport[1:])
+	data, _ := finish(t, Request{Op: OpDerive, User: true, Base: base, Fixed: true, Makes: Kind{Class: pkcs11.CKO_DATA}}, nil, dataImport[1:])
 	require.Equal(t, pkcs11.CKO_DATA, data.Class(), "where the mechanism is for that (CKM_HKDF_DATA)")
 }
 

@@ -20,47 +20,21 @@ import (
 
 // Object is the head of an object.
 //
-// Its attributes are in two lists, both in ascending order of type: of own nobody else has the memory, common is that of
-// all objects which are alike (Pool). CKA_UNIQUE_ID is in neither.
+// What it has of its own is in head, common are the values that all objects have which are alike (Pool), in ascending order
+// of type. CKA_UNIQUE_ID is in neither.
 type Object struct {
-	own    pkcs11.Template
+	head
 	common pkcs11.Template
-	policy *policy
 	id     string
-	class  pkcs11.ObjectClass
 
 	// What every use of a key asks, found once.
-	keyType    pkcs11.KeyType
-	hasKeyType bool
-	flags      uint64 // the boolean attributes from flagsFrom on that are true
-	restricted bool   // CKA_ALLOWED_MECHANISMS is there
-	eachTime   bool   // CKA_ALWAYS_AUTHENTICATE
+	restricted bool // CKA_ALLOWED_MECHANISMS is there
+	eachTime   bool // CKA_ALWAYS_AUTHENTICATE
 }
 
-// flagsFrom is where the numbers of the attributes begin that say what a key may do; all of them are among the 64 from there.
-const flagsFrom pkcs11.AttributeType = 0x100
-
-// newObject takes ownership of attrs. Its callers have looked up the policy.
-func newObject(p *policy, attrs pkcs11.Template) *Object {
-	o := &Object{policy: p, class: p.class, id: string(attrs.Bytes(pkcs11.CKA_UNIQUE_ID))}
-	o.own = slices.DeleteFunc(attrs, func(a pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_UNIQUE_ID })
-	ascending(o.own)
-	return o.known()
-}
-
-// known finds once, of an object that shares nothing yet, what every use of a key asks, and returns o.
-func (o *Object) known() *Object {
-	kt, has := o.Uint(pkcs11.CKA_KEY_TYPE)
-	o.keyType, o.hasKeyType = pkcs11.KeyType(kt), has
-	for _, a := range o.own {
-		if on, _ := a.Value.(bool); on && a.Type-flagsFrom < 64 {
-			o.flags |= 1 << (a.Type - flagsFrom)
-		}
-	}
-	_, o.restricted = o.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
-	v, _ := o.Get(pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	o.eachTime, _ = v.(bool)
-	return o
+// newObject takes over what has been decided.
+func newObject(h head, id string) *Object {
+	return &Object{head: h, id: id, restricted: h.Has(pkcs11.CKA_ALLOWED_MECHANISMS), eachTime: h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE)}
 }
 
 func ascending(t pkcs11.Template) {
@@ -89,11 +63,11 @@ func Load(head pkcs11.Template) (*Object, error) {
 			return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "%v is missing in the head of %v", r.attr, p)
 		}
 	}
-	o := newObject(p, head)
-	if !validID(o.id) {
-		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "CKA_UNIQUE_ID of %d bytes, %d lower-case hex digits expected", len(o.id), idDigits)
+	id := string(head.Bytes(pkcs11.CKA_UNIQUE_ID))
+	if !validID(id) {
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "CKA_UNIQUE_ID of %d bytes, %d lower-case hex digits expected", len(id), idDigits)
 	}
-	return o, nil
+	return newObject(headOf(p, head), id), nil
 }
 
 const idDigits = 32
@@ -114,10 +88,10 @@ func validID(id string) bool {
 func (o *Object) ID() string { return o.id }
 
 // Class is CKA_CLASS.
-func (o *Object) Class() pkcs11.ObjectClass { return o.class }
+func (o *Object) Class() pkcs11.ObjectClass { return o.policy.class }
 
 // KeyType is CKA_KEY_TYPE; ok is false for what is neither a key nor domain parameters.
-func (o *Object) KeyType() (kt pkcs11.KeyType, ok bool) { return o.keyType, o.hasKeyType }
+func (o *Object) KeyType() (kt pkcs11.KeyType, ok bool) { return o.policy.keyType, o.policy.hasKeyType }
 
 // EachTime is CKA_ALWAYS_AUTHENTICATE.
 func (o *Object) EachTime() bool { return o.eachTime }
@@ -136,34 +110,11 @@ func (o *Object) Get(t pkcs11.AttributeType) (any, bool) {
 	if v, ok := lookUp(o.common, t); ok {
 		return v, true
 	}
-	return lookUp(o.own, t)
-}
-
-func lookUp(list pkcs11.Template, t pkcs11.AttributeType) (any, bool) {
-	low, high := 0, len(list)
-	for low < high { // slices.BinarySearchFunc without its calls
-		mid := int(uint(low+high) / 2)
-		if list[mid].Type < t {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	if low == len(list) || list[low].Type != t {
-		return nil, false
-	}
-	return list[low].Value, true
+	return o.head.Get(t)
 }
 
 // Bool returns a boolean attribute, false where it is missing.
-func (o *Object) Bool(t pkcs11.AttributeType) bool {
-	if t-flagsFrom < 64 {
-		return o.flags>>(t-flagsFrom)&1 != 0
-	}
-	v, _ := o.Get(t)
-	b, _ := v.(bool)
-	return b
-}
+func (o *Object) Bool(t pkcs11.AttributeType) bool { return o.isOn(t) }
 
 // Uint returns a numeric attribute.
 func (o *Object) Uint(t pkcs11.AttributeType) (uint, bool) {
@@ -181,7 +132,10 @@ func (o *Object) Bytes(t pkcs11.AttributeType) []byte {
 
 // Attributes returns a copy of the head, in ascending order of type.
 func (o *Object) Attributes() pkcs11.Template {
-	t := append(o.own.Clone(), o.common.Clone()...)
+	t := append(o.head.attributes(), o.common...)
+	for i := range t {
+		t[i].Value = pkcs11.CloneValue(t[i].Value)
+	}
 	t = append(t, pkcs11.AttrString(pkcs11.CKA_UNIQUE_ID, o.id))
 	ascending(t)
 	return t

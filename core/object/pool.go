@@ -11,7 +11,7 @@ import (
 // nothing by sharing, and shall not lose by what is remembered for nobody.
 const mostShared = 1024
 
-// Pool loads objects and lets those that are alike share what they have in common: most attributes of most keys, so that
+// Pool loads objects and lets those that are alike share the values that they have in common, so that
 // a hundred thousand heads take a quarter of the memory. The zero value is ready. It is for one goroutine at a time; the
 // objects are for any.
 type Pool struct {
@@ -30,7 +30,7 @@ func (p *Pool) Load(id string, head pkcs11.Template) (*Object, error) {
 		o.id = id
 	}
 	own, rest := 0, p.last
-	for _, a := range o.own {
+	for _, a := range o.values {
 		switch {
 		case individual(a):
 			own++
@@ -38,8 +38,8 @@ func (p *Pool) Load(id string, head pkcs11.Template) (*Object, error) {
 			rest = rest[1:]
 		}
 	}
-	all := o.own
-	o.own = chosen(all, own, individual)
+	all := o.values
+	o.values = chosen(all, own, individual)
 	if o.common = p.last; len(rest) > 0 || own+len(p.last) != len(all) {
 		o.common, err = p.share(chosen(all, len(all)-own, func(a pkcs11.Attribute) bool { return !individual(a) }))
 		p.last = o.common

@@ -77,7 +77,7 @@ func randomRequest(draw func(int) int) (Request, pkcs11.Template) {
 	req := Request{Op: Op(draw(int(OpCopy))), SO: draw(4) == 1, User: draw(8) != 1, OneWay: draw(2) == 1, Mechanism: pkcs11.CKM_AES_KEY_GEN}
 	template := randomTemplate(p, draw, draw(5), 1)
 	if req.Op == OpGenerate {
-		req.Makes = &Kind{Class: p.class}
+		req.Fixed, req.Makes = true, Kind{Class: p.class}
 		if p.types != nil {
 			req.Makes.Type = pkcs11.KeyType(pick(draw, p.types))
 		}
@@ -94,7 +94,7 @@ func randomRequest(draw func(int) int) (Request, pkcs11.Template) {
 		template = template.Set(pkcs11.CKA_CLASS, uint(p.class))
 		if a, ok := subtype[p.class]; ok {
 			typ := pick(draw, p.types)
-			if req.Makes != nil && draw(30) != 1 {
+			if req.Fixed && draw(30) != 1 {
 				typ = uint(req.Makes.Type)
 			}
 			template = template.Set(a, typ)
@@ -152,7 +152,7 @@ func buildSoundly(t *testing.T, req Request, template pkcs11.Template, draw func
 		return nil, nil
 	}
 	requireSound(t, o, secret)
-	for _, base := range d.bases() {
+	for _, base := range d.bases {
 		guarded := req.Op == OpUnwrap || req.Op == OpDerive && base.Class() == pkcs11.CKO_SECRET_KEY
 		if _, key := o.Get(pkcs11.CKA_SENSITIVE); key && guarded && base.Bool(pkcs11.CKA_SENSITIVE) {
 			require.True(t, o.Bool(pkcs11.CKA_SENSITIVE))

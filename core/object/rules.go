@@ -32,6 +32,8 @@ const (
 	hint      // clients send it and nothing comes of it: neither compared nor kept
 	guard     // protection rests on it: no object of this kind is without it
 	usage     // says what the key may do
+
+	numRules = iota
 )
 
 // Sets of rules that go together.

@@ -1,11 +1,6 @@
 package object
 
 import (
-	"cmp"
-	"fmt"
-	"slices"
-	"sync"
-
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -82,7 +77,7 @@ type kind struct {
 	columns [][]row
 	may     []pkcs11.AttributeType // the usage flags that are true if a template asks for none
 	session []pkcs11.AttributeType // those that are it for session objects besides
-	check   func(t pkcs11.Template) error
+	check   func(h *head) error
 	builtin bool // no function makes, changes or destroys one
 }
 
@@ -177,152 +172,4 @@ func schema() []kind {
 		{class: pkcs11.CKO_MECHANISM, columns: [][]row{common, own, mechanism}, builtin: true},
 		{class: pkcs11.CKO_VALIDATION, columns: [][]row{common, own, validation}, builtin: true},
 	}
-}
-
-// policy is the merged rows of one class and type.
-type policy struct {
-	*kind
-	name string
-	rows []row // in ascending order of attribute
-	low  *lowRows
-}
-
-// lowRows says which of the rows of a policy are those of the attributes below its length, where nearly all are that
-// anybody asks for: the number of the row and 1; 0 for none.
-type lowRows [0x240]uint8
-
-func lowOf(rows []row) *lowRows {
-	var low lowRows
-	for i, r := range rows {
-		if r.attr < pkcs11.AttributeType(len(low)) {
-			low[r.attr] = uint8(i + 1)
-		}
-	}
-	return &low
-}
-
-func (p *policy) String() string { return p.name }
-
-// row returns the row of an attribute, nil where objects of this kind cannot have it.
-func (p *policy) row(t pkcs11.AttributeType) *row {
-	if t < pkcs11.AttributeType(len(p.low)) {
-		if i := p.low[t]; i > 0 {
-			return &p.rows[i-1]
-		}
-		return nil
-	}
-	low, high := 0, len(p.rows)
-	for low < high { // slices.BinarySearchFunc without its calls
-		mid := int(uint(low+high) / 2)
-		if p.rows[mid].attr < t {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	if low == len(p.rows) || p.rows[low].attr != t {
-		return nil
-	}
-	return &p.rows[low]
-}
-
-type kindKey struct {
-	class pkcs11.ObjectClass
-	typ   uint
-}
-
-// policies is the schema made ready for use, once.
-type policies struct {
-	byKind   map[kindKey]*policy
-	classes  map[pkcs11.ObjectClass]bool
-	keyTypes map[uint]bool
-	material map[pkcs11.AttributeType]bool // key material of any kind
-	builtin  map[pkcs11.ObjectClass]bool
-}
-
-// subtype is the attribute that tells the kinds of a class apart.
-var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
-	pkcs11.CKO_CERTIFICATE:       pkcs11.CKA_CERTIFICATE_TYPE,
-	pkcs11.CKO_HW_FEATURE:        pkcs11.CKA_HW_FEATURE_TYPE,
-	pkcs11.CKO_DOMAIN_PARAMETERS: pkcs11.CKA_KEY_TYPE,
-	pkcs11.CKO_PUBLIC_KEY:        pkcs11.CKA_KEY_TYPE,
-	pkcs11.CKO_PRIVATE_KEY:       pkcs11.CKA_KEY_TYPE,
-	pkcs11.CKO_SECRET_KEY:        pkcs11.CKA_KEY_TYPE,
-	pkcs11.CKO_OTP_KEY:           pkcs11.CKA_KEY_TYPE,
-}
-
-var table = sync.OnceValue(func() *policies {
-	all := &policies{map[kindKey]*policy{}, map[pkcs11.ObjectClass]bool{}, map[uint]bool{}, map[pkcs11.AttributeType]bool{}, map[pkcs11.ObjectClass]bool{}}
-	for _, k := range schema() {
-		merged := map[pkcs11.AttributeType]row{}
-		for _, column := range k.columns {
-			for _, r := range column {
-				merged[r.attr] = r
-				all.material[r.attr] = all.material[r.attr] || r.has(secret)
-			}
-		}
-		rows := make([]row, 0, len(merged))
-		for _, r := range merged {
-			rows = append(rows, r)
-		}
-		slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.attr, b.attr) })
-
-		low := lowOf(rows)
-
-		all.classes[k.class] = true
-		all.builtin[k.class] = k.builtin
-		types := k.types
-		if types == nil {
-			types = []uint{0}
-		}
-		for _, t := range types {
-			p := &policy{kind: &k, name: k.class.String(), rows: rows, low: low}
-			switch subtype[k.class] {
-			case pkcs11.CKA_KEY_TYPE:
-				all.keyTypes[t] = true
-				p.name += "/" + pkcs11.KeyType(t).String()
-			case pkcs11.CKA_HW_FEATURE_TYPE:
-				p.name += fmt.Sprintf("/%#x", t)
-			case pkcs11.CKA_CERTIFICATE_TYPE:
-				p.name += "/" + pkcs11.CertificateType(t).String()
-			}
-			all.byKind[kindKey{k.class, t}] = p
-		}
-	}
-	return all
-})
-
-// policyOf finds the policy for a template that names its class and type.
-func policyOf(t pkcs11.Template) (*policy, error) {
-	c, ok := t.Uint(pkcs11.CKA_CLASS)
-	if !ok {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_CLASS is missing")
-	}
-	class, all := pkcs11.ObjectClass(c), table()
-	if !all.classes[class] {
-		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "there are no objects of class %v here", class)
-	}
-	var typ uint
-	if attr, has := subtype[class]; has {
-		if typ, ok = t.Uint(attr); !ok {
-			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", attr)
-		}
-	}
-	if p := all.byKind[kindKey{class, typ}]; p != nil {
-		return p, nil
-	}
-	if subtype[class] == pkcs11.CKA_KEY_TYPE && all.keyTypes[typ] {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no key type for %v", pkcs11.KeyType(typ), class)
-	}
-	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v has no type %s", class, fmt.Sprintf("%#x", typ))
-}
-
-// SecretAttribute reports whether an attribute of such an object is key material and belongs in the secret part.
-func SecretAttribute(class pkcs11.ObjectClass, kt pkcs11.KeyType, t pkcs11.AttributeType) bool {
-	p := table().byKind[kindKey{class, uint(kt)}]
-	if p == nil {
-		return false
-	}
-	r := p.row(t)
-	return r != nil && r.has(secret)
 }

@@ -23,6 +23,7 @@ func TestSchemaIsSound(t *testing.T) {
 		}
 	}
 	for _, p := range table().byKind {
+		require.LessOrEqual(t, len(p.rows), mostRows, "%v", p)
 		for _, r := range p.rows {
 			_, known := r.attr.Kind()
 			require.True(t, known, "%v %v", p, r.attr)

@@ -1,7 +1,6 @@
 package object
 
 import (
-	"slices"
 	"time"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -48,16 +47,21 @@ func wellFormedAt(t pkcs11.Template, depth int) error {
 	return nil
 }
 
+// repeated finds an attribute that is there twice.
 func repeated(t pkcs11.Template) (pkcs11.AttributeType, bool) {
-	types := make([]pkcs11.AttributeType, len(t))
+	var low [len(lowRows{}) / 64]uint64 // who has been seen, a bit for each; of the others there are few
 	for i, a := range t {
-		types[i] = a.Type
-	}
-	slices.Sort(types)
-	for i := 1; i < len(types); i++ {
-		if types[i] == types[i-1] {
-			return types[i], true
+		word := a.Type / 64
+		if word >= pkcs11.AttributeType(len(low)) {
+			if t[:i].Has(a.Type) {
+				return a.Type, true
+			}
+			continue
 		}
+		if low[word]>>(a.Type%64)&1 != 0 {
+			return a.Type, true
+		}
+		low[word] |= 1 << (a.Type % 64)
 	}
 	return 0, false
 }
@@ -74,9 +78,9 @@ func checkDate(a pkcs11.Attribute) error {
 	return nil
 }
 
-// merge adds what a base key's template demands to what the caller asked for.
+// merge adds what a base key's template demands to what the caller asked for, which it takes over.
 func merge(asked, demanded pkcs11.Template, from pkcs11.AttributeType) (pkcs11.Template, error) {
-	out := slices.Clip(asked)
+	out := asked
 	for _, a := range demanded {
 		v, there := asked.Get(a.Type)
 		switch {
@@ -92,8 +96,8 @@ func merge(asked, demanded pkcs11.Template, from pkcs11.AttributeType) (pkcs11.T
 // Checks of an object as a whole, on all its attributes outside the secret part.
 
 // checkDates refuses a life that ends before it begins.
-func checkDates(t pkcs11.Template) error {
-	start, end := t.Bytes(pkcs11.CKA_START_DATE), t.Bytes(pkcs11.CKA_END_DATE)
+func checkDates(h *head) error {
+	start, end := h.Bytes(pkcs11.CKA_START_DATE), h.Bytes(pkcs11.CKA_END_DATE)
 	if len(start) > 0 && len(end) > 0 && string(start) > string(end) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_END_DATE %s is before CKA_START_DATE %s", end, start)
 	}
@@ -102,18 +106,16 @@ func checkDates(t pkcs11.Template) error {
 
 // checkStateful is checkPrivate for a private key whose every signature uses up a part of it. Its state has to be in the
 // token: a session object's could be put back.
-func checkStateful(t pkcs11.Template) error {
-	if token, _ := t.Bool(pkcs11.CKA_TOKEN); !token {
+func checkStateful(h *head) error {
+	if !h.isOn(pkcs11.CKA_TOKEN) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "a private key with state is a token object: CKA_TOKEN must be true")
 	}
-	return checkPrivate(t)
+	return checkPrivate(h)
 }
 
 // checkPrivate ties CKA_ALWAYS_AUTHENTICATE to CKA_PRIVATE (PKCS#11 v3.2, private key objects).
-func checkPrivate(t pkcs11.Template) error {
-	always, _ := t.Bool(pkcs11.CKA_ALWAYS_AUTHENTICATE)
-	private, _ := t.Bool(pkcs11.CKA_PRIVATE)
-	if always && !private {
+func checkPrivate(h *head) error {
+	if h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE) && !h.isOn(pkcs11.CKA_PRIVATE) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_ALWAYS_AUTHENTICATE without CKA_PRIVATE")
 	}
 	return nil
@@ -121,19 +123,19 @@ func checkPrivate(t pkcs11.Template) error {
 
 // checkCertificate wants the certificate or a place to fetch it from, with hashes to know it by (X.509 and WTLS
 // certificate objects, footnotes 2 to 4).
-func checkCertificate(t pkcs11.Template) error {
-	value, url := t.Bytes(pkcs11.CKA_VALUE), t.Bytes(pkcs11.CKA_URL)
+func checkCertificate(h *head) error {
+	value, url := h.Bytes(pkcs11.CKA_VALUE), h.Bytes(pkcs11.CKA_URL)
 	if len(value) == 0 && len(url) == 0 {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "neither CKA_VALUE nor CKA_URL")
 	}
-	if len(value) == 0 && !t.Has(pkcs11.CKA_SUBJECT) {
+	if len(value) == 0 && !h.Has(pkcs11.CKA_SUBJECT) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_SUBJECT is missing")
 	}
 	if len(url) == 0 {
 		return nil
 	}
 	for _, hash := range []pkcs11.AttributeType{pkcs11.CKA_HASH_OF_SUBJECT_PUBLIC_KEY, pkcs11.CKA_HASH_OF_ISSUER_PUBLIC_KEY} {
-		if len(t.Bytes(hash)) == 0 {
+		if len(h.Bytes(hash)) == 0 {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_URL without %v", hash)
 		}
 	}
@@ -141,13 +143,13 @@ func checkCertificate(t pkcs11.Template) error {
 }
 
 // checkTrust wants the certificate's hash wherever something is trusted (trust objects, footnote 2).
-func checkTrust(t pkcs11.Template) error {
+func checkTrust(h *head) error {
 	for _, r := range trust {
-		v, given := t.Uint(r.attr)
+		v, given := h.Uint(r.attr)
 		if !given || r.attr == pkcs11.CKA_NAME_HASH_ALGORITHM || v == pkcs11.CKT_TRUST_UNKNOWN || v == pkcs11.CKT_NOT_TRUSTED {
 			continue
 		}
-		if len(t.Bytes(pkcs11.CKA_HASH_OF_CERTIFICATE)) == 0 {
+		if len(h.Bytes(pkcs11.CKA_HASH_OF_CERTIFICATE)) == 0 {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v without CKA_HASH_OF_CERTIFICATE", r.attr)
 		}
 	}
