@@ -72,7 +72,7 @@ func (e *Engine) reveal(v *version, t pkcs11.AttributeType) (any, error) {
 // SetAttributes changes an object. PKCS#11 v3.2, C_SetAttributeValue.
 func (e *Engine) SetAttributes(ctx context.Context, cred hsm.Credential, o hsm.Object, template pkcs11.Template) (err error) {
 	defer answer(&err)
-	c, err := e.call(ctx, "SetAttributes", identityOfObject(o))
+	c, err := e.call(ctx, "SetAttributes", e.identityOf(o))
 	if err != nil {
 		return err
 	}

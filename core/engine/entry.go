@@ -125,7 +125,12 @@ func (r *refs) acquire() bool {
 
 // newVersion returns a version with one reference, the table's own. Either sealed or secret may be given.
 func newVersion(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
-	v := &version{head: head, material: &material{sealed: sealed, secret: secretPart}}
+	both := &struct {
+		version
+		own material
+	}{version{head: head}, material{sealed: sealed, secret: secretPart}}
+	v := &both.version
+	v.material = &both.own
 	v.opened.Store(sealed == nil)
 	v.refs.Store(1)
 	v.holders.Store(1)
@@ -151,6 +156,9 @@ func (v *version) release() {
 	defer v.mu.Unlock()
 	wipe(v.secret)
 	for i := range v.expanded {
+		if v.expanded[i].Load() == nil {
+			continue
+		}
 		if p := v.expanded[i].Swap(nil); p != nil {
 			if form, ok := (*p).(interface{ Wipe() }); ok {
 				form.Wipe()

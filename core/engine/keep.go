@@ -38,8 +38,8 @@ func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, 
 		wipeMaterial(draft, whole)
 		return fresh{}, err
 	}
-	f := fresh{head, secretPart, from == ownMaterial}
-	if err := e.admits(f); err != nil {
+	f := fresh{newVersion(head, nil, secretPart), from == ownMaterial}
+	if err := e.admits(f.version); err != nil {
 		wipe(secretPart)
 		return fresh{}, err
 	}
@@ -66,6 +66,9 @@ func (e *Engine) finishOne(ctx context.Context, c *call, draft *object.Draft, ma
 }
 
 func (e *Engine) keepOne(ctx context.Context, c *call, f fresh) (hsm.Object, error) {
+	if !f.head.Token() {
+		return e.sessionEntry(f), nil
+	}
 	list, err := e.keep(ctx, c, f)
 	if err != nil {
 		return nil, err
@@ -74,34 +77,18 @@ func (e *Engine) keepOne(ctx context.Context, c *call, f fresh) (hsm.Object, err
 }
 
 func newID() string {
-	b := make([]byte, 16)
-	rand.Read(b)
-	return hex.EncodeToString(b)
+	var b [16]byte
+	var digits [2 * len(b)]byte
+	rand.Read(b[:])
+	hex.Encode(digits[:], b[:])
+	return string(digits[:])
 }
 
-// fresh is an object that is about to be kept.
+// fresh is an object that is about to be kept, in its first version.
 type fresh struct {
-	head   *object.Object
-	secret pkcs11.Template
-	ours   bool // generated here, just now
+	*version
+	ours bool // generated here, just now
 }
-
-// Type is CKA_KEY_TYPE.
-func (f fresh) Type() pkcs11.KeyType {
-	kt, _ := f.head.KeyType()
-	return kt
-}
-
-// Bytes returns a byte-string attribute, of either part.
-func (f fresh) Bytes(t pkcs11.AttributeType) []byte {
-	if b := f.head.Bytes(t); b != nil {
-		return b
-	}
-	return f.secret.Bytes(t)
-}
-
-// Uint returns a numeric attribute.
-func (f fresh) Uint(t pkcs11.AttributeType) (uint, bool) { return f.head.Uint(t) }
 
 // keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The
 // secret parts are its own; what is not kept is wiped. Of a request that is sent again, what the first has made is the answer.

@@ -122,6 +122,9 @@ func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkc
 
 // complete checks key material that comes from outside, and adds to the material what follows from it.
 func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (pkcs11.Template, error) {
+	if from == ownMaterial && d.Class() == pkcs11.CKO_SECRET_KEY {
+		return e.checked(d, made, made)
+	}
 	// all is the template overlaid with the material: what the object will hold.
 	all := append(make(pkcs11.Template, 0, len(d.Template())+len(made)+2), d.Template()...)
 	add := func(t pkcs11.Template) {
@@ -139,7 +142,7 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 	}
 	row := e.opts.Mechanisms.KeyType(kt)
 	if row == nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
+		return nil, errKeyType(kt)
 	}
 	if row.Check != nil && from != ownMaterial {
 		more, err := row.Check(d.Class(), all)
@@ -156,10 +159,27 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 			made = made.Set(pkcs11.CKA_PUBLIC_KEY_INFO, info)
 		}
 	}
-	if row.CheckValue != nil && d.Class() == pkcs11.CKO_SECRET_KEY {
+	if d.Class() == pkcs11.CKO_SECRET_KEY {
+		return e.checked(d, made, all)
+	}
+	return made, nil
+}
+
+// checked adds the check value of a secret key, whose value is in all, to the material.
+func (e *Engine) checked(d *object.Draft, made, all pkcs11.Template) (pkcs11.Template, error) {
+	kt, _ := d.KeyType()
+	row := e.opts.Mechanisms.KeyType(kt)
+	if row == nil {
+		return nil, errKeyType(kt)
+	}
+	if row.CheckValue != nil {
 		made = made.Set(pkcs11.CKA_CHECK_VALUE, row.CheckValue(all.Bytes(pkcs11.CKA_VALUE)))
 	}
 	return made, nil
+}
+
+func errKeyType(kt pkcs11.KeyType) error {
+	return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
 }
 
 // completeOther adds to a certificate what follows from its value; one that cannot be read is kept as it is.

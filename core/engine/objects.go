@@ -172,13 +172,13 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	if err := e.changed(v.head, head); err != nil {
 		return nil, err
 	}
-	return e.keepOne(ctx, c, fresh{head: head, secret: secretPart.Clone()})
+	return e.keepOne(ctx, c, fresh{version: newVersion(head, nil, secretPart.Clone())})
 }
 
 // Destroy removes an object. PKCS#11 v3.2, C_DestroyObject.
 func (e *Engine) Destroy(ctx context.Context, cred hsm.Credential, o hsm.Object) (err error) {
 	defer answer(&err)
-	c, err := e.call(ctx, "Destroy", identityOfObject(o))
+	c, err := e.call(ctx, "Destroy", e.identityOf(o))
 	if err != nil {
 		return err
 	}
@@ -195,9 +195,9 @@ func (e *Engine) Destroy(ctx context.Context, cred hsm.Credential, o hsm.Object)
 	}
 }
 
-// identityOfObject is what a request that changes an object is bound to.
-func identityOfObject(o hsm.Object) []byte {
-	if o == nil {
+// identityOf is what a request that changes an object is bound to, where requests are sent again.
+func (e *Engine) identityOf(o hsm.Object) []byte {
+	if o == nil || e.node == nil {
 		return nil
 	}
 	return []byte(o.ID())

@@ -39,11 +39,11 @@ func (e *Engine) changed(before, after *object.Object) error {
 }
 
 // admits asks the policy about a new key.
-func (e *Engine) admits(f fresh) error {
-	if _, isKey := f.head.KeyType(); !isKey || f.head.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
+func (e *Engine) admits(v *version) error {
+	if _, isKey := v.head.KeyType(); !isKey || v.head.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
 		return nil
 	}
-	return e.opts.Policy.Key(f)
+	return e.opts.Policy.Key(v)
 }
 
 // usable asks the policy about a key that is to be used.

@@ -39,6 +39,7 @@ type Draft struct {
 	named  rowSet          // the rows of what was asked for
 	picks  bool            // a usage was asked for
 	head   head            // what is decided, in the end all of it
+	object *Object         // to be
 
 	room [12]pkcs11.Attribute // asked is here, if it is no longer
 }
@@ -212,8 +213,7 @@ func (p *policy) anyOf(there rowSet) bool {
 func (d *Draft) fill() error {
 	kept := d.named &^ d.policy.with(secret|hint)
 	const made = 2 // what the material usually adds
-	room := bits.OnesCount64(uint64((kept|d.policy.early|d.policy.late)&^d.policy.flags)) + made
-	d.head.values = make(pkcs11.Template, 0, room)
+	d.object, d.head.values = withRoom(made + bits.OnesCount64(uint64((kept|d.policy.early|d.policy.late)&^d.policy.flags)))
 	for _, a := range d.asked {
 		if i, _ := d.policy.place(a.Type); kept>>i&1 != 0 {
 			d.head.set(a.Type, pkcs11.CloneValue(a.Value))

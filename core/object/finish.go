@@ -1,6 +1,8 @@
 package object
 
 import (
+	"slices"
+
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -13,8 +15,8 @@ import (
 // CKA_VALUE_LEN of a secret key is counted here; a length that was asked for and is another is
 // CKR_WRAPPED_KEY_LEN_RANGE after an unwrapping, else CKR_TEMPLATE_INCONSISTENT.
 //
-// Finish is for once. The head holds copies. The values of the secret part are those of the template and of made themselves, the caller's to
-// wipe.
+// Finish is for once. The head holds copies, but for what follows from the material. The secret part may be in the memory of
+// made, and its values are those of the template and of made themselves, the caller's to wipe.
 func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Template, error) {
 	if !validID(id) {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "an identity of %d bytes", len(id))
@@ -26,8 +28,9 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 			h.drop(r.attr)
 		}
 	}
-	hidden := secretPart{policy: d.policy}
+	hidden := secretPart{policy: d.policy, values: made[:0]} // what is taken out of made is not before its place in it
 	if d.named&d.policy.with(secret) != 0 {
+		hidden.values = nil
 		for _, a := range d.asked {
 			hidden.take(a)
 		}
@@ -38,6 +41,8 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 		case err != nil:
 			return nil, nil, err
 		case hidden.take(a), r.has(hint), r.has(clearable) && h.Has(a.Type):
+		case r.has(derived): // computed, and nobody else's
+			h.set(a.Type, a.Value)
 		default:
 			h.set(a.Type, pkcs11.CloneValue(a.Value))
 		}
@@ -48,7 +53,8 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 	if err := d.complete(h.has | hidden.has); err != nil {
 		return nil, nil, err
 	}
-	return newObject(h, id), hidden.values, nil
+	d.object.become(h, id)
+	return d.object, slices.Clip(hidden.values), nil
 }
 
 // secretPart gathers key material.

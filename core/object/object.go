@@ -34,7 +34,27 @@ type Object struct {
 
 // newObject takes over what has been decided.
 func newObject(h head, id string) *Object {
-	return &Object{head: h, id: id, restricted: h.Has(pkcs11.CKA_ALLOWED_MECHANISMS), eachTime: h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE)}
+	o := new(Object)
+	o.become(h, id)
+	return o
+}
+
+// withRoom returns an object to be, and memory for n values, which is a part of the object where n is small enough.
+func withRoom(n int) (*Object, pkcs11.Template) {
+	const most = 10
+	if n > most {
+		return new(Object), make(pkcs11.Template, 0, n)
+	}
+	o := new(struct {
+		Object
+		room [most]pkcs11.Attribute
+	})
+	return &o.Object, o.room[:0]
+}
+
+func (o *Object) become(h head, id string) {
+	o.head, o.id = h, id
+	o.restricted, o.eachTime = h.Has(pkcs11.CKA_ALLOWED_MECHANISMS), h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE)
 }
 
 func ascending(t pkcs11.Template) {

@@ -69,10 +69,8 @@ func (l Lengths) Generate(param any, t pkcs11.Template) (pkcs11.Template, error)
 	}
 	value := make([]byte, n)
 	rand.Read(value) // never fails
-	return pkcs11.Template{
-		pkcs11.Attr(pkcs11.CKA_VALUE, value),
-		pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, n),
-	}, nil
+	made := make(pkcs11.Template, 0, 3) // with room for the check value
+	return append(made, pkcs11.Attr(pkcs11.CKA_VALUE, value), pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, n)), nil
 }
 
 // CheckValue returns the CKA_CHECK_VALUE of a generic secret or HMAC key: the first three bytes of the value's SHA-1
