@@ -9,9 +9,11 @@ import (
 // object is an object that the application has a handle of.
 type object struct {
 	ref    atomic.Pointer[hsm.Object] // of a token object: as it was found last
+	first  hsm.Object                 // as it was given its handle
 	handle ObjectHandle
-	owner  SessionHandle // the session that a session object dies with; 0 for a token object
-	login  *login        // of a private object: the login that may use this handle
+	owner  *session // the session that a session object dies with; nil for a token object
+	local  local    // of a session object
+	login  *login   // of a private object: the login that may use this handle
 }
 
 func (o *object) number() *uint { return &o.handle }
@@ -47,9 +49,9 @@ func (t *handles) get(h ObjectHandle, now *login) (*object, bool) {
 	return o, true
 }
 
-func (t *handles) make(o hsm.Object, owner SessionHandle, now *login) *object {
-	n := &object{owner: owner}
-	n.ref.Store(&o)
+func (t *handles) make(o hsm.Object, owner *session, now *login) *object {
+	n := &object{first: o, owner: owner}
+	n.ref.Store(&n.first)
 	if o.Private() {
 		n.login = now
 	}
@@ -68,7 +70,7 @@ func (t *handles) token(o hsm.Object, now *login) ObjectHandle {
 	if ok && t.dead(old) {
 		t.remove(old)
 	}
-	n := t.make(o, 0, now)
+	n := t.make(o, nil, now)
 	if other, loaded := t.byID.loadOrStore(id, n); loaded && other.seen(now) {
 		t.byHandle.remove(n)
 		return other.handle
@@ -77,7 +79,7 @@ func (t *handles) token(o hsm.Object, now *login) ObjectHandle {
 }
 
 // session gives a new session object its handle.
-func (t *handles) session(o hsm.Object, owner SessionHandle, now *login) *object {
+func (t *handles) session(o hsm.Object, owner *session, now *login) *object {
 	n := t.make(o, owner, now)
 	t.local.add(n)
 	return n
@@ -85,7 +87,7 @@ func (t *handles) session(o hsm.Object, owner SessionHandle, now *login) *object
 
 func (t *handles) remove(o *object) {
 	t.byHandle.remove(o)
-	if o.owner != 0 {
+	if o.owner != nil {
 		t.local.remove(o)
 	} else {
 		t.byID.deleteExactly(o.far().ID(), o)
@@ -99,7 +101,7 @@ func (t *handles) sweep() (session []*object) {
 			return
 		}
 		t.remove(o)
-		if o.owner != 0 {
+		if o.owner != nil {
 			session = append(session, o)
 		}
 	})
@@ -110,7 +112,7 @@ func (t *handles) sweep() (session []*object) {
 // ending and see to it themselves.
 func (t *handles) reset() {
 	t.byHandle.each(func(o *object) {
-		if o.owner == 0 {
+		if o.owner == nil {
 			t.remove(o)
 		}
 	})

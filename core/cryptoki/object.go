@@ -33,7 +33,7 @@ func (x *session) adopt(o hsm.Object) (ObjectHandle, error) {
 		return x.slot.objects.token(o, x.login), nil
 	}
 	x.owner = true
-	n := x.slot.objects.session(o, x.handle, x.login)
+	n := x.slot.objects.session(o, x, x.login)
 	if !n.seen(x.slot.login.Load()) {
 		x.slot.discard(x.hsm, []*object{n})
 		return 0, pkcs11.Errorf(pkcs11.CKR_USER_NOT_LOGGED_IN, "the user was logged out meanwhile")
@@ -189,7 +189,7 @@ func (l *Library) SetAttributeValue(h SessionHandle, n ObjectHandle, template pk
 		if err := x.hsm.SetAttributes(x.ctx, x.cred(), o.far(), template); err != nil {
 			return err
 		}
-		if o.owner != 0 {
+		if o.owner != nil {
 			x.slot.objects.local.changed(o)
 		}
 		return nil

@@ -21,6 +21,8 @@ type session struct {
 	leaving atomic.Bool // somebody closes it
 	out     atomic.Bool // and has counted it out
 
+	objects []*object // that it has made and that die with it; of localObjects
+
 	mu     sync.Mutex
 	closed bool
 	owner  bool   // it has made session objects
@@ -185,7 +187,7 @@ func (x *session) end() {
 		x.stop()
 	}
 	if x.owner {
-		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
+		x.slot.discard(x.hsm, x.slot.objects.local.of(x))
 	}
 	x.slot.run.sessions.remove(x)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/index"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -38,7 +39,7 @@ func newSlot(l *Library, r *run, s Slot) *slot {
 	n := &slot{Slot: s, library: l, run: r}
 	n.objects.current = &n.login
 	n.objects.last = &l.lastObject
-	n.objects.local = newLocalObjects()
+	n.objects.local.index = index.New[*object]()
 	return n
 }
 

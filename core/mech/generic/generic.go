@@ -68,7 +68,7 @@ func (l Lengths) Generate(param any, t pkcs11.Template) (pkcs11.Template, error)
 			n, l.Text, l.Generated)
 	}
 	value := make([]byte, n)
-	rand.Read(value) // never fails
+	rand.Read(value)                    // never fails
 	made := make(pkcs11.Template, 0, 3) // with room for the check value
 	return append(made, pkcs11.Attr(pkcs11.CKA_VALUE, value), pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, n)), nil
 }
