@@ -1,7 +1,6 @@
 package object
 
 import (
-	"math/bits"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -159,6 +158,7 @@ func (d *Draft) settleKind() error {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v does not make a %v", d.req.Op, p.class)
 	}
 	d.policy, d.head.policy = p, p
+	d.object, d.head.values = withRoom(len(p.valued))
 	return nil
 }
 
@@ -175,19 +175,26 @@ func (d *Draft) settle(t pkcs11.AttributeType, value uint, sure bool) error {
 	return nil
 }
 
-// admit applies the row of each attribute that was asked for.
+// admit applies the row of each attribute that was asked for. What is asked for in its head, the object has.
 func (d *Draft) admit() error {
+	judged := d.policy.judged | d.policy.with(d.op().never)
+	kept := ^d.policy.with(secret | hint)
 	for _, a := range d.asked {
 		i, known := d.policy.place(a.Type)
 		if !known {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, d.policy)
 		}
 		r := &d.policy.rows[i]
-		if err := r.admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
-			return err
+		if judged>>i&1 != 0 {
+			if err := r.admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
+				return err
+			}
 		}
 		d.named |= 1 << i
 		d.picks = d.picks || r.has(usage) && a.Value == true
+		if kept>>i&1 != 0 {
+			d.head.put(i, pkcs11.CloneValue(a.Value))
+		}
 	}
 	return nil
 }
@@ -209,25 +216,24 @@ func (p *policy) anyOf(there rowSet) bool {
 	return among == 0 || among&there != 0
 }
 
-// fill decides the head: what was asked for, then the defaults, then what only the token sets.
+// fill decides the rest of the head: the defaults, then what only the token sets.
 func (d *Draft) fill() error {
-	kept := d.named &^ d.policy.with(secret|hint)
-	const made = 2 // what the material usually adds
-	d.object, d.head.values = withRoom(made + bits.OnesCount64(uint64((kept|d.policy.early|d.policy.late)&^d.policy.flags)))
-	for _, a := range d.asked {
-		if i, _ := d.policy.place(a.Type); kept>>i&1 != 0 {
-			d.head.set(a.Type, pkcs11.CloneValue(a.Value))
-		}
+	p, h := d.policy, &d.head
+	fixed := p.fixed &^ h.has
+	h.has |= fixed
+	h.on |= fixed & p.on
+	for i := range (fixed &^ p.flags).rows() {
+		h.values[p.slots[i]] = p.rows[i].value.always
 	}
-	for _, defaults := range [...]rowSet{d.policy.early, d.policy.late} {
-		for i := range (defaults &^ d.head.has).rows() {
-			r := &d.policy.rows[i]
-			if v := r.value(d, r.attr); v != nil {
-				d.head.set(r.attr, v)
+	for _, chosen := range [...]rowSet{p.early &^ h.has, p.late} {
+		for i := range chosen.rows() {
+			r := &p.rows[i]
+			if v := r.value.choose(d, r.attr); v != nil {
+				h.put(uint(i), v)
 			}
 		}
 	}
-	return d.head.check()
+	return h.check()
 }
 
 // check is what must be true of an object as a whole.

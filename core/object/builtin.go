@@ -27,7 +27,7 @@ func Builtin(class pkcs11.ObjectClass, attrs pkcs11.Template) (*Object, error) {
 	head = append(head, pkcs11.AttrString(pkcs11.CKA_UNIQUE_ID, hex.EncodeToString(sum[:idDigits/2])))
 	for _, r := range p.rows {
 		if r.value != nil && !head.Has(r.attr) {
-			head = append(head, pkcs11.Attribute{Type: r.attr, Value: r.value(nil, r.attr)})
+			head = append(head, pkcs11.Attribute{Type: r.attr, Value: r.value.always})
 		}
 	}
 	return Load(head)

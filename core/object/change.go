@@ -1,6 +1,10 @@
 package object
 
-import "github.com/coffer-hsm/coffer/pkcs11"
+import (
+	"slices"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
 
 // Set returns the object with the attributes of t changed. so says that the SO asks. The secret part stays as it is.
 //
@@ -51,8 +55,10 @@ func Copy(o *Object, so, user bool, id string, t pkcs11.Template) (*Object, erro
 // all is the object's head, with what it shares with others.
 func (o *Object) all() head {
 	h := o.head
-	h.values = append(append(make(pkcs11.Template, 0, len(o.values)+len(o.common)), o.values...), o.common...)
-	ascending(h.values)
+	h.values = slices.Clone(o.values)
+	for _, a := range o.own {
+		h.set(a.Type, a.Value)
+	}
 	return h
 }
 

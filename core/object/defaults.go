@@ -7,10 +7,20 @@ import (
 )
 
 // The values that depend on more than the attribute itself.
+var (
+	usageOf          = chosen(chooseUsage)
+	sensitiveOf      = chosen(chooseSensitive)
+	extractableOf    = chosen(chooseExtractable)
+	trustedOnlyOf    = chosen(chooseTrustedOnly)
+	localOf          = chosen(chooseLocal)
+	generatorOf      = chosen(chooseGenerator)
+	alwaysSensitive  = chosen(chooseAlwaysSensitive)
+	neverExtractable = chosen(chooseNeverExtractable)
+)
 
-// usageOf decides a usage flag that the template does not name: none but the named ones if the template sets any to true,
+// chooseUsage decides a usage flag that the template does not name: none but the named ones if the template sets any to true,
 // else what the key type is for, and for a session's key what one of its type does for a session besides.
-func usageOf(d *Draft, t pkcs11.AttributeType) any {
+func chooseUsage(d *Draft, t pkcs11.AttributeType) any {
 	if d.picks {
 		return false
 	}
@@ -53,7 +63,7 @@ func (d *Draft) agreed() bool {
 		kt == pkcs11.CKK_GENERIC_SECRET && !d.Bool(pkcs11.CKA_TOKEN)
 }
 
-func sensitiveOf(d *Draft, _ pkcs11.AttributeType) any {
+func chooseSensitive(d *Draft, _ pkcs11.AttributeType) any {
 	return !d.agreed() || slices.Contains(d.owed, bound{pkcs11.CKA_SENSITIVE, true})
 }
 
@@ -63,31 +73,31 @@ func (d *Draft) brought() bool {
 	return d.req.Op == OpCreate && d.Class() == pkcs11.CKO_SECRET_KEY && !d.Bool(pkcs11.CKA_TOKEN)
 }
 
-// extractableOf comes after CKA_SENSITIVE: an agreed secret that is to be sensitive stays inside too.
-func extractableOf(d *Draft, _ pkcs11.AttributeType) any {
+// chooseExtractable comes after CKA_SENSITIVE: an agreed secret that is to be sensitive stays inside too.
+func chooseExtractable(d *Draft, _ pkcs11.AttributeType) any {
 	open := d.op().extractable || d.brought() || d.agreed() && !d.Bool(pkcs11.CKA_SENSITIVE)
 	return open && !slices.Contains(d.owed, bound{pkcs11.CKA_EXTRACTABLE, false})
 }
 
-// trustedOnlyOf keeps CKA_WRAP_WITH_TRUSTED of a secret base key.
-func trustedOnlyOf(d *Draft, _ pkcs11.AttributeType) any {
+// chooseTrustedOnly keeps CKA_WRAP_WITH_TRUSTED of a secret base key.
+func chooseTrustedOnly(d *Draft, _ pkcs11.AttributeType) any {
 	return slices.Contains(d.owed, bound{pkcs11.CKA_WRAP_WITH_TRUSTED, true})
 }
 
-func localOf(d *Draft, _ pkcs11.AttributeType) any { return d.op().local }
+func chooseLocal(d *Draft, _ pkcs11.AttributeType) any { return d.op().local }
 
-func generatorOf(d *Draft, _ pkcs11.AttributeType) any {
+func chooseGenerator(d *Draft, _ pkcs11.AttributeType) any {
 	if d.op().local {
 		return uint(d.req.Mechanism)
 	}
 	return uint(pkcs11.CK_UNAVAILABLE_INFORMATION)
 }
 
-func alwaysSensitive(d *Draft, t pkcs11.AttributeType) any {
+func chooseAlwaysSensitive(d *Draft, t pkcs11.AttributeType) any {
 	return d.Bool(pkcs11.CKA_SENSITIVE) && d.sincePast(t)
 }
 
-func neverExtractable(d *Draft, t pkcs11.AttributeType) any {
+func chooseNeverExtractable(d *Draft, t pkcs11.AttributeType) any {
 	return !d.Bool(pkcs11.CKA_EXTRACTABLE) && d.sincePast(t)
 }
 

@@ -25,7 +25,7 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 	for i := range (h.has & d.policy.with(derived)).rows() {
 		r := &d.policy.rows[i]
 		if v, _ := h.Get(r.attr); !r.has(clearable) || !isEmpty(v) {
-			h.drop(r.attr)
+			h.drop(i)
 		}
 	}
 	hidden := secretPart{policy: d.policy, values: made[:0]} // what is taken out of made is not before its place in it

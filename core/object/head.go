@@ -9,21 +9,14 @@ import (
 // head is what is decided of an object: the attributes that are not secret. Most of them say yes or no, and take two bits.
 type head struct {
 	policy *policy
-	has    rowSet          // the attributes that are there
-	on     rowSet          // the boolean ones among them that are true
-	values pkcs11.Template // the others, in ascending order of type
+	has    rowSet // the attributes that are there
+	on     rowSet // the boolean ones among them that are true
+	values []any  // of the others: each has a place of its own (policy.slots)
 }
 
 // headOf returns the attributes of t, in memory of its own. All of them have a row.
 func headOf(p *policy, t pkcs11.Template) head {
-	h := head{policy: p}
-	n := 0
-	for _, a := range t {
-		if _, flag := a.Value.(bool); !flag && a.Type != pkcs11.CKA_UNIQUE_ID {
-			n++
-		}
-	}
-	h.values = make(pkcs11.Template, 0, n)
+	h := head{policy: p, values: make([]any, len(p.valued))}
 	for _, a := range t {
 		if a.Type != pkcs11.CKA_UNIQUE_ID {
 			h.set(a.Type, a.Value)
@@ -35,40 +28,27 @@ func headOf(p *policy, t pkcs11.Template) head {
 // set decides an attribute that has a row, anew if it was there. The value becomes the head's own.
 func (h *head) set(t pkcs11.AttributeType, v any) {
 	i, _ := h.policy.place(t)
-	row := rowSet(1) << i
-	if on, flag := v.(bool); flag {
-		h.has |= row
-		if h.on &^= row; on {
-			h.on |= row
-		}
-		return
-	}
-	at := len(h.values)
-	for at > 0 && h.values[at-1].Type >= t {
-		at--
-	}
-	if h.has&row == 0 {
-		h.has |= row
-		h.values = append(h.values, pkcs11.Attribute{})
-		copy(h.values[at+1:], h.values[at:])
-	}
-	h.values[at] = pkcs11.Attribute{Type: t, Value: v}
+	h.put(i, v)
 }
 
-// drop takes an attribute out that is no boolean.
-func (h *head) drop(t pkcs11.AttributeType) {
-	i, known := h.policy.place(t)
-	if !known || h.has>>i&1 == 0 {
+// put is set for who knows the row.
+func (h *head) put(i uint, v any) {
+	row := rowSet(1) << i
+	h.has |= row
+	if h.policy.flags&row == 0 {
+		h.values[h.policy.slots[i]] = v
 		return
 	}
-	h.has &^= 1 << i
-	kept := h.values[:0]
-	for _, a := range h.values {
-		if a.Type != t {
-			kept = append(kept, a)
-		}
+	h.on &^= row
+	if on, _ := v.(bool); on {
+		h.on |= row
 	}
-	h.values = kept
+}
+
+// drop takes the attribute of a row out, which is no boolean.
+func (h *head) drop(i int) {
+	h.has &^= 1 << i
+	h.values[h.policy.slots[i]] = nil
 }
 
 // Get returns an attribute.
@@ -80,7 +60,7 @@ func (h *head) Get(t pkcs11.AttributeType) (any, bool) {
 	case h.policy.flags>>i&1 != 0:
 		return h.on>>i&1 != 0, true
 	}
-	return lookUp(h.values, t)
+	return h.values[h.policy.slots[i]], true
 }
 
 // Has reports whether an attribute is there.
@@ -109,14 +89,16 @@ func (h *head) Bytes(t pkcs11.AttributeType) []byte {
 	return b
 }
 
-// attributes returns them as a list, which is in no order. The values are the head's.
-func (h *head) attributes() pkcs11.Template {
-	const more = 16 // what an Object adds
+// attributes returns them as a list in ascending order of type, with room for more. The values are the head's.
+func (h *head) attributes(more int) pkcs11.Template {
 	t := make(pkcs11.Template, 0, bits.OnesCount64(uint64(h.has))+more)
-	for i := range (h.has & h.policy.flags).rows() {
-		t = append(t, pkcs11.Attribute{Type: h.policy.rows[i].attr, Value: h.on>>i&1 != 0})
+	for i := range h.has.rows() {
+		a := pkcs11.Attribute{Type: h.policy.rows[i].attr}
+		if a.Value, _ = h.Get(a.Type); a.Value != nil {
+			t = append(t, a)
+		}
 	}
-	return append(t, h.values...)
+	return t
 }
 
 // lookUp finds an attribute in a list in ascending order of type.

@@ -18,14 +18,12 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// Object is the head of an object.
-//
-// What it has of its own is in head, common are the values that all objects have which are alike (Pool), in ascending order
-// of type. CKA_UNIQUE_ID is in neither.
+// Object is the head of an object. CKA_UNIQUE_ID is apart, and where an object shares the values that it has in common with
+// others (Pool), so are those that are its own.
 type Object struct {
 	head
-	common pkcs11.Template
-	id     string
+	own pkcs11.Template // in ascending order of type
+	id  string
 
 	// What every use of a key asks, found once.
 	restricted bool // CKA_ALLOWED_MECHANISMS is there
@@ -39,17 +37,17 @@ func newObject(h head, id string) *Object {
 	return o
 }
 
-// withRoom returns an object to be, and memory for n values, which is a part of the object where n is small enough.
-func withRoom(n int) (*Object, pkcs11.Template) {
-	const most = 10
+// withRoom returns an object to be, and places for n values, which are a part of the object if they are not too many.
+func withRoom(n int) (*Object, []any) {
+	const most = 16
 	if n > most {
-		return new(Object), make(pkcs11.Template, 0, n)
+		return new(Object), make([]any, n)
 	}
 	o := new(struct {
 		Object
-		room [most]pkcs11.Attribute
+		room [most]any
 	})
-	return &o.Object, o.room[:0]
+	return &o.Object, o.room[:n]
 }
 
 func (o *Object) become(h head, id string) {
@@ -127,10 +125,10 @@ func (o *Object) Get(t pkcs11.AttributeType) (any, bool) {
 	if t == pkcs11.CKA_UNIQUE_ID {
 		return []byte(o.id), true
 	}
-	if v, ok := lookUp(o.common, t); ok {
-		return v, true
+	if v, ok := o.head.Get(t); v != nil || !ok {
+		return v, ok
 	}
-	return o.head.Get(t)
+	return lookUp(o.own, t)
 }
 
 // Bool returns a boolean attribute, false where it is missing.
@@ -152,7 +150,7 @@ func (o *Object) Bytes(t pkcs11.AttributeType) []byte {
 
 // Attributes returns a copy of the head, in ascending order of type.
 func (o *Object) Attributes() pkcs11.Template {
-	t := append(o.head.attributes(), o.common...)
+	t := append(o.head.attributes(len(o.own)+1), o.own...)
 	for i := range t {
 		t[i].Value = pkcs11.CloneValue(t[i].Value)
 	}

@@ -18,12 +18,17 @@ type policy struct {
 	keyType    pkcs11.KeyType
 	hasKeyType bool
 
-	rows  []row // in ascending order of attribute
-	low   *lowRows
-	by    [numRules]rowSet // which rows have a rule, by its bit
-	flags rowSet           // whose attributes are boolean
-	early rowSet           // that have a value if nobody names one
-	late  rowSet           // the same, of those that only the token sets
+	rows   []row // in ascending order of attribute
+	low    *lowRows
+	by     [numRules]rowSet // which rows have a rule, by its bit
+	flags  rowSet           // whose attributes are boolean
+	judged rowSet           // that have a say in which values a new object may have
+
+	fixed, on   rowSet // that have the same value if nobody names one; which of those are true
+	early, late rowSet // whose value is then chosen; the same, of those that only the token sets
+
+	slots  [mostRows]uint8        // a row's place among the values of a head
+	valued []pkcs11.AttributeType // whose value is in a place
 }
 
 // lowRows says which of the rows of a policy are those of the attributes below its length, where nearly all are that
@@ -61,11 +66,22 @@ func newPolicy(k *kind, rows []row) *policy {
 				p.by[rule] |= this
 			}
 		}
+		if r.has(computed|soOnly) || r.valid != nil {
+			p.judged |= this
+		}
 		if kind, _ := r.attr.Kind(); kind == pkcs11.KindBool {
 			p.flags |= this
+		} else if !r.has(secret) && r.attr != pkcs11.CKA_UNIQUE_ID {
+			p.slots[i] = uint8(len(p.valued))
+			p.valued = append(p.valued, r.attr)
 		}
 		switch {
 		case r.value == nil:
+		case r.value.choose == nil:
+			p.fixed |= this
+			if r.value.always == true {
+				p.on |= this
+			}
 		case r.has(computed):
 			p.late |= this
 		default:

@@ -15,8 +15,8 @@ const mostShared = 1024
 // a hundred thousand heads take a quarter of the memory. The zero value is ready. It is for one goroutine at a time; the
 // objects are for any.
 type Pool struct {
-	shared map[string]pkcs11.Template // by their encoding
-	last   pkcs11.Template            // the one that was shared last: keys that are alike come one after the other
+	shared map[string][]any // by the encoding of their attributes
+	last   head             // what was shared last: keys that are alike come one after the other
 }
 
 // Load is the function Load, and keeps no reference to the head. If id is the object's identity, as it should be, the
@@ -29,39 +29,34 @@ func (p *Pool) Load(id string, head pkcs11.Template) (*Object, error) {
 	if o.id == id {
 		o.id = id
 	}
-	own, rest := 0, p.last
-	for _, a := range o.values {
-		switch {
-		case individual(a):
-			own++
-		case len(rest) > 0 && rest[0].Type == a.Type && identical(rest[0].Value, a.Value):
-			rest = rest[1:]
+	own, alike := 0, p.last.policy == o.policy
+	for i, v := range o.values {
+		if individual(o.policy.valued[i], v) {
+			own, v = own+1, nil
+		}
+		alike = alike && identical(v, p.last.values[i])
+	}
+	o.own = make(pkcs11.Template, 0, own)
+	for i, v := range o.values {
+		if t := o.policy.valued[i]; individual(t, v) {
+			o.own = append(o.own, pkcs11.Attribute{Type: t, Value: v})
+			o.values[i] = nil
 		}
 	}
-	all := o.values
-	o.values = chosen(all, own, individual)
-	if o.common = p.last; len(rest) > 0 || own+len(p.last) != len(all) {
-		o.common, err = p.share(chosen(all, len(all)-own, func(a pkcs11.Attribute) bool { return !individual(a) }))
-		p.last = o.common
-	}
-	return o, err
-}
-
-// chosen returns the n attributes that which is true of, in memory of their own.
-func chosen(all pkcs11.Template, n int, which func(pkcs11.Attribute) bool) pkcs11.Template {
-	out := make(pkcs11.Template, 0, n)
-	for _, a := range all {
-		if which(a) {
-			out = append(out, a)
+	if !alike {
+		p.last = o.head
+		if p.last.values, err = p.share(o.head); err != nil {
+			return nil, err
 		}
 	}
-	return out
+	o.values = p.last.values
+	return o, nil
 }
 
 // identical reports whether two values are the same to the order of their lists.
 func identical(a, b any) bool {
 	switch a := a.(type) {
-	case bool, uint:
+	case nil, uint:
 		return a == b
 	case []byte:
 		b, ok := b.([]byte)
@@ -72,20 +67,21 @@ func identical(a, b any) bool {
 
 // individual reports whether an attribute is likely no other object's: byte strings are, but for those that name a domain,
 // and what counts.
-func individual(a pkcs11.Attribute) bool {
-	switch a.Type {
+func individual(t pkcs11.AttributeType, v any) bool {
+	switch t {
 	case pkcs11.CKA_HSS_KEYS_REMAINING:
-		return true
+		return v != nil
 	case pkcs11.CKA_EC_PARAMS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_PRIME, pkcs11.CKA_BASE, pkcs11.CKA_SUBPRIME:
 		return false
 	}
-	b, ok := a.Value.([]byte)
+	b, ok := v.([]byte)
 	return ok && len(b) > 0
 }
 
-// share returns the part that is remembered in the place of an equal one.
-func (p *Pool) share(part pkcs11.Template) (pkcs11.Template, error) {
-	key, err := Marshal(part)
+// share returns the values that are remembered in the place of equal ones.
+func (p *Pool) share(h head) ([]any, error) {
+	h.has &^= h.policy.flags // bits are not shared
+	key, err := Marshal(h.attributes(0))
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +89,8 @@ func (p *Pool) share(part pkcs11.Template) (pkcs11.Template, error) {
 		return known, nil
 	}
 	if p.shared == nil || len(p.shared) == mostShared {
-		p.shared = map[string]pkcs11.Template{}
+		p.shared = map[string][]any{}
 	}
-	p.shared[string(key)] = part
-	return part, nil
+	p.shared[string(key)] = h.values
+	return h.values, nil
 }

@@ -33,7 +33,7 @@ func TestPool(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, again, encoded)
 		if last != nil {
-			require.Same(t, &last.common[0], &o.common[0], "the second is alike")
+			require.Same(t, &last.values[0], &o.values[0], "the second is alike")
 		}
 		last = o
 	}

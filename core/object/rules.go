@@ -53,17 +53,22 @@ const (
 type row struct {
 	attr  pkcs11.AttributeType
 	rules rule
-	value def               // what it becomes if the template does not say; nil: nothing
+	value *def              // what it becomes if the template does not say; nil: nothing
 	valid func(v any) error // which values it may have, beyond their form; nil: all
 }
 
 func (r *row) has(set rule) bool { return r.rules&set != 0 }
 
-// def chooses a value that the template left open, or that the token alone sets. It sees what is already decided, and
-// returns nil for "no such attribute".
-type def func(d *Draft, t pkcs11.AttributeType) any
+// def is the value of an attribute that the template left open, or that the token alone sets: always the same, or what is
+// chosen. Who chooses sees what is already decided, and returns nil for "no such attribute".
+type def struct {
+	always any
+	choose func(d *Draft, t pkcs11.AttributeType) any
+}
 
-func constant(v any) def { return func(*Draft, pkcs11.AttributeType) any { return v } }
+func constant(v any) *def { return &def{always: v} }
+
+func chosen(by func(d *Draft, t pkcs11.AttributeType) any) *def { return &def{choose: by} }
 
 var (
 	yes   = constant(true)
