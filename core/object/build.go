@@ -141,7 +141,7 @@ func (d *Draft) settleKind() error {
 		if err := d.settle(pkcs11.CKA_CLASS, uint(made.Class), sure); err != nil {
 			return err
 		}
-		if subtype[made.Class] == pkcs11.CKA_KEY_TYPE {
+		if subtype(made.Class) == pkcs11.CKA_KEY_TYPE {
 			if err := d.settle(pkcs11.CKA_KEY_TYPE, uint(made.Type), sure); err != nil {
 				return err
 			}
@@ -184,18 +184,17 @@ func (d *Draft) admit() error {
 		if !known {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, d.policy)
 		}
-		r := &d.policy.rows[i]
 		if judged>>i&1 != 0 {
-			if err := r.admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
+			if err := d.policy.rows[i].admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
 				return err
 			}
 		}
 		d.named |= 1 << i
-		d.picks = d.picks || r.has(usage) && a.Value == true
 		if kept>>i&1 != 0 {
 			d.head.put(i, pkcs11.CloneValue(a.Value))
 		}
 	}
+	d.picks = d.head.on&d.policy.with(usage) != 0
 	return nil
 }
 

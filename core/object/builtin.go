@@ -34,4 +34,4 @@ func Builtin(class pkcs11.ObjectClass, attrs pkcs11.Template) (*Object, error) {
 }
 
 // BuiltinClass reports whether the objects of a class are the token's own.
-func BuiltinClass(class pkcs11.ObjectClass) bool { return table().builtin[class] }
+func BuiltinClass(class pkcs11.ObjectClass) bool { return class < numClasses && table().builtin[class] }

@@ -78,18 +78,25 @@ func (s *secretPart) take(a pkcs11.Attribute) bool {
 // contributes checks one attribute of the material: that it belongs to the kind, decides no policy and does not
 // contradict the template.
 func (d *Draft) contributes(a pkcs11.Attribute) (*row, error) {
-	r := d.policy.row(a.Type)
-	if r == nil || r.has(guard|usage) || r.has(computed) && r.value != nil || r.attr == pkcs11.CKA_UNIQUE_ID {
+	i, known := d.policy.place(a.Type)
+	if !known {
+		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v holds %v", d.policy, a.Type)
+	}
+	r := &d.policy.rows[i]
+	if r.has(guard|usage) || r.has(computed) && r.value != nil || r.attr == pkcs11.CKA_UNIQUE_ID {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v holds %v", d.policy, a.Type)
 	}
 	if err := pkcs11.CheckValue(a.Type, a.Value); err != nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_GENERAL_ERROR, "material for %v: %v", d.policy, err)
 	}
-	asked, said := d.asked.Get(a.Type)
-	if !said || pkcs11.EqualValue(asked, a.Value) {
+	if d.named>>i&1 == 0 {
 		return r, nil
 	}
-	fixed := a.Type == pkcs11.CKA_CLASS || a.Type == subtype[d.policy.class]
+	asked, _ := d.asked.Get(a.Type)
+	if pkcs11.EqualValue(asked, a.Value) {
+		return r, nil
+	}
+	fixed := a.Type == pkcs11.CKA_CLASS || a.Type == subtype(d.policy.class)
 	if fixed || r.has(derived) && !isEmpty(asked) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v does not fit the key or certificate", a.Type)
 	}

@@ -2,7 +2,9 @@ package object
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +40,13 @@ var (
 		text(pkcs11.CKA_SUBJECT, "s"), text(pkcs11.CKA_VALUE, "cert")}
 	dataImport = tmpl{class(pkcs11.CKO_DATA), text(pkcs11.CKA_VALUE, "v")}
 )
+
+func allPolicies() (list []*policy) {
+	for _, kinds := range table().classes {
+		list = slices.AppendSeq(list, maps.Values(kinds))
+	}
+	return list
+}
 
 func user(op Op) Request { return Request{Op: op, User: true} }
 

@@ -52,7 +52,7 @@ func withRoom(n int) (*Object, []any) {
 
 func (o *Object) become(h head, id string) {
 	o.head, o.id = h, id
-	o.restricted, o.eachTime = h.Has(pkcs11.CKA_ALLOWED_MECHANISMS), h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE)
+	o.restricted, o.eachTime = h.has&h.policy.limits != 0, h.isOn(pkcs11.CKA_ALWAYS_AUTHENTICATE)
 }
 
 func ascending(t pkcs11.Template) {

@@ -22,6 +22,7 @@ type policy struct {
 	low    *lowRows
 	by     [numRules]rowSet // which rows have a rule, by its bit
 	flags  rowSet           // whose attributes are boolean
+	limits rowSet           // CKA_ALLOWED_MECHANISMS
 	judged rowSet           // that have a say in which values a new object may have
 
 	fixed, on   rowSet // that have the same value if nobody names one; which of those are true
@@ -66,6 +67,9 @@ func newPolicy(k *kind, rows []row) *policy {
 				p.by[rule] |= this
 			}
 		}
+		if r.attr == pkcs11.CKA_ALLOWED_MECHANISMS {
+			p.limits = this
+		}
 		if r.has(computed|soOnly) || r.valid != nil {
 			p.judged |= this
 		}
@@ -94,7 +98,7 @@ func newPolicy(k *kind, rows []row) *policy {
 // of returns the same policy for one of the types that share it.
 func (p *policy) of(typ uint) *policy {
 	own := *p
-	switch subtype[p.class] {
+	switch subtype(p.class) {
 	case pkcs11.CKA_KEY_TYPE:
 		own.keyType, own.hasKeyType = pkcs11.KeyType(typ), true
 		own.name += "/" + own.keyType.String()
@@ -138,22 +142,30 @@ func (p *policy) highPlace(t pkcs11.AttributeType) (i uint, known bool) {
 	return uint(n), known
 }
 
-type kindKey struct {
-	class pkcs11.ObjectClass
-	typ   uint
-}
-
 // policies is the schema made ready for use, once.
 type policies struct {
-	byKind   map[kindKey]*policy
-	classes  map[pkcs11.ObjectClass]bool
+	classes  [numClasses]ofClass
+	builtin  [numClasses]bool
 	keyTypes map[uint]bool
 	material map[pkcs11.AttributeType]bool // key material of any kind
-	builtin  map[pkcs11.ObjectClass]bool
 }
 
-// subtype is the attribute that tells the kinds of a class apart.
-var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
+// numClasses is above the numbers of the standard's classes.
+const numClasses = 16
+
+// ofClass is the policies of one class, by what tells its kinds apart; nil where there are no objects of the class.
+type ofClass map[uint]*policy
+
+// of returns the policies of a class.
+func (all *policies) of(c pkcs11.ObjectClass) ofClass {
+	if c >= numClasses {
+		return nil
+	}
+	return all.classes[c]
+}
+
+// subtypes are the attributes that tell the kinds of a class apart.
+var subtypes = [numClasses]pkcs11.AttributeType{
 	pkcs11.CKO_CERTIFICATE:       pkcs11.CKA_CERTIFICATE_TYPE,
 	pkcs11.CKO_HW_FEATURE:        pkcs11.CKA_HW_FEATURE_TYPE,
 	pkcs11.CKO_DOMAIN_PARAMETERS: pkcs11.CKA_KEY_TYPE,
@@ -163,23 +175,33 @@ var subtype = map[pkcs11.ObjectClass]pkcs11.AttributeType{
 	pkcs11.CKO_OTP_KEY:           pkcs11.CKA_KEY_TYPE,
 }
 
+// subtype is the attribute that tells the kinds of a class apart; CKA_CLASS where there is one kind only.
+func subtype(c pkcs11.ObjectClass) pkcs11.AttributeType {
+	if c >= numClasses {
+		return pkcs11.CKA_CLASS
+	}
+	return subtypes[c]
+}
+
 var table = sync.OnceValue(func() *policies {
-	all := &policies{map[kindKey]*policy{}, map[pkcs11.ObjectClass]bool{}, map[uint]bool{}, map[pkcs11.AttributeType]bool{}, map[pkcs11.ObjectClass]bool{}}
+	all := &policies{keyTypes: map[uint]bool{}, material: map[pkcs11.AttributeType]bool{}}
 	for _, k := range schema() {
 		p := newPolicy(&k, merged(k.columns))
 		for _, r := range p.rows {
 			all.material[r.attr] = all.material[r.attr] || r.has(secret)
 		}
-		all.classes[k.class] = true
+		if all.classes[k.class] == nil {
+			all.classes[k.class] = ofClass{}
+		}
 		all.builtin[k.class] = k.builtin
 		if k.types == nil {
-			all.byKind[kindKey{k.class, 0}] = p
+			all.classes[k.class][0] = p
 		}
 		for _, t := range k.types {
-			if subtype[k.class] == pkcs11.CKA_KEY_TYPE {
+			if subtype(k.class) == pkcs11.CKA_KEY_TYPE {
 				all.keyTypes[t] = true
 			}
-			all.byKind[kindKey{k.class, t}] = p.of(t)
+			all.classes[k.class][t] = p.of(t)
 		}
 	}
 	return all
@@ -191,20 +213,21 @@ func policyOf(t pkcs11.Template) (*policy, error) {
 	if !ok {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_CLASS is missing")
 	}
-	class, all := pkcs11.ObjectClass(c), table()
-	if !all.classes[class] {
+	class := pkcs11.ObjectClass(c)
+	kinds := table().of(class)
+	if kinds == nil {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "there are no objects of class %v here", class)
 	}
 	var typ uint
-	if attr, has := subtype[class]; has {
+	if attr := subtype(class); attr != pkcs11.CKA_CLASS {
 		if typ, ok = t.Uint(attr); !ok {
 			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "%v is missing", attr)
 		}
 	}
-	if p := all.byKind[kindKey{class, typ}]; p != nil {
+	if p := kinds[typ]; p != nil {
 		return p, nil
 	}
-	if subtype[class] == pkcs11.CKA_KEY_TYPE && all.keyTypes[typ] {
+	if subtype(class) == pkcs11.CKA_KEY_TYPE && table().keyTypes[typ] {
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no key type for %v", pkcs11.KeyType(typ), class)
 	}
 	return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v has no type %s", class, fmt.Sprintf("%#x", typ))
@@ -212,7 +235,7 @@ func policyOf(t pkcs11.Template) (*policy, error) {
 
 // SecretAttribute reports whether an attribute of such an object is key material and belongs in the secret part.
 func SecretAttribute(class pkcs11.ObjectClass, kt pkcs11.KeyType, t pkcs11.AttributeType) bool {
-	p := table().byKind[kindKey{class, uint(kt)}]
+	p := table().of(class)[uint(kt)]
 	if p == nil {
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 var kinds = func() []*policy {
 	var out []*policy
 	numbers := pkcs11.CheckValue(pkcs11.CKA_HSS_LMS_TYPES, []uint{}) == nil
-	for _, p := range table().byKind {
+	for _, p := range allPolicies() {
 		if numbers || p.row(pkcs11.CKA_HSS_LMS_TYPES) == nil {
 			out = append(out, p)
 		}
@@ -92,7 +92,7 @@ func randomRequest(draw func(int) int) (Request, pkcs11.Template) {
 	}
 	if draw(30) != 1 {
 		template = template.Set(pkcs11.CKA_CLASS, uint(p.class))
-		if a, ok := subtype[p.class]; ok {
+		if a := subtype(p.class); a != pkcs11.CKA_CLASS {
 			typ := pick(draw, p.types)
 			if req.Fixed && draw(30) != 1 {
 				typ = uint(req.Makes.Type)

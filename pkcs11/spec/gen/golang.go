@@ -94,22 +94,32 @@ var goKind = map[string]string{
 	"date": "KindDate", "mechanisms": "KindMechanisms", "ulongs": "KindUlongs", "template": "KindTemplate",
 }
 
+// lowNumber is above the numbers of the attributes that are no arrays.
+const lowNumber = 0x800
+
 // goKinds writes AttributeType.Kind and AttributeType.Normalize.
 func goKinds(s *spec.Spec, b *bytes.Buffer) {
 	b.WriteString(goHeader)
 	byKind := map[string][]string{}
 	also := map[uint64]string{}
+	b.WriteString("// lowKinds are the kinds of the attributes with low numbers, which are nearly all; 0 where there is none.\n" +
+		"var lowKinds = [...]Kind{\n")
 	for _, a := range s.Attributes {
-		if k, ok := goKind[a.Kind]; ok {
+		k, ok := goKind[a.Kind]
+		switch {
+		case !ok:
+		case a.Value < lowNumber:
+			fmt.Fprintf(b, "%s: %s,\n", a.Name, k)
+		default:
 			byKind[k] = append(byKind[k], a.Name)
 		}
 		if a.Also != 0 {
 			also[a.Also] = a.Name
 		}
 	}
-	b.WriteString("// Kind says what the value of an attribute is made of; false for an attribute that the standard\n" +
+	b.WriteString("}\n\n// Kind says what the value of an attribute is made of; false for an attribute that the standard\n" +
 		"// does not know. The type must be normalized.\n" +
-		"func (t AttributeType) Kind() (Kind, bool) {\nswitch t {\n")
+		"func (t AttributeType) Kind() (Kind, bool) {\nif t < AttributeType(len(lowKinds)) {\nk := lowKinds[t]\nreturn k, k != 0\n}\nswitch t {\n")
 	for _, k := range sorted(byKind) {
 		fmt.Fprintf(b, "case %s:\nreturn %s, true\n", strings.Join(byKind[k], ",\n"), k)
 	}
