@@ -204,17 +204,22 @@ func (c *call) takeWith(p, n uintptr, more int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	if p == 0 {
-		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "NULL with a length of %d", n)
-	}
-	if n > maxLength {
-		return nil, pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
-	}
-	if err := c.reaches(p, n); err != nil {
+	if err := c.present(p, n); err != nil {
 		return nil, err
 	}
 	b := c.room(int(n) + more)[:n]
 	return b, read(b, p)
+}
+
+// present finds out what can be no n bytes at p, before there is memory for them.
+func (c *call) present(p, n uintptr) error {
+	if p == 0 {
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "NULL with a length of %d", n)
+	}
+	if n > maxLength {
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
+	}
+	return c.reaches(p, n)
 }
 
 // reaches finds out a wild length before there is memory for it.

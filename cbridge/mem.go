@@ -55,6 +55,39 @@ func caught(err *error, p uintptr, n int) {
 	}
 }
 
+// reader reads the values of attributes, one after the other: that takes half as long as with a guard for each. Whoever has
+// one defers its caught.
+type reader struct {
+	of       pkcs11.AttributeType // whose value is being read
+	p        uintptr
+	n        int
+	touching bool // the caller's memory, now
+}
+
+// read copies len(to) bytes from p.
+func (r *reader) read(to []byte, p uintptr) error {
+	if !valid(p, len(to)) {
+		return badPointer(p, len(to))
+	}
+	r.p, r.n, r.touching = p, len(to), true
+	copy(to, memory(p, len(to)))
+	r.touching = false
+	return nil
+}
+
+// caught is caught for what a reader touches.
+func (r *reader) caught(err *error) {
+	if !r.touching {
+		return
+	}
+	if fault := recover(); fault != nil {
+		if _, ok := fault.(runtime.Error); !ok {
+			panic(fault)
+		}
+		*err = errValue(r.of, badPointer(r.p, r.n))
+	}
+}
+
 // read copies len(to) bytes from p.
 func read(to []byte, p uintptr) (err error) {
 	if len(to) == 0 {

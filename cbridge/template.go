@@ -53,15 +53,17 @@ func (c *call) template(p, n uintptr) pkcs11.Template {
 }
 
 // values decodes the values of a list of attributes.
-func (c *call) values(list []attribute, depth int) (pkcs11.Template, error) {
-	var t pkcs11.Template
+func (c *call) values(list []attribute, depth int) (t pkcs11.Template, err error) {
+	var r reader
+	defer r.caught(&err)
 	if depth == 1 {
 		t = c.pairs.take(len(list))
 	} else {
 		t = make(pkcs11.Template, len(list)) // a value, of which the machine may keep all that is no bytes
 	}
-	for i, a := range list {
-		v, err := c.value(a, depth)
+	for i := range list {
+		a := &list[i]
+		v, err := c.value(&r, a, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -70,8 +72,13 @@ func (c *call) values(list []attribute, depth int) (pkcs11.Template, error) {
 	return t, nil
 }
 
+// errValue says whose value cannot be read.
+func errValue(t pkcs11.AttributeType, err error) error {
+	return pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", t, err)
+}
+
 // value decodes one value by the attribute's kind.
-func (c *call) value(a attribute, depth int) (any, error) {
+func (c *call) value(r *reader, a *attribute, depth int) (any, error) {
 	kind, known := a.typ.Kind()
 	if !known {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, "unknown attribute %#x", uint(a.typ))
@@ -79,12 +86,15 @@ func (c *call) value(a attribute, depth int) (any, error) {
 	if kind == pkcs11.KindTemplate {
 		return c.nested(a, depth)
 	}
-	b, err := c.take(a.value, a.length)
-	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", a.typ, err)
-	}
-	if b == nil {
-		b = []byte{}
+	b := []byte{}
+	if a.length > 0 {
+		if err := c.present(a.value, a.length); err != nil {
+			return nil, errValue(a.typ, err)
+		}
+		b, r.of = c.room(int(a.length)), a.typ
+		if err := r.read(b, a.value); err != nil {
+			return nil, errValue(a.typ, err)
+		}
 	}
 	fits := true
 	switch kind {
@@ -114,7 +124,7 @@ func (c *call) value(a attribute, depth int) (any, error) {
 }
 
 // nested decodes a template that is the value of an attribute.
-func (c *call) nested(a attribute, depth int) (any, error) {
+func (c *call) nested(a *attribute, depth int) (any, error) {
 	if a.length%attributeSize != 0 || depth >= maxDepth {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %d bytes at depth %d", a.typ, a.length, depth)
 	}
@@ -126,7 +136,7 @@ func (c *call) nested(a attribute, depth int) (any, error) {
 	c.inner += n
 	list, err := c.attributes(a.value, n)
 	if err != nil {
-		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "%v: %w", a.typ, err)
+		return nil, errValue(a.typ, err)
 	}
 	t, err := c.values(list, depth+1)
 	return t, err

@@ -53,7 +53,7 @@ var hotPaths = []hotPath{
 	{"random-32", 32, 0, drawing},
 	{"attributes", 0, 0, reading},
 	{"session", 0, 1, opening},
-	{"generate-aes-256", 0, 16, making},
+	{"generate-aes-256", 0, 14, making},
 	{"find", 0, 3, finding},
 	{"find-all", 0, 3, findingAll},
 }

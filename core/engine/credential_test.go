@@ -142,9 +142,9 @@ func TestSecretsOfWhatIsNotKeptAreWiped(t *testing.T) {
 	for _, token := range []bool{false, true} {
 		r, err := e.caller(cred, newKeyRequest)
 		require.NoError(t, err)
-		f := fresh{version: newVersion(draftOf(t, r, token), nil, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, []byte("0123456789abcdef"))})}
+		f := newFresh(draftOf(t, r, token), pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, []byte("0123456789abcdef"))})
 		seen = append(seen, f.secret.Bytes(pkcs11.CKA_VALUE))
-		pair := []fresh{f, {version: newVersion(draftOf(t, r, true), nil, pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, store.MaxValue))})}}
+		pair := []fresh{f, newFresh(draftOf(t, r, true), pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, store.MaxValue))})}
 		_, err = e.keep(context.Background(), nil, pair...)
 		require.Equal(t, pkcs11.CKR_DEVICE_MEMORY, pkcs11.RVOf(err), "%v", err)
 	}

@@ -123,18 +123,24 @@ func (r *refs) acquire() bool {
 	}
 }
 
+// versionMemory is a version with material of its own.
+type versionMemory struct {
+	version
+	own material
+}
+
 // newVersion returns a version with one reference, the table's own. Either sealed or secret may be given.
 func newVersion(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
-	both := &struct {
-		version
-		own material
-	}{version{head: head}, material{sealed: sealed, secret: secretPart}}
-	v := &both.version
-	v.material = &both.own
-	v.opened.Store(sealed == nil)
-	v.refs.Store(1)
-	v.holders.Store(1)
-	return v
+	return new(versionMemory).init(head, sealed, secretPart)
+}
+
+func (m *versionMemory) init(head *object.Object, sealed []byte, secretPart pkcs11.Template) *version {
+	m.head, m.material = head, &m.own
+	m.own.sealed, m.own.secret = sealed, secretPart
+	m.opened.Store(sealed == nil)
+	m.refs.Store(1)
+	m.holders.Store(1)
+	return &m.version
 }
 
 // share makes v, which nobody else has yet, use the material of an earlier version of the object. A key's forms are

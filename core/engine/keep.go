@@ -25,8 +25,9 @@ const (
 )
 
 // finish completes an object with the material that a mechanism made; nil where it is all in the template. The material
-// is wiped if nothing comes of it.
+// is wiped if nothing comes of it. The draft is done.
 func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, from origin) (fresh, error) {
+	defer draft.Done()
 	whole, err := e.complete(draft, material, from)
 	if err != nil {
 		wipeMaterial(draft, material)
@@ -38,7 +39,8 @@ func (e *Engine) finish(c *call, draft *object.Draft, material pkcs11.Template, 
 		wipeMaterial(draft, whole)
 		return fresh{}, err
 	}
-	f := fresh{newVersion(head, nil, secretPart), from == ownMaterial}
+	f := newFresh(head, secretPart)
+	f.ours = from == ownMaterial
 	if err := e.admits(f.version); err != nil {
 		wipe(secretPart)
 		return fresh{}, err
@@ -87,7 +89,22 @@ func newID() string {
 // fresh is an object that is about to be kept, in its first version.
 type fresh struct {
 	*version
-	ours bool // generated here, just now
+	entry *entry // of a session object
+	ours  bool   // generated here, just now
+}
+
+// newFresh takes over a head and a secret part. A session object's entry and version live and end together, most of them,
+// and are in one piece of memory.
+func newFresh(head *object.Object, secretPart pkcs11.Template) fresh {
+	if head.Token() {
+		return fresh{version: newVersion(head, nil, secretPart)}
+	}
+	both := new(struct {
+		entry
+		versionMemory
+	})
+	both.entry.id, both.entry.private = head.ID(), head.Private()
+	return fresh{version: both.versionMemory.init(head, nil, secretPart), entry: &both.entry}
 }
 
 // keep stores new objects, all or none: token objects in one transaction, session objects in the caller's hands. The

@@ -172,7 +172,7 @@ func (e *Engine) Copy(ctx context.Context, cred hsm.Credential, source hsm.Objec
 	if err := e.changed(v.head, head); err != nil {
 		return nil, err
 	}
-	return e.keepOne(ctx, c, fresh{version: newVersion(head, nil, secretPart.Clone())})
+	return e.keepOne(ctx, c, newFresh(head, secretPart.Clone()))
 }
 
 // Destroy removes an object. PKCS#11 v3.2, C_DestroyObject.
@@ -189,7 +189,7 @@ func (e *Engine) Destroy(ctx context.Context, cred hsm.Credential, o hsm.Object)
 		}
 		err = e.destroy(ctx, c, cred, n, v)
 		v.release()
-		if !errors.Is(err, store.ErrConflict) {
+		if err == nil || !errors.Is(err, store.ErrConflict) {
 			return c.unless(ctx, doIt, err)
 		}
 	}

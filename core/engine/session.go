@@ -30,7 +30,7 @@ func (k kept) release() { k.version.release() }
 
 // sessionEntry is a new session object, in its owner's hands.
 func (e *Engine) sessionEntry(f fresh) *entry {
-	n := &entry{id: f.head.ID(), private: f.head.Private()}
+	n := f.entry
 	n.current.Store(f.version)
 	if e.node != nil {
 		n.session.Store(&session{life: e.node.keys.Load().life})

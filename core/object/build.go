@@ -2,6 +2,7 @@ package object
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -76,14 +77,26 @@ func Build(req Request, template pkcs11.Template) (*Draft, error) {
 	if err := wellFormed(template); err != nil {
 		return nil, err
 	}
-	d := &Draft{req: req}
+	d := drafts.Get().(*Draft)
+	d.req = req
 	d.asked = append(d.room[:0], template...)
 	for _, step := range steps {
 		if err := step(d); err != nil {
+			d.Done()
 			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// drafts have served an object and will serve another: they are larger than most of what comes of them.
+var drafts = sync.Pool{New: func() any { return new(Draft) }}
+
+// Done gives the draft up: neither it nor its Template may be used any more. Who does not say so only leaves more to the
+// collector.
+func (d *Draft) Done() {
+	*d = Draft{}
+	drafts.Put(d)
 }
 
 var steps = []func(*Draft) error{
