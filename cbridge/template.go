@@ -29,11 +29,11 @@ func (c *call) attributes(p, n uintptr) ([]attribute, error) {
 	}
 	list := c.attrs.take(int(n))
 	for i := range list {
-		at := b[i*attributeSize:]
+		at := (*[attributeSize]byte)(b[i*attributeSize:])
 		list[i] = attribute{
-			typ:    pkcs11.AttributeType(ulongAt(at)).Normalize(),
+			typ:    pkcs11.AttributeType(ulongAt(at[:])).Normalize(),
 			value:  uintptr(ulongAt(at[ulongSize:])),
-			length: uintptr(ulongAt(at[2*ulongSize:])),
+			length: uintptr(ulongAt(at[lengthOffset:])),
 		}
 	}
 	return list, nil

@@ -109,6 +109,8 @@ var noBytes any = []byte{}
 // CloneValue returns a deep copy of an attribute's value.
 func CloneValue(v any) any {
 	switch v := v.(type) {
+	case bool, uint:
+		return v
 	case []byte:
 		if len(v) == 0 {
 			return noBytes

@@ -54,6 +54,9 @@ var hotPaths = []hotPath{
 	{"attributes", 0, 0, reading},
 	{"session", 0, 1, opening},
 	{"generate-aes-256", 0, 14, making},
+	{"create-aes-256", 0, 19, importing},
+	{"unwrap-aes-256", 0, 20, unwrapping},
+	{"derive-aes-256", 0, 27, deriving},
 	{"find", 0, 3, finding},
 	{"find-all", 0, 3, findingAll},
 }
@@ -290,26 +293,6 @@ func opening(p *party) func() {
 		h, err := p.OpenSession(0, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 		must(p.t, err)
 		must(p.t, p.CloseSession(h))
-	}
-}
-
-// making is what the benchmark of that name does: a key with a session's life.
-func making(p *party) func() {
-	m := &pkcs11.Mechanism{Type: pkcs11.CKM_AES_KEY_GEN}
-	template := pkcs11.Template{
-		pkcs11.Attr(pkcs11.CKA_TOKEN, false),
-		pkcs11.AttrString(pkcs11.CKA_LABEL, "a key"),
-		pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 32),
-		pkcs11.Attr(pkcs11.CKA_PRIVATE, true),
-		pkcs11.Attr(pkcs11.CKA_SENSITIVE, true),
-		pkcs11.Attr(pkcs11.CKA_EXTRACTABLE, false),
-		pkcs11.Attr(pkcs11.CKA_ENCRYPT, true),
-		pkcs11.Attr(pkcs11.CKA_DECRYPT, true),
-	}
-	return func() {
-		h, err := p.GenerateKey(p.session, m, template)
-		must(p.t, err)
-		must(p.t, p.DestroyObject(p.session, h))
 	}
 }
 

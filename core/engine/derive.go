@@ -87,7 +87,7 @@ func (b *bases) heads() (list []*object.Object) {
 // openBases opens the base key and those that the parameter names; all must allow it. What is open must be released, also
 // after an error.
 func (e *Engine) openBases(cred hsm.Credential, row *mech.Mechanism, base hsm.Object, named []hsm.Named) (*bases, error) {
-	b := &bases{named: map[pkcs11.Handle]mech.Key{}}
+	b := &bases{}
 	if len(named) > maxNamed {
 		return b, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "the parameter names %d keys, at most %d", len(named), maxNamed)
 	}
@@ -106,6 +106,9 @@ func (e *Engine) openBases(cred hsm.Credential, row *mech.Mechanism, base hsm.Ob
 	var err error
 	if b.base, err = open(base); err != nil {
 		return b, err
+	}
+	if len(named) > 0 {
+		b.named = map[pkcs11.Handle]mech.Key{}
 	}
 	for _, n := range named {
 		v, err := open(n.Key)

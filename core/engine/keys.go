@@ -125,6 +125,7 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 	if from == ownMaterial && d.Class() == pkcs11.CKO_SECRET_KEY {
 		return e.checked(d, made, made)
 	}
+	made = slices.Grow(made, 3)
 	// all is the template overlaid with the material: what the object will hold.
 	all := append(make(pkcs11.Template, 0, len(d.Template())+len(made)+2), d.Template()...)
 	add := func(t pkcs11.Template) {

@@ -41,7 +41,10 @@ type Draft struct {
 	head   head            // what is decided, in the end all of it
 	object *Object         // to be
 
-	room [12]pkcs11.Attribute // asked is here, if it is no longer
+	// Where those lists are if they are no longer.
+	roomAsked [12]pkcs11.Attribute
+	roomBases [2]*Object
+	roomOwed  [3]bound
 }
 
 // Build checks a template against the policy and fills in what it leaves open. The draft refers to the template until it
@@ -79,7 +82,7 @@ func Build(req Request, template pkcs11.Template) (*Draft, error) {
 	}
 	d := drafts.Get().(*Draft)
 	d.req = req
-	d.asked = append(d.room[:0], template...)
+	d.asked = append(d.roomAsked[:0], template...)
 	for _, step := range steps {
 		if err := step(d); err != nil {
 			d.Done()
@@ -128,7 +131,7 @@ func (d *Draft) obeyBase() error {
 	if d.req.Base == nil {
 		return nil
 	}
-	d.bases = append(append(make([]*Object, 0, 1+len(d.req.Others)), d.req.Base), d.req.Others...)
+	d.bases = append(append(d.roomBases[:0], d.req.Base), d.req.Others...)
 	d.owed = d.floor()
 	for _, base := range d.bases {
 		for _, from := range d.op().template {

@@ -35,7 +35,7 @@ type bound struct {
 
 // floor is what the new key owes to the keys that it comes out of: it may promise more, not less.
 func (d *Draft) floor() []bound {
-	var out []bound
+	out := d.roomOwed[:0]
 	for i, base := range d.bases {
 		fromSecret := d.req.Op == OpDerive && (base.Class() == pkcs11.CKO_SECRET_KEY || base.Class() == pkcs11.CKO_OTP_KEY)
 		if (fromSecret || d.req.Op == OpUnwrap) && base.Bool(pkcs11.CKA_SENSITIVE) {

@@ -94,8 +94,8 @@ func validID(id string) bool {
 	if len(id) != idDigits {
 		return false
 	}
-	for _, c := range id {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+	for i := range len(id) {
+		if c := id[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
 		}
 	}
