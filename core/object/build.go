@@ -193,24 +193,26 @@ func (d *Draft) settle(t pkcs11.AttributeType, value uint, sure bool) error {
 
 // admit applies the row of each attribute that was asked for. What is asked for in its head, the object has.
 func (d *Draft) admit() error {
-	judged := d.policy.judged | d.policy.with(d.op().never)
-	kept := ^d.policy.with(secret | hint)
-	for _, a := range d.asked {
-		i, known := d.policy.place(a.Type)
+	p, h := d.policy, &d.head
+	judged := p.judged | p.with(d.op().never)
+	kept := ^p.with(secret | hint)
+	for i := range d.asked {
+		a := &d.asked[i]
+		n, known := p.place(a.Type)
 		if !known {
-			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, d.policy)
+			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is no attribute of %v", a.Type, p)
 		}
-		if judged>>i&1 != 0 {
-			if err := d.policy.rows[i].admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
+		if judged>>n&1 != 0 {
+			if err := p.rows[n].admit(d.req.Op, d.req.SO, nil, a.Value); err != nil {
 				return err
 			}
 		}
-		d.named |= 1 << i
-		if kept>>i&1 != 0 {
-			d.head.put(i, pkcs11.CloneValue(a.Value))
+		d.named |= 1 << n
+		if kept>>n&1 != 0 {
+			h.put(n, pkcs11.CloneValue(a.Value))
 		}
 	}
-	d.picks = d.head.on&d.policy.with(usage) != 0
+	d.picks = h.on&p.with(usage) != 0
 	return nil
 }
 
