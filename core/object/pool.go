@@ -11,9 +11,8 @@ import (
 // nothing by sharing, and shall not lose by what is remembered for nobody.
 const mostShared = 1024
 
-// Pool loads objects and lets those that are alike share the values that they have in common, so that
-// a hundred thousand heads take a quarter of the memory. The zero value is ready. It is for one goroutine at a time; the
-// objects are for any.
+// Pool loads objects and lets those that are alike share the values that they have in common, so that a hundred thousand heads
+// take half of the memory. The zero value is ready. It is for one goroutine at a time; the objects are for any.
 type Pool struct {
 	shared map[string][]any // by the encoding of their attributes
 	last   head             // what was shared last: keys that are alike come one after the other
