@@ -54,6 +54,9 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 		return nil, nil, err
 	}
 	d.object.become(h, id)
+	if hidden.has == 0 {
+		return d.object, nil, nil
+	}
 	return d.object, slices.Clip(hidden.values), nil
 }
 
