@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -128,6 +129,9 @@ func TestMalformedDEROfCurves(t *testing.T) {
 			for what, bad := range outOfShape(good) {
 				if len(bad) == len(good)-2 {
 					continue // as long as a point without its frame, which is taken too
+				}
+				if strings.Contains(what, " at ") && !strings.HasSuffix(what, " at 0") {
+					continue // inside the point, whose bytes have no form and by chance look like one
 				}
 				require.Contains(t, []pkcs11.RV{pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, pkcs11.CKR_DOMAIN_PARAMS_INVALID}, pkcs11.RVOf(public(c.params, bad)), what)
 			}
