@@ -47,14 +47,15 @@ var starters = [hsm.NumOpKinds]starter{
 // Begin starts an operation. PKCS#11 v3.2, C_EncryptInit and its siblings.
 func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (op hsm.Operation, err error) {
 	defer answer(&err)
-	row, err := e.row(m.Type, kind.String(), able[kind])
+	row, err := e.rowFor(kind, m.Type, key)
 	if err != nil {
 		return nil, err
 	}
 	if kind == hsm.OpDigest {
+		e.grants.note(kind, row)
 		return e.startDigest(row, e.origin(cred, kind, m, ""), m.Params)
 	}
-	v, err := e.key(cred, key, keyUse{row: row, allow: usage[kind], invalid: pkcs11.CKR_KEY_HANDLE_INVALID})
+	v, err := e.granted(cred, key, kind, row)
 	if err != nil {
 		return nil, err
 	}
