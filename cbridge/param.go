@@ -102,14 +102,14 @@ type fields struct {
 	lent  bool // what pointers lead to may stay the call's
 }
 
-func (f *fields) align(n int) { f.off = (f.off + n - 1) / n * n }
+// align goes to the next multiple of n, a power of two.
+func (f *fields) align(n int) { f.off = (f.off + n - 1) &^ (n - 1) }
 
 // ulong reads a CK_ULONG or a pointer.
 func (f *fields) ulong() uint {
-	f.align(ulongSize)
-	v := ulongAt(f.b[f.off:])
-	f.off += ulongSize
-	return v
+	at := (f.off + ulongSize - 1) &^ (ulongSize - 1)
+	f.off = at + ulongSize
+	return ulongAt(f.b[at:f.off])
 }
 
 func (f *fields) byte() byte {

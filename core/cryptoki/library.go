@@ -59,7 +59,7 @@ type run struct {
 	cancel   context.CancelFunc
 	order    []*slot
 	slots    map[SlotID]*slot
-	sessions numbers[session, *session]
+	sessions numbers[session]
 }
 
 // New returns a library that is not initialised.
@@ -113,7 +113,9 @@ func (l *Library) inSession(function string, h SessionHandle, f func(*session) e
 		x.work = works.Get().(*work)
 	}
 	x.login = x.slot.login.Load()
-	err = f(x)
+	if err = f(x); err == nil {
+		return nil
+	}
 	x.checkLogin(err)
 	return l.answer(function, r, err)
 }

@@ -12,7 +12,7 @@ import (
 
 // session is one session. Its fields are constant, or guarded by mu, which a call holds from its beginning to its end.
 type session struct {
-	handle  SessionHandle
+	numbered[session]
 	slot    *slot
 	hsm     *token
 	ctx     context.Context
@@ -38,8 +38,6 @@ type work struct {
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
-
-func (x *session) number() *uint { return &x.handle }
 
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
 // C_OpenSession.
@@ -76,7 +74,7 @@ func (s *slot) add(x *session, limits hsm.Limits) (SessionHandle, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.run.sessions.add(x, &s.library.lastSession)
+	s.run.sessions.add(x, &x.numbered, &s.library.lastSession)
 	return x.handle, nil
 }
 
@@ -187,7 +185,7 @@ func (x *session) end() {
 	if x.owner {
 		x.slot.discard(x.hsm, x.slot.objects.local.of(x.handle))
 	}
-	x.slot.run.sessions.remove(x)
+	x.slot.run.sessions.remove(&x.numbered)
 }
 
 // stop ends all that the session does.
