@@ -32,7 +32,7 @@ type session struct {
 type work struct {
 	operations [numOperations]*operation
 	messages   [hsm.NumOpKinds]*messages
-	spare      *operation // one that has ended, for the next one
+	spares     [numOperations]*operation // those that have ended, for the next ones
 	search     *search
 	pending    map[string]*pending // by function, without C_
 }
