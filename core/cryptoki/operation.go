@@ -3,6 +3,7 @@ package cryptoki
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -50,9 +51,11 @@ func (p *ownParam) hold(m pkcs11.Mechanism) pkcs11.Mechanism {
 	if !ok || given == nil {
 		return m
 	}
-	p.iv, p.aad = append(p.iv[:0], given.IV...), append(p.aad[:0], given.AAD...)
-	p.gcm = *given
-	p.gcm.IV, p.gcm.AAD = p.iv[:len(p.iv):len(p.iv)], p.aad[:len(p.aad):len(p.aad)]
+	p.iv = append(p.iv[:0], given.IV...)
+	if len(given.AAD) > 0 {
+		p.aad = append(p.aad[:0], given.AAD...)
+	}
+	p.gcm = pkcs11.GCMParams{IV: slices.Clip(p.iv), IVBits: given.IVBits, AAD: slices.Clip(p.aad), TagBits: given.TagBits}
 	m.Params = &p.gcm
 	return m
 }
@@ -60,7 +63,7 @@ func (p *ownParam) hold(m pkcs11.Mechanism) pkcs11.Mechanism {
 // clear forgets the parameter. What was associated with a message may be as private as the message.
 func (p *ownParam) clear() {
 	clear(p.aad)
-	p.gcm = pkcs11.GCMParams{}
+	p.aad, p.gcm = p.aad[:0], pkcs11.GCMParams{}
 	if cap(p.iv)+cap(p.aad) > mostOwn {
 		p.iv, p.aad = nil, nil
 	}
