@@ -42,6 +42,10 @@ func library() *cryptoki.Library {
 	if l := instance.Load(); l != nil {
 		return l
 	}
+	return firstCall()
+}
+
+func firstCall() *cryptoki.Library {
 	making.Do(func() {
 		debug.SetGCPercent(collectAt)
 		serveThreads()

@@ -91,7 +91,10 @@ func (l *Library) onSlot(function string, id SlotID, f func(*slot) error) error 
 	if r.ctx.Err() != nil {
 		return pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	return l.answer(function, r, f(s))
+	if err := f(s); err != nil {
+		return l.answer(function, r, err)
+	}
+	return nil
 }
 
 // inSession runs f in a session that stays open while f runs.

@@ -102,7 +102,10 @@ func (l *Library) CloseSession(h SessionHandle) error {
 	if !ok {
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	return l.answer("CloseSession", r, x.slot.closeOne(x))
+	if err := x.slot.closeOne(x); err != nil {
+		return l.answer("CloseSession", r, err)
+	}
+	return nil
 }
 
 func (s *slot) closeOne(x *session) error {

@@ -74,8 +74,10 @@ func (e *Engine) BeginIn(_ context.Context, used hsm.Operation, cred hsm.Credent
 	if kind == hsm.OpSign && row.Capacity != nil {
 		to.Operation = &indexedOp{signOp: &to.signer, engine: e, cred: cred, key: key}
 	}
-	to.held = held{Operation: to.Operation, of: to, engine: e, version: v, cred: cred, origin: e.origin(cred, kind, m, v.head.ID()),
-		mustAuthenticate: v.head.EachTime()}
+	to.of, to.engine, to.version, to.cred, to.mustAuthenticate = to, e, v, cred, v.head.EachTime()
+	if e.node != nil {
+		to.origin = &beginning{cred, kind, m, v.head.ID()}
+	}
 	return &to.held, nil
 }
 
@@ -216,7 +218,8 @@ func (h *held) Close() {
 	}
 	h.version.release()
 	to := h.of
-	*to = keyOp{held: held{Operation: ended{}, of: to}}
+	*to = keyOp{}
+	to.Operation, to.of = ended{}, to
 }
 
 // ended is what an operation does that has been closed, whose mechanism may be at work for another one.
