@@ -128,12 +128,14 @@ func (c *call) wipeCopies() {
 
 // leaveParam wipes what is secret of a parameter, and forgets it.
 func (c *call) leaveParam() {
-	if !c.lends {
+	if c.lends {
+		c.gcm = pkcs11.GCMParams{} // whose memory leave has wiped
+	} else {
 		for _, b := range pkcs11.PlacesOf(c.m.Params).Secrets {
 			clear(b)
 		}
+		c.fields = fields{}
 	}
-	c.gcm, c.fields = pkcs11.GCMParams{}, fields{}
 	clear(c.places)
 	c.places = c.places[:0]
 	clear(c.later)

@@ -72,14 +72,13 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 		return nil, err
 	}
 	switch {
+	case c.lends && kind == pkcs11.ParamGCM:
+		f := fields{call: c, b: b, at: p, lent: true}
+		readGCMParams(&f, &c.gcm, n == uintptr(short))
+		return &c.gcm, f.err
 	case isStruct:
 		f := &c.fields
 		*f = fields{call: c, b: b, at: p, short: short != 0 && n == uintptr(short)}
-		if c.lends && kind == pkcs11.ParamGCM {
-			f.lent = true
-			readGCMParams(f, &c.gcm, f.short)
-			return &c.gcm, f.err
-		}
 		v := d.read(f, f.short)
 		return v, f.err
 	case kind == pkcs11.ParamUlong:

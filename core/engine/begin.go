@@ -84,6 +84,7 @@ func (e *Engine) BeginIn(_ context.Context, used hsm.Operation, cred hsm.Credent
 // keyOp is an operation with a key, with what its kind needs, in one piece of memory that serves again.
 type keyOp struct {
 	held
+	made     any // by the mechanism
 	cipher   cipherOp
 	signer   signOp
 	verifier verifyOp
@@ -211,13 +212,11 @@ func (h *held) Close() {
 		return
 	}
 	h.Operation.Close()
-	if m, ok := h.Operation.(maker); ok {
-		if done, ok := m.core().(mech.Recycler); ok {
-			done.Recycle()
-		}
+	to := h.of
+	if done, ok := to.made.(mech.Recycler); ok {
+		done.Recycle()
 	}
 	h.version.release()
-	to := h.of
 	*to = keyOp{}
 	to.Operation, to.of = ended{}, to
 }

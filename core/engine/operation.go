@@ -54,7 +54,7 @@ func startCipher(maker func(*mech.Mechanism) cipherMaker) starter {
 			return err
 		}
 		to.cipher = cipherOp{row: m, cipher: c}
-		to.Operation = &to.cipher
+		to.Operation, to.made = &to.cipher, c
 		return nil
 	}
 }
@@ -84,7 +84,7 @@ func startSigner(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 		return err
 	}
 	to.signer = signOp{row: m, signer: s}
-	to.Operation = &to.signer
+	to.Operation, to.made = &to.signer, s
 	return nil
 }
 
@@ -112,7 +112,7 @@ func startVerifier(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 		return err
 	}
 	to.verifier = verifyOp{row: m, verifier: v}
-	to.Operation = &to.verifier
+	to.Operation, to.made = &to.verifier, v
 	return nil
 }
 
