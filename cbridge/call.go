@@ -13,33 +13,40 @@ import (
 //
 // It is used by one goroutine, between enter and leave, and then again for another call: what it decodes into, it keeps.
 type call struct {
-	function string // without C_
-	session  uint
-	err      error // the answer
+	facts
 
-	m      pkcs11.Mechanism
 	gcm    pkcs11.GCMParams // the parameter of m, if the machine copies it
-	lends  bool             // it does
 	fields fields
 	places []place        // of the parameter, where the machine may change it
 	later  []func() error // fill the places of the parameter
 
-	output        pkcs11.Out
-	buffer, count uintptr // where output goes
-	hasOutput     bool
-	public        bool   // output is no secret
-	result        []byte // output that the last calls had room for goes here; wiped, of length 0
+	output pkcs11.Out
+	result []byte // output that the last calls had room for goes here; wiped, of length 0
 
-	inner  uintptr // attributes in templates that are values
 	attrs  rows[attribute]
 	types  rows[pkcs11.AttributeType]
 	answer rows[hsm.Value]
 	pairs  rows[pkcs11.Attribute]
 
-	used    int // of scratch
 	scratch [1024]byte
 	large   []byte   // takes what scratch does not; its length is what is used
 	copies  [][]byte // what large does not take either
+}
+
+// facts are what a call knows and the next one does not.
+type facts struct {
+	function string // without C_
+	session  uint
+	err      error // the answer
+	m        pkcs11.Mechanism
+	lends    bool // the machine copies the parameter of m
+
+	buffer, count uintptr // where output goes
+	hasOutput     bool
+	public        bool // output is no secret
+
+	inner uintptr // attributes in templates that are values
+	used  int     // of scratch
 }
 
 // mostKept is the largest buffer that a call keeps for the next one, for input and for output each. There are about as
@@ -94,34 +101,41 @@ func (c *call) leave(rv *uintptr) {
 		clear(c.large[c.covered():])
 		c.large = c.large[:0]
 	}
-	for i := range c.copies {
-		clear(c.copies[i])
-		c.copies[i] = nil
+	if len(c.copies) > 0 {
+		c.wipeCopies()
 	}
-	c.copies, c.used = c.copies[:0], 0
 	if c.hasOutput {
 		c.wipeOutput()
-		c.output, c.buffer, c.count, c.hasOutput, c.public = pkcs11.Out{}, 0, 0, false, false
+		c.output = pkcs11.Out{}
 	}
 	if c.m.Params != nil || c.fields.call != nil || len(c.places)+len(c.later) > 0 {
 		c.leaveParam()
 	}
-	c.m.Type = 0
 	c.attrs.used, c.types.used = 0, 0 // the caller's addresses and numbers, no values
 	c.answer.clear()
 	c.pairs.clear()
-	c.function, c.session, c.err, c.inner, c.lends = "", 0, nil, 0, false
+	c.facts = facts{}
 	calls.Put(c)
+}
+
+func (c *call) wipeCopies() {
+	for i := range c.copies {
+		clear(c.copies[i])
+		c.copies[i] = nil
+	}
+	c.copies = c.copies[:0]
 }
 
 // leaveParam wipes what is secret of a parameter, and forgets it.
 func (c *call) leaveParam() {
-	if !c.lends {
+	if c.lends {
+		c.gcm = pkcs11.GCMParams{} // whose memory leave has wiped
+	} else {
 		for _, b := range pkcs11.PlacesOf(c.m.Params).Secrets {
 			clear(b)
 		}
+		c.fields = fields{}
 	}
-	c.m.Params, c.gcm, c.fields = nil, pkcs11.GCMParams{}, fields{}
 	clear(c.places)
 	c.places = c.places[:0]
 	clear(c.later)
@@ -169,20 +183,18 @@ func (c *call) refuse(format string, args ...any) {
 
 // decoded reports whether the call may go on. If not, it lets the machine know, so that the session's operation ends,
 // and a closed session or an uninitialised library is said before anything else.
-func (c *call) decoded() bool {
-	if c.err != nil {
-		c.err = library().Reject(c.function, c.session, c.err)
-		return false
-	}
-	return true
+func (c *call) decoded() bool { return c.err == nil || c.rejected() }
+
+func (c *call) rejected() (decoded bool) {
+	c.err = library().Reject(c.function, c.session, c.err)
+	return false
 }
 
 // room returns n bytes that leave wipes.
 func (c *call) room(n int) []byte {
-	if n <= len(c.scratch)-c.used {
-		b := c.scratch[c.used : c.used+n : c.used+n]
+	if b := c.scratch[c.used:]; n <= len(b) {
 		c.used += n
-		return b
+		return b[:n:n]
 	}
 	if len(c.large) == 0 && cap(c.large) < n && n <= mostKept {
 		c.large = make([]byte, 0, min(mostKept, max(2*cap(c.large), n)))
@@ -211,21 +223,24 @@ func (c *call) takeWith(p, n uintptr, more int) ([]byte, error) {
 	return b, read(b, p)
 }
 
+// suspect is the longest length that is taken at its word.
+const suspect = 1 << 20
+
 // present finds out what can be no n bytes at p, before there is memory for them.
 func (c *call) present(p, n uintptr) error {
 	if p == 0 {
 		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "NULL with a length of %d", n)
 	}
-	if n > maxLength {
-		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
+	if n > suspect {
+		return c.reaches(p, n)
 	}
-	return c.reaches(p, n)
+	return nil
 }
 
 // reaches finds out a wild length before there is memory for it.
 func (c *call) reaches(p, n uintptr) error {
-	if n <= 1<<20 {
-		return nil
+	if n > maxLength {
+		return pkcs11.Errorf(pkcs11.CKR_ARGUMENTS_BAD, "a length of %d", n)
 	}
 	var last [1]byte
 	return read(last[:], p+n-1)

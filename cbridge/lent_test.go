@@ -47,3 +47,30 @@ func TestLentParametersAreTheCallsOwn(t *testing.T) {
 	}
 	runtime.KeepAlive([][]byte{iv, aad, gcm, m, block})
 }
+
+// TestAnIVThatIsMadeArrives where the caller has left zeros for it; the others are not looked at again.
+func TestAnIVThatIsMadeArrives(t *testing.T) {
+	for given, places := range map[string]int{"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00": 1, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01": 0} {
+		iv, gcm, m := bytes.Repeat([]byte(given), 1), bytes.Repeat([]byte{0}, 48), bytes.Repeat([]byte{0}, mechanismSize)
+		point(gcm, iv, uint64(len(iv)))
+		binary.NativeEndian.PutUint64(m, uint64(pkcs11.CKM_AES_GCM))
+		point(m[8:], gcm, 48)
+		var rv uintptr
+		func() {
+			c := enter("EncryptInit", 1)
+			defer c.leave(&rv)
+			p := c.lent(address(m)).Params.(*pkcs11.GCMParams)
+			if len(c.places) != places {
+				t.Errorf("%x: %d places", given, len(c.places))
+			}
+			if places > 0 {
+				copy(p.IV, "twelve bytes")
+			}
+			c.finish(nil)
+		}()
+		if made := string(iv) == "twelve bytes"; rv != 0 || made != (places > 0) {
+			t.Errorf("%x becomes %x: %v", given, iv, pkcs11.RV(rv))
+		}
+		runtime.KeepAlive([][]byte{iv, gcm, m})
+	}
+}

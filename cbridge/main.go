@@ -21,6 +21,7 @@ import "C"
 import (
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/cryptoki"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -31,12 +32,27 @@ import (
 // fifth of the time in AES.
 const collectAt = 400
 
+var (
+	instance atomic.Pointer[cryptoki.Library]
+	making   sync.Once
+)
+
 // library is the one instance, made at the first call.
-var library = sync.OnceValue(func() *cryptoki.Library {
-	debug.SetGCPercent(collectAt)
-	serveThreads()
-	return cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note})
-})
+func library() *cryptoki.Library {
+	if l := instance.Load(); l != nil {
+		return l
+	}
+	return firstCall()
+}
+
+func firstCall() *cryptoki.Library {
+	making.Do(func() {
+		debug.SetGCPercent(collectAt)
+		serveThreads()
+		instance.Store(cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note}))
+	})
+	return instance.Load()
+}
 
 // coffer_go_thread is a thread's first call (thread.c): the way in and out is all that it is for.
 //

@@ -20,12 +20,24 @@ func (f *fields) inout(p, n uint) []byte {
 		return nil
 	}
 	b := f.bytes(p, n)
+	if f.lent && !zero(b) {
+		return b // the IV of C_EncryptInit, in whose place one is made only where there is none (cryptoki.EncryptInit)
+	}
 	if len(b) > 0 {
 		was := f.call.room(len(b))
 		copy(was, b)
 		f.call.places = append(f.call.places, place{uintptr(p), was, b})
 	}
 	return b
+}
+
+func zero(b []byte) bool {
+	for _, v := range b {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // nonceBytes is how many bytes a nonce has. The standard gives its length in bits, headers and NSS read it in bytes; no nonce

@@ -49,13 +49,15 @@ func (c *call) targetOf(p uintptr, m *pkcs11.Mechanism) {
 
 // fill makes room for n bytes that the machine writes.
 func (c *call) fill(p, n uintptr) []byte {
-	if p == 0 && n != 0 || n > maxLength {
+	if p == 0 && n != 0 {
 		c.refuse("%d bytes wanted at %#x", n, p)
 		return nil
 	}
-	if err := c.reaches(p, n); err != nil {
-		c.fail(err)
-		return nil
+	if n > suspect {
+		if err := c.reaches(p, n); err != nil {
+			c.fail(err)
+			return nil
+		}
 	}
 	return c.room(int(n))
 }
@@ -90,10 +92,9 @@ func (c *call) found(p, count uintptr, found []uint) {
 // Places of the parameter come first, for nobody can use a ciphertext whose tag did not arrive.
 func (c *call) finish(err error) {
 	c.err = err
-	if err == nil && !c.output.Query {
-		c.giveBack()
+	if len(c.places)+len(c.later) > 0 {
+		c.fillPlaces()
 	}
-	c.fillPlaces()
 	if !c.hasOutput {
 		return
 	}

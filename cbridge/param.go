@@ -72,14 +72,13 @@ func (c *call) params(t pkcs11.MechanismType, p, n uintptr) (any, error) {
 		return nil, err
 	}
 	switch {
+	case c.lends && kind == pkcs11.ParamGCM:
+		f := fields{call: c, b: b, at: p, lent: true}
+		readGCMParams(&f, &c.gcm, n == uintptr(short))
+		return &c.gcm, f.err
 	case isStruct:
 		f := &c.fields
 		*f = fields{call: c, b: b, at: p, short: short != 0 && n == uintptr(short)}
-		if c.lends && kind == pkcs11.ParamGCM {
-			f.lent = true
-			readGCMParams(f, &c.gcm, f.short)
-			return &c.gcm, f.err
-		}
 		v := d.read(f, f.short)
 		return v, f.err
 	case kind == pkcs11.ParamUlong:
@@ -102,14 +101,14 @@ type fields struct {
 	lent  bool // what pointers lead to may stay the call's
 }
 
-func (f *fields) align(n int) { f.off = (f.off + n - 1) / n * n }
+// align goes to the next multiple of n, a power of two.
+func (f *fields) align(n int) { f.off = (f.off + n - 1) &^ (n - 1) }
 
 // ulong reads a CK_ULONG or a pointer.
 func (f *fields) ulong() uint {
-	f.align(ulongSize)
-	v := ulongAt(f.b[f.off:])
-	f.off += ulongSize
-	return v
+	at := (f.off + ulongSize - 1) &^ (ulongSize - 1)
+	f.off = at + ulongSize
+	return ulongAt(f.b[at:f.off])
 }
 
 func (f *fields) byte() byte {

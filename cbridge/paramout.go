@@ -60,6 +60,9 @@ func (f *fields) output(p uint, o *pkcs11.Output) {
 
 // fillPlaces fills the places of the parameter, if nothing has failed.
 func (c *call) fillPlaces() {
+	if c.err == nil && !c.output.Query {
+		c.giveBack()
+	}
 	for _, write := range c.later {
 		if c.err == nil {
 			c.fail(write())

@@ -79,7 +79,7 @@ func (x *session) aside(p *pending, slow func(y *session) outcome) (AsyncData, e
 	}
 	ctx, cancel, untie := x.tie()
 	p.slot, p.hsm, p.login, p.under, p.cancel, p.untie, p.done = x.slot, x.hsm, x.login, x.login, cancel, untie, make(chan struct{})
-	y := &session{handle: x.handle, slot: x.slot, hsm: x.hsm, ctx: ctx, rw: x.rw, login: x.login}
+	y := &session{numbered: numbered[session]{handle: x.handle}, slot: x.slot, hsm: x.hsm, ctx: ctx, rw: x.rw, login: x.login}
 	go func() {
 		defer x.slot.use.RUnlock()
 		p.end(guarded(func() outcome { return slow(y) }))

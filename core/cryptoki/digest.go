@@ -15,11 +15,12 @@ func (l *Library) DigestInit(h SessionHandle, m *pkcs11.Mechanism) error {
 		if x.running(hsm.OpDigest) != nil {
 			return pkcs11.CKR_OPERATION_ACTIVE
 		}
-		op, err := x.hsm.Begin(x.ctx, x.cred(), hsm.OpDigest, *m, nil)
+		op := x.fresh(hsm.OpDigest)
+		o, err := x.beginFar(op, hsm.OpDigest, *m, nil)
 		if err != nil {
 			return err
 		}
-		x.start(hsm.OpDigest, op, *m, nil)
+		x.startAs(op, hsm.OpDigest, o, *m, nil)
 		return nil
 	})
 }

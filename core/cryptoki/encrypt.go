@@ -5,7 +5,8 @@ import (
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
-// EncryptInit begins an encryption; nil for the mechanism cancels it. PKCS#11 v3.2, C_EncryptInit.
+// EncryptInit begins an encryption; nil for the mechanism cancels it. If an IV is made (Slot.CloudHSMIV), it is written over
+// that of the parameter, which is zeros: nothing else of m is changed. PKCS#11 v3.2, C_EncryptInit.
 func (l *Library) EncryptInit(h SessionHandle, m *pkcs11.Mechanism, key ObjectHandle) error {
 	return l.inSession("EncryptInit", h, func(x *session) error {
 		iv, err := x.makeIV(m)

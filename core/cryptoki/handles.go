@@ -8,15 +8,13 @@ import (
 
 // object is an object that the application has a handle of.
 type object struct {
-	ref    atomic.Pointer[hsm.Object] // of a token object: as it was found last
-	first  hsm.Object                 // as it was given its handle
-	handle ObjectHandle
-	owner  *session // the session that a session object dies with; nil for a token object
-	local  local    // of a session object
-	login  *login   // of a private object: the login that may use this handle
+	numbered[object]
+	ref   atomic.Pointer[hsm.Object] // of a token object: as it was found last
+	first hsm.Object                 // as it was given its handle
+	owner *session                   // the session that a session object dies with; nil for a token object
+	local local                      // of a session object
+	login *login                     // of a private object: the login that may use this handle
 }
-
-func (o *object) number() *uint { return &o.handle }
 
 // far is the object as the far side knows it.
 func (o *object) far() hsm.Object { return *o.ref.Load() }
@@ -36,7 +34,7 @@ func (t *handles) dead(o *object) bool { return !o.seen(t.current.Load()) }
 type handles struct {
 	current  *atomic.Pointer[login] // the slot's
 	last     *atomic.Uint64
-	byHandle numbers[object, *object]
+	byHandle numbers[object]
 	byID     table[string, *object] // token objects
 	local    localObjects           // session objects
 }
@@ -55,7 +53,7 @@ func (t *handles) make(o hsm.Object, owner *session, now *login) *object {
 	if o.Private() {
 		n.login = now
 	}
-	t.byHandle.add(n, t.last)
+	t.byHandle.add(n, &n.numbered, t.last)
 	return n
 }
 
@@ -72,7 +70,7 @@ func (t *handles) token(o hsm.Object, now *login) ObjectHandle {
 	}
 	n := t.make(o, nil, now)
 	if other, loaded := t.byID.loadOrStore(id, n); loaded && other.seen(now) {
-		t.byHandle.remove(n)
+		t.byHandle.remove(&n.numbered)
 		return other.handle
 	}
 	return n.handle
@@ -86,7 +84,7 @@ func (t *handles) session(o hsm.Object, owner *session, now *login) *object {
 }
 
 func (t *handles) remove(o *object) {
-	t.byHandle.remove(o)
+	t.byHandle.remove(&o.numbered)
 	if o.owner != nil {
 		t.local.remove(o)
 	} else {

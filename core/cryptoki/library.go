@@ -59,7 +59,7 @@ type run struct {
 	cancel   context.CancelFunc
 	order    []*slot
 	slots    map[SlotID]*slot
-	sessions numbers[session, *session]
+	sessions numbers[session]
 }
 
 // New returns a library that is not initialised.
@@ -91,7 +91,10 @@ func (l *Library) onSlot(function string, id SlotID, f func(*slot) error) error 
 	if r.ctx.Err() != nil {
 		return pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	return l.answer(function, r, f(s))
+	if err := f(s); err != nil {
+		return l.answer(function, r, err)
+	}
+	return nil
 }
 
 // inSession runs f in a session that stays open while f runs.
@@ -113,7 +116,9 @@ func (l *Library) inSession(function string, h SessionHandle, f func(*session) e
 		x.work = works.Get().(*work)
 	}
 	x.login = x.slot.login.Load()
-	err = f(x)
+	if err = f(x); err == nil {
+		return nil
+	}
 	x.checkLogin(err)
 	return l.answer(function, r, err)
 }

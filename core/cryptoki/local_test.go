@@ -26,7 +26,7 @@ func newObjectTable() *objectTable {
 	t.handles.last = &t.last
 	t.local.index = index.New[*object]()
 	for i := range t.sessions {
-		t.sessions[i] = &session{handle: SessionHandle(i + 1)}
+		t.sessions[i] = &session{numbered: numbered[session]{handle: SessionHandle(i + 1)}}
 	}
 	return t
 }

@@ -204,7 +204,7 @@ func (s *slot) endIfLocked(who *login, err error) {
 // return value alone does not tell that from a right that the user lacks, so a search for nothing, which any user may
 // do, is tried: after a C_SetPIN that is under way, which ends the credential and puts a fresh one in its place.
 func (x *session) checkLogin(err error) {
-	if err == nil || x.login == nil || pkcs11.RVOf(err) != pkcs11.CKR_USER_NOT_LOGGED_IN {
+	if x.login == nil || pkcs11.RVOf(err) != pkcs11.CKR_USER_NOT_LOGGED_IN {
 		return
 	}
 	x.slot.loginMu.Lock()

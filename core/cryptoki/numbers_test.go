@@ -11,7 +11,7 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	var table numbers[session, *session]
+	var table numbers[session]
 	var last atomic.Uint64
 	open := map[SessionHandle]*session{}
 	counted := func() (n int) {
@@ -23,14 +23,14 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 	for range 20 * fewestPlaces * numberShards {
 		if random.IntN(3) > 0 {
 			before, x := last.Load(), &session{}
-			table.add(x, &last)
+			table.add(x, &x.numbered, &last)
 			if uint64(x.handle) <= before {
 				t.Fatalf("handle %d after %d", x.handle, before)
 			}
 			open[x.handle] = x
 		} else {
 			for h, x := range open { // any
-				table.remove(x)
+				table.remove(&x.numbered)
 				delete(open, h)
 				break
 			}
@@ -50,8 +50,8 @@ func TestHandlesAreFoundByTheirNumbersOnly(t *testing.T) {
 			t.Errorf("%d is not open", x.handle)
 		}
 		delete(open, x.handle)
-		table.remove(x)
-		table.remove(x) // the second time there is nothing to do
+		table.remove(&x.numbered)
+		table.remove(&x.numbered) // the second time there is nothing to do
 	})
 	if n := counted(); n != 0 || len(open) != 0 {
 		t.Errorf("%d are still there, %d were not seen", n, len(open))

@@ -3,6 +3,7 @@ package cryptoki
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -18,7 +19,8 @@ const (
 // operation is a running operation of a session.
 type operation struct {
 	course
-	own ownParam // memory for the parameter, kept for the next operation
+	own  ownParam      // memory for the parameter, kept for the next operation
+	used hsm.Operation // one that has ended, whose memory the next may have
 }
 
 // course is what an operation is of while it runs.
@@ -49,9 +51,11 @@ func (p *ownParam) hold(m pkcs11.Mechanism) pkcs11.Mechanism {
 	if !ok || given == nil {
 		return m
 	}
-	p.iv, p.aad = append(p.iv[:0], given.IV...), append(p.aad[:0], given.AAD...)
-	p.gcm = *given
-	p.gcm.IV, p.gcm.AAD = p.iv[:len(p.iv):len(p.iv)], p.aad[:len(p.aad):len(p.aad)]
+	p.iv = append(p.iv[:0], given.IV...)
+	if len(given.AAD) > 0 {
+		p.aad = append(p.aad[:0], given.AAD...)
+	}
+	p.gcm = pkcs11.GCMParams{IV: slices.Clip(p.iv), IVBits: given.IVBits, AAD: slices.Clip(p.aad), TagBits: given.TagBits}
 	m.Params = &p.gcm
 	return m
 }
@@ -59,7 +63,7 @@ func (p *ownParam) hold(m pkcs11.Mechanism) pkcs11.Mechanism {
 // clear forgets the parameter. What was associated with a message may be as private as the message.
 func (p *ownParam) clear() {
 	clear(p.aad)
-	p.gcm = pkcs11.GCMParams{}
+	p.aad, p.gcm = p.aad[:0], pkcs11.GCMParams{}
 	if cap(p.iv)+cap(p.aad) > mostOwn {
 		p.iv, p.aad = nil, nil
 	}
@@ -99,33 +103,40 @@ func (x *session) cancel(kind hsm.OpKind) {
 		clear(op.result.bytes)
 	}
 	if x.hsm.reuser != nil && !x.async { // there the end of an operation may run beside the session
-		x.hsm.reuser.Reuse(op.Operation)
+		op.used = op.Operation
 	}
 	op.own.clear()
 	op.course = course{}
-	x.spare = op
+	x.spares[kind] = op
 }
 
-// fresh returns an operation that is not the session's yet; whoever makes nothing of it puts it back into spare.
-func (x *session) fresh() *operation {
-	op := x.spare
-	if x.spare = nil; op == nil {
-		op = new(operation)
+// fresh returns an operation that is not the session's yet; whoever makes nothing of it leaves it in spares.
+func (x *session) fresh(kind hsm.OpKind) *operation {
+	if x.spares[kind] == nil {
+		x.spares[kind] = new(operation)
 	}
-	return op
+	return x.spares[kind]
+}
+
+// beginFar starts an operation of the far side for op.
+func (x *session) beginFar(op *operation, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (hsm.Operation, error) {
+	if x.hsm.reuser != nil {
+		return x.hsm.reuser.BeginIn(x.ctx, op.used, x.cred(), kind, m, key)
+	}
+	return x.hsm.Begin(x.ctx, x.cred(), kind, m, key)
 }
 
 // start makes an operation of the far side the session's. key is nil for a digest.
 func (x *session) start(kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
-	return x.startAs(x.fresh(), kind, far, m, key)
+	return x.startAs(x.fresh(kind), kind, far, m, key)
 }
 
 func (x *session) startAs(op *operation, kind hsm.OpKind, far hsm.Operation, m pkcs11.Mechanism, key *object) *operation {
-	op.Operation, op.mechanism, op.key = far, m, key
+	op.Operation, op.mechanism, op.key, op.used = far, m, key, nil
 	if key != nil {
 		op.login = key.login
 	}
-	x.operations[kind] = op
+	x.operations[kind], x.spares[kind] = op, nil
 	return op
 }
 
@@ -152,12 +163,11 @@ func (x *session) begin(kind, far hsm.OpKind, m pkcs11.Mechanism, key ObjectHand
 	if err != nil {
 		return nil, err
 	}
-	op := x.fresh()
+	op := x.fresh(kind)
 	m = op.own.hold(m)
-	o, err := x.hsm.Begin(x.ctx, x.cred(), far, m, k.far())
+	o, err := x.beginFar(op, far, m, k.far())
 	if err != nil {
 		op.own.clear()
-		x.spare = op
 		return nil, x.missing(k, err, pkcs11.CKR_KEY_HANDLE_INVALID)
 	}
 	return x.startAs(op, kind, o, m, k), nil

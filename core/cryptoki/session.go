@@ -12,7 +12,7 @@ import (
 
 // session is one session. Its fields are constant, or guarded by mu, which a call holds from its beginning to its end.
 type session struct {
-	handle  SessionHandle
+	numbered[session]
 	slot    *slot
 	hsm     *token
 	ctx     context.Context
@@ -34,14 +34,12 @@ type session struct {
 type work struct {
 	operations [numOperations]*operation
 	messages   [hsm.NumOpKinds]*messages
-	spare      *operation // one that has ended, for the next one
+	spares     [numOperations]*operation // those that have ended, for the next ones
 	search     *search
 	pending    map[string]*pending // by function, without C_
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
-
-func (x *session) number() *uint { return &x.handle }
 
 // OpenSession opens a session. The callback of C_OpenSession is never called: nothing surrenders. PKCS#11 v3.2,
 // C_OpenSession.
@@ -78,7 +76,7 @@ func (s *slot) add(x *session, limits hsm.Limits) (SessionHandle, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.run.sessions.add(x, &s.library.lastSession)
+	s.run.sessions.add(x, &x.numbered, &s.library.lastSession)
 	return x.handle, nil
 }
 
@@ -106,7 +104,10 @@ func (l *Library) CloseSession(h SessionHandle) error {
 	if !ok {
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	return l.answer("CloseSession", r, x.slot.closeOne(x))
+	if err := x.slot.closeOne(x); err != nil {
+		return l.answer("CloseSession", r, err)
+	}
+	return nil
 }
 
 func (s *slot) closeOne(x *session) error {
@@ -189,7 +190,7 @@ func (x *session) end() {
 	if x.owner {
 		x.slot.discard(x.hsm, x.slot.objects.local.of(x))
 	}
-	x.slot.run.sessions.remove(x)
+	x.slot.run.sessions.remove(&x.numbered)
 }
 
 // stop ends all that the session does.

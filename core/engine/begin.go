@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech"
@@ -45,64 +44,58 @@ var starters = [hsm.NumOpKinds]starter{
 }
 
 // Begin starts an operation. PKCS#11 v3.2, C_EncryptInit and its siblings.
-func (e *Engine) Begin(_ context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (op hsm.Operation, err error) {
+func (e *Engine) Begin(ctx context.Context, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (hsm.Operation, error) {
+	return e.BeginIn(ctx, nil, cred, kind, m, key)
+}
+
+// BeginIn implements hsm.Reuser.
+func (e *Engine) BeginIn(_ context.Context, used hsm.Operation, cred hsm.Credential, kind hsm.OpKind, m pkcs11.Mechanism, key hsm.Object) (op hsm.Operation, err error) {
 	defer answer(&err)
-	row, err := e.row(m.Type, kind.String(), able[kind])
+	row, err := e.rowFor(kind, m.Type, key)
 	if err != nil {
 		return nil, err
 	}
 	if kind == hsm.OpDigest {
-		return e.startDigest(row, e.origin(cred, kind, m, ""), m.Params)
+		e.grants.note(kind, row)
+		return e.startDigest(used, row, e.origin(cred, kind, m, ""), m.Params)
 	}
-	v, err := e.key(cred, key, keyUse{row: row, allow: usage[kind], invalid: pkcs11.CKR_KEY_HANDLE_INVALID})
+	v, err := e.granted(cred, key, kind, row)
 	if err != nil {
 		return nil, err
 	}
-	to := keyOps.Get().(*keyOp)
+	to := memoryOf(used)
 	if err = e.signs(kind, m.Params); err == nil {
 		err = starters[kind](to, row, v, m.Params)
 	}
 	if err != nil {
-		keyOps.Put(to)
 		v.release()
 		return nil, err
 	}
 	if kind == hsm.OpSign && row.Capacity != nil {
 		to.Operation = &indexedOp{signOp: &to.signer, engine: e, cred: cred, key: key}
 	}
-	to.held = held{Operation: to.Operation, of: to, engine: e, version: v, cred: cred, origin: e.origin(cred, kind, m, v.head.ID()),
-		mustAuthenticate: v.head.EachTime()}
+	to.of, to.engine, to.version, to.cred, to.mustAuthenticate = to, e, v, cred, v.head.EachTime()
+	if e.node != nil {
+		to.origin = &beginning{cred, kind, m, v.head.ID()}
+	}
 	return &to.held, nil
 }
 
 // keyOp is an operation with a key, with what its kind needs, in one piece of memory that serves again.
 type keyOp struct {
 	held
+	made     any // by the mechanism
 	cipher   cipherOp
 	signer   signOp
 	verifier verifyOp
 }
 
-var (
-	keyOps    = sync.Pool{New: func() any { return new(keyOp) }}
-	digestOps = sync.Pool{New: func() any { return new(digestOp) }}
-)
-
-// Reuse implements hsm.Reuser.
-func (e *Engine) Reuse(op hsm.Operation) {
-	switch o := op.(type) {
-	case *held:
-		if o.version == nil && o.of != nil {
-			to := o.of
-			*to = keyOp{}
-			keyOps.Put(to)
-		}
-	case *digestOp:
-		if o.hash == nil && o.row != nil {
-			*o = digestOp{}
-			digestOps.Put(o)
-		}
+// memoryOf returns memory for an operation, which is all zeros but for the operation's end: that of used, if it is there.
+func memoryOf(used hsm.Operation) *keyOp {
+	if h, ok := used.(*held); ok && h.version == nil {
+		return h.of
 	}
+	return new(keyOp)
 }
 
 // keyUse is what a key is wanted for.
@@ -219,14 +212,13 @@ func (h *held) Close() {
 		return
 	}
 	h.Operation.Close()
-	if m, ok := h.Operation.(maker); ok {
-		if done, ok := m.core().(mech.Recycler); ok {
-			done.Recycle()
-		}
+	to := h.of
+	if done, ok := to.made.(mech.Recycler); ok {
+		done.Recycle()
 	}
-	h.Operation = ended{}
 	h.version.release()
-	h.version = nil
+	*to = keyOp{}
+	to.Operation, to.of = ended{}, to
 }
 
 // ended is what an operation does that has been closed, whose mechanism may be at work for another one.

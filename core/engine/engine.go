@@ -65,6 +65,7 @@ type Engine struct {
 	heads     object.Pool          // of token objects; wants mu
 	holders   map[*credential]bool // the live credentials that keep the private objects open
 
+	grants   grants   // for digests
 	reserved reserved // of keys with state
 	failed   sync.Map // mechanisms whose failed self-test the log has been told of
 	// uncounted are the keys of the records of users of whom a wrong PIN was met that could not be counted.

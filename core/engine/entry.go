@@ -91,7 +91,8 @@ type version struct {
 	revision int64             // store revision; 0 for session objects
 	sum      [sha256.Size]byte // of the record, on a node
 
-	refs refs
+	refs   refs
+	grants grants
 	*material
 }
 

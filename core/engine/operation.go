@@ -54,7 +54,7 @@ func startCipher(maker func(*mech.Mechanism) cipherMaker) starter {
 			return err
 		}
 		to.cipher = cipherOp{row: m, cipher: c}
-		to.Operation = &to.cipher
+		to.Operation, to.made = &to.cipher, c
 		return nil
 	}
 }
@@ -84,7 +84,7 @@ func startSigner(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 		return err
 	}
 	to.signer = signOp{row: m, signer: s}
-	to.Operation = &to.signer
+	to.Operation, to.made = &to.signer, s
 	return nil
 }
 
@@ -112,7 +112,7 @@ func startVerifier(to *keyOp, m *mech.Mechanism, k mech.Key, param any) error {
 		return err
 	}
 	to.verifier = verifyOp{row: m, verifier: v}
-	to.Operation = &to.verifier
+	to.Operation, to.made = &to.verifier, v
 	return nil
 }
 
@@ -136,12 +136,15 @@ type digestOp struct {
 	keyed  bool // a key has gone in
 }
 
-func (e *Engine) startDigest(m *mech.Mechanism, from *beginning, param any) (hsm.Operation, error) {
+func (e *Engine) startDigest(used hsm.Operation, m *mech.Mechanism, from *beginning, param any) (hsm.Operation, error) {
 	h, err := m.Digest(param)
 	if err != nil {
 		return nil, err
 	}
-	o := digestOps.Get().(*digestOp)
+	o, ok := used.(*digestOp)
+	if !ok || o.hash != nil {
+		o = new(digestOp)
+	}
 	*o = digestOp{engine: e, row: m, origin: from, hash: h}
 	return o, nil
 }
@@ -157,7 +160,7 @@ func (o *digestOp) Close() {
 	if o.row.Return != nil && !o.keyed { // its last block is still there
 		o.row.Return(o.hash)
 	}
-	o.hash = nil
+	*o = digestOp{}
 }
 
 func (o *digestOp) Update(_ context.Context, dst, part []byte) ([]byte, error) {

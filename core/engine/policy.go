@@ -51,6 +51,11 @@ func (e *Engine) usable(v *version) error {
 	if err := e.opts.Policy.Key(v); err != nil {
 		return err
 	}
+	return e.inItsDays(v)
+}
+
+// inItsDays is what of usable is to be asked again at each use.
+func (e *Engine) inItsDays(v *version) error {
 	if !e.opts.Policy.Dates {
 		return nil
 	}

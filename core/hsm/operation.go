@@ -1,6 +1,10 @@
 package hsm
 
-import "context"
+import (
+	"context"
+
+	"github.com/coffer-hsm/coffer/pkcs11"
+)
 
 // OpKind says what a running operation does.
 type OpKind uint8
@@ -23,8 +27,9 @@ func (k OpKind) String() string {
 
 // Reuser is what an HSM has whose operations' memory can serve the next one.
 type Reuser interface {
-	// Reuse takes back an operation that has been closed, and that nobody else has: the caller gives it away.
-	Reuse(op Operation)
+	// BeginIn is HSM.Begin in the memory of an operation that has been closed, and that nobody else has: if it succeeds, the
+	// caller has given it away. Any operation may be given, and nil, where there is none.
+	BeginIn(ctx context.Context, used Operation, cred Credential, kind OpKind, m pkcs11.Mechanism, key Object) (Operation, error)
 }
 
 // InPlacer is what an Operation has that may write the output of a one-shot call over its input.

@@ -97,8 +97,8 @@ func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 		}
 		return cipher.NewGCMWithNonceSize(b, ivLen)
 	}
-	if form := mech.Kept(k, mech.SlotAEAD); form != nil {
-		return form.(cipher.AEAD), nil
+	if form, ok := mech.Kept(k, mech.SlotAEAD).(*gcmForm); ok {
+		return form, nil
 	}
 	v, err := k.Expanded(mech.SlotAEAD, func() (any, error) {
 		b, err := newBlock(k) // not base.Block: a key need not allow Expanded inside Expanded

@@ -94,11 +94,8 @@ func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) 
 		if !moves {
 			return &mac{state: state, from: from, size: n}, nil
 		}
-		m := s.ended.Take()
-		if m == nil {
-			m = new(movable)
-		}
-		*m = movable{mac: mac{state: state, from: from, size: n}, to: &s.ended}
+		m := &state.work
+		m.state, m.size, m.whole, m.to = state, n, state, from // the rest is zero, see Recycle
 		return m, nil
 	})
 	m.Legacy = h.Legacy
@@ -151,15 +148,13 @@ func chosenSize(param any, full int) (int, error) {
 
 // states is what is kept with a key: by hash of the table, the states of operations that have ended. To begin anew from
 // one costs a copy instead of hashing the padded key (FIPS 198-1, 6).
-type states struct {
-	byHash []spare.Set[keyed]
-	ended  spare.Set[movable]
-}
+type states struct{ byHash []spare.Set[keyed] }
 
 // keyed is a state that has taken in the key and nothing else.
 type keyed struct {
 	hash.Hash           // crypto/hmac's
 	inner     hash.Hash // the hash of the padded key and the data that works inside, for State and Resume
+	work      movable   // memory for an operation that can be moved
 }
 
 // newKeyed keeps hold of the inner hash, because crypto/hmac gives no state out. What is called inner is the second
@@ -195,15 +190,16 @@ const maxTag = 64
 // movable is a mac that is Resumable.
 type movable struct {
 	mac
-	to *spare.Set[movable] // where it goes afterwards; nil for one that is not kept
+	whole *keyed            // what it is a part of
+	to    *spare.Set[keyed] // where that goes afterwards; nil for one that is not kept
 }
 
 // Recycle implements mech.Recycler.
 func (m *movable) Recycle() {
-	to := m.to
+	whole, to := m.whole, m.to
 	*m = movable{}
 	if to != nil {
-		to.Put(m)
+		to.Put(whole)
 	}
 }
 

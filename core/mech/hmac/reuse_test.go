@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/mechtest"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -37,7 +38,7 @@ func TestStatesBeginAnew(t *testing.T) {
 					return
 				}
 				given.Close()
-				given.Close()
+				end(given)
 				v, err := rowOf(t, h.HMAC).Verify(k, nil)
 				if err != nil {
 					t.Error(err)
@@ -48,13 +49,39 @@ func TestStatesBeginAnew(t *testing.T) {
 				if err != nil || !bytes.Equal(tag, want) {
 					t.Errorf("%v: tag %x, %v; want %x", h, tag, err, want)
 				}
-				s.Close()
+				end(s)
 				if err := v.Verify(message[:i*4], want); err != nil {
 					t.Errorf("%v: %v", h, err)
 				}
-				v.Close()
+				end(v)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// end is the engine's way to end an operation.
+func end(op interface{ Close() }) {
+	op.Close()
+	if r, ok := op.(mech.Recycler); ok {
+		r.Recycle()
+	}
+}
+
+// TestAnOperationIsMadeOnce: the next one with the key and the hash has its memory and its state.
+func TestAnOperationIsMadeOnce(t *testing.T) {
+	k := mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, []byte("a key of some length"))
+	row := rowOf(t, pkcs11.CKM_SHA256_HMAC)
+	var made [2]mech.Signer
+	for i := range made {
+		s, err := row.Sign(k, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[i] = s
+		end(s)
+	}
+	if made[0] != made[1] {
+		t.Error("the second operation was made anew")
+	}
 }
