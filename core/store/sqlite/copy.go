@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coffer-hsm/coffer/core/store"
 )
 
@@ -39,10 +41,22 @@ func (s *Store) Copy(ctx context.Context, to string) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	if err := os.Rename(f.Name(), to); err != nil {
+	if err := renameNew(f.Name(), to); err != nil {
 		return err
 	}
 	return syncDirectory(filepath.Dir(to))
+}
+
+// renameNew renames a file and replaces none, where the file system can say so: one may have come since Copy began.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return os.Rename(from, to)
+	case err != nil:
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
 }
 
 // vacuumInto fills an empty file. It takes a connection of its own: those for reading forbid all writing, to other files

@@ -103,3 +103,18 @@ func TestACopyReplacesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "value", string(rec.Value))
 }
+
+func TestRenamingACopyReplacesNothing(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	require.NoError(t, os.WriteFile(from, []byte("copy"), 0o600))
+	require.NoError(t, os.WriteFile(to, []byte("came first"), 0o600))
+	require.ErrorIs(t, renameNew(from, to), fs.ErrExist)
+	content, err := os.ReadFile(to)
+	require.NoError(t, err)
+	require.Equal(t, "came first", string(content))
+	require.NoError(t, os.Remove(to))
+	require.NoError(t, renameNew(from, to))
+	require.FileExists(t, to)
+	require.NoFileExists(t, from)
+}
