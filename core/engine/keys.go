@@ -382,11 +382,11 @@ func cut(m *mech.Mechanism, plain []byte, n uint, said bool) ([]byte, error) {
 
 // zeros reports whether b holds nothing else, in a time that depends on its length alone.
 func zeros(b []byte) bool {
-	var any byte
+	var set byte
 	for _, x := range b {
-		any |= x
+		set |= x
 	}
-	return subtle.ConstantTimeByteEq(any, 0) == 1
+	return subtle.ConstantTimeByteEq(set, 0) == 1
 }
 
 // withoutPIN refuses a key that asks for the PIN at each use where there is no operation in which it could be given.
