@@ -205,6 +205,7 @@ func (x *conn) end(err error) {
 	x.close()
 	x.mu.Lock()
 	x.err = err
+	wipe(x.queue)
 	x.queue = nil
 	x.watch.stop()
 	x.mu.Unlock()

@@ -204,3 +204,35 @@ func TestWhatEndsAStreamIsToldToWhoeverReadsNext(t *testing.T) {
 		}
 	}
 }
+
+// deaf is a connection that takes so many bytes and then no more.
+type deaf struct {
+	net.Conn
+	left int
+}
+
+func (c *deaf) Write(p []byte) (int, error) {
+	n := min(len(p), c.left)
+	if c.left -= n; n < len(p) {
+		return n, io.ErrClosedPipe
+	}
+	return n, nil
+}
+
+// TestWhatIsNotSentIsWipedToo: a frame may hold a PIN.
+func TestWhatIsNotSentIsWipedToo(t *testing.T) {
+	for _, size := range []int{100, mostTogether + 1} { // sent in one piece, and each by itself
+		for n := range 4 {
+			list := make([]frame, n)
+			for i := range list {
+				list[i] = bytes.Repeat([]byte{'P'}, size)
+			}
+			p := &framePipe{conn: &deaf{left: size / 2}}
+			err := p.send(list...)
+			require.Equal(t, n == 0, err == nil)
+			for _, f := range append(list, p.out[:cap(p.out)]) {
+				require.NotContains(t, string(f), "P")
+			}
+		}
+	}
+}

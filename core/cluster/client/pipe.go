@@ -63,10 +63,15 @@ type framePipe struct {
 // mostTogether is how many bytes are sent in one piece; a larger message goes by itself.
 const mostTogether = 64 << 10
 
-func (p *framePipe) send(list ...frame) error {
+func (p *framePipe) send(list ...frame) (err error) {
 	if len(list) == 1 {
 		return p.write(list[0])
 	}
+	defer func() {
+		if err != nil {
+			wipe(list)
+		}
+	}()
 	if p.out == nil {
 		p.out = make([]byte, 0, mostTogether) // it never grows, which would leave bytes behind
 	}
@@ -86,6 +91,13 @@ func (p *framePipe) send(list ...frame) error {
 		clear(f)
 	}
 	return p.flush()
+}
+
+// wipe clears frames that are not sent: there are PINs in some.
+func wipe(list []frame) {
+	for _, f := range list {
+		clear(f)
+	}
 }
 
 func (p *framePipe) flush() error {
