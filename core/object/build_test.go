@@ -216,6 +216,24 @@ func TestHeadIsACopy(t *testing.T) {
 	require.Equal(t, "label", string(o.Bytes(pkcs11.CKA_LABEL)))
 }
 
+// TestADraftRemembersNothing: drafts are used again.
+func TestADraftRemembersNothing(t *testing.T) {
+	rich := join(aesImport, flag(pkcs11.CKA_ENCRYPT, true), flag(pkcs11.CKA_PRIVATE, true), text(pkcs11.CKA_ID, "id"),
+		pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_AES_GCM}), text(pkcs11.CKA_CHECK_VALUE, ""))
+	req := user(OpUnwrap)
+	req.Base = create(t, join(aesImport, pkcs11.Attr(pkcs11.CKA_UNWRAP_TEMPLATE, tmpl{flag(pkcs11.CKA_SIGN, true)})))
+	for _, refused := range []bool{false, true} {
+		d, err := Build(req, without(rich, pkcs11.CKA_VALUE))
+		require.NoError(t, err)
+		if !refused {
+			_, _, err = d.Finish(newID(), tmpl{text(pkcs11.CKA_VALUE, "0123456789abcdef")})
+			require.NoError(t, err)
+		}
+		d.Done()
+		require.Zero(t, *d)
+	}
+}
+
 func TestForeignAttributes(t *testing.T) {
 	refused(t, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, user(OpCreate), join(aesImport, text(pkcs11.CKA_VENDOR_DEFINED|1, "x")))
 	refused(t, pkcs11.CKR_ATTRIBUTE_TYPE_INVALID, user(OpCreate), join(aesImport, text(0x7777, "x")))

@@ -62,6 +62,7 @@ func finish(t *testing.T, req Request, template, made tmpl) (*Object, tmpl) {
 	d, err := Build(req, template)
 	require.NoError(t, err)
 	o, secret, err := d.Finish(newID(), made)
+	d.Done()
 	require.NoError(t, err)
 	return o, secret
 }

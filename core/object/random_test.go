@@ -111,6 +111,7 @@ func randomBase(draw func(int) int) *Object {
 	if err != nil {
 		return nil
 	}
+	defer d.Done()
 	o, _, err := d.Finish(newID(), nil)
 	if err != nil {
 		return nil
@@ -140,6 +141,7 @@ func buildSoundly(t *testing.T, req Request, template pkcs11.Template, draw func
 		sane(t, err)
 		return nil, nil
 	}
+	defer d.Done()
 	var made pkcs11.Template // as a mechanism would: what is still missing
 	for _, r := range d.policy.rows {
 		if r.has(createMust|either|atLast) && !d.asked.Has(r.attr) {
