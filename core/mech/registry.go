@@ -22,7 +22,8 @@ type KeyType struct {
 	Length uint
 
 	// CheckValue computes CKA_CHECK_VALUE of a secret key: the first three bytes of a zero block encrypted with it, or of
-	// its SHA-1 hash (PKCS#11 v3.2, secret key objects); nil for other key types.
+	// its SHA-1 hash (PKCS#11 v3.2, secret key objects); nil for other key types. An object keeps the value's memory for as
+	// long as it lives, so the rest of the block or hash, by which the key could be known, is not there.
 	CheckValue func(value []byte) []byte
 
 	// MarshalPKCS8 returns the DER PrivateKeyInfo (RFC 5208, 5958) of a private key; nil for secret key types.

@@ -19,6 +19,7 @@ func CheckValue(key []byte) []byte {
 	}
 	out := make([]byte, aes.BlockSize)
 	b.Encrypt(out, out)
+	clear(out[3:]) // it is not to be there as long as the check value
 	return out[:3:3]
 }
 

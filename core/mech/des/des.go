@@ -135,6 +135,7 @@ func checkValue(key []byte) []byte {
 	}
 	out := make([]byte, des.BlockSize)
 	b.Encrypt(out, out)
+	clear(out[3:]) // it is not to be there as long as the check value
 	return out[:3:3]
 }
 
