@@ -55,6 +55,45 @@ func TestKeysOfManyThreadsAreTheirOwn(t *testing.T) {
 	}
 }
 
+// TestALogoutIsTheEndOfWhatIsBeingMade: while threads make private keys for their sessions, somebody logs out. From then on
+// nobody finds one, and the next login does not either.
+func TestALogoutIsTheEndOfWhatIsBeingMade(t *testing.T) {
+	p := newParty(t)
+	var threads sync.WaitGroup
+	var stop atomic.Bool
+	for i := range 4 {
+		x := p.thread(t, 0, i)
+		threads.Go(func() {
+			for !stop.Load() {
+				h, err := x.GenerateKey(x.session, aesGenerator, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_VALUE_LEN, 16), pkcs11.Attr(pkcs11.CKA_PRIVATE, true)})
+				if err == nil && h%3 == 0 {
+					err = x.DestroyObject(x.session, h)
+				}
+				switch pkcs11.RVOf(err) {
+				case pkcs11.CKR_OK, pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.CKR_OBJECT_HANDLE_INVALID:
+				default:
+					t.Error(err)
+				}
+			}
+		})
+	}
+	x := p.thread(t, 0, 4)
+	for range 100 {
+		_, err := x.search(nil)
+		x.check(errors.Join(err, x.Logout(x.session)))
+		found, err := x.search(nil)
+		if x.check(errors.Join(err, x.Login(x.session, pkcs11.CKU_USER, []byte("1234")))); len(found) > 0 {
+			t.Errorf("%d private keys are found by nobody", len(found))
+		}
+	}
+	stop.Store(true)
+	threads.Wait()
+	x.check(errors.Join(x.Logout(x.session), x.Login(x.session, pkcs11.CKU_USER, []byte("1234"))))
+	if found, err := x.search(nil); err != nil || len(found) > 0 {
+		t.Errorf("%d keys of earlier logins are found: %v", len(found), err)
+	}
+}
+
 // thread is one that has a session of its own.
 type thread struct {
 	*cryptoki.Library

@@ -113,9 +113,9 @@ func (p *policy) of(typ uint) *policy {
 func (p *policy) String() string { return p.name }
 
 // with returns the rows that have one of the rules.
-func (p *policy) with(any rule) (s rowSet) {
-	for ; any != 0; any &= any - 1 {
-		s |= p.by[bits.TrailingZeros32(uint32(any))]
+func (p *policy) with(rules rule) (s rowSet) {
+	for ; rules != 0; rules &= rules - 1 {
+		s |= p.by[bits.TrailingZeros32(uint32(rules))]
 	}
 	return s
 }

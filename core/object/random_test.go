@@ -148,8 +148,10 @@ func buildSoundly(t *testing.T, req Request, template pkcs11.Template, draw func
 			made = append(made, pkcs11.Attribute{Type: r.attr, Value: randomMaterial(r.attr, draw)})
 		}
 	}
+	material := slices.Clone(made)
 	o, secret, err := d.Finish(newID(), made)
 	if err != nil {
+		requireStillThere(t, d, material, made)
 		sane(t, err)
 		return nil, nil
 	}
@@ -166,6 +168,20 @@ func buildSoundly(t *testing.T, req Request, template pkcs11.Template, draw func
 	require.False(t, o.Bool(pkcs11.CKA_ALWAYS_SENSITIVE) && !o.Bool(pkcs11.CKA_SENSITIVE))
 	require.False(t, o.Bool(pkcs11.CKA_NEVER_EXTRACTABLE) && o.Bool(pkcs11.CKA_EXTRACTABLE))
 	return o, secret
+}
+
+// requireStillThere wants what is secret of the material in the caller's hands, for him to wipe.
+func requireStillThere(t *testing.T, d *Draft, material, now pkcs11.Template) {
+	t.Helper()
+	for _, a := range material {
+		b, _ := a.Value.([]byte)
+		if len(b) > 0 && d.policy.row(a.Type).has(secret) {
+			require.True(t, slices.ContainsFunc(now, func(left pkcs11.Attribute) bool {
+				same, _ := left.Value.([]byte)
+				return len(same) > 0 && &same[0] == &b[0]
+			}), "%v is lost", a.Type)
+		}
+	}
 }
 
 func randomMaterial(t pkcs11.AttributeType, draw func(int) int) any {

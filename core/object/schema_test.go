@@ -29,8 +29,9 @@ func TestSchemaIsSound(t *testing.T) {
 	for _, p := range allPolicies() {
 		require.LessOrEqual(t, len(p.rows), mostRows, "%v", p)
 		for _, r := range p.rows {
-			_, known := r.attr.Kind()
+			kind, known := r.attr.Kind()
 			require.True(t, known, "%v %v", p, r.attr)
+			require.False(t, r.has(derived) && kind == pkcs11.KindBool, "%v %v: a flag that may be left out again", p, r.attr)
 			if r.has(secret) {
 				require.False(t, r.has(settable|onCopy|hint|derived), "%v %v", p, r.attr)
 				require.Nil(t, r.value, "%v %v: a default for a secret", p, r.attr)
