@@ -267,7 +267,7 @@ func (h *head) check() error {
 // neverLower refuses a key that would be less protected than the one it comes out of.
 func (d *Draft) neverLower() error {
 	for _, g := range d.owed {
-		if v := d.head.isOn(g.attr); d.head.Has(g.attr) && v != g.value {
+		if v := d.head.isOn(g.attr); d.head.holds(g.attr) && v != g.value {
 			return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v cannot be %v: the base key's is %v", g.attr, v, g.value)
 		}
 	}

@@ -40,7 +40,7 @@ func (d *Draft) Finish(id string, made pkcs11.Template) (*Object, pkcs11.Templat
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case hidden.take(a), r.has(hint), r.has(clearable) && h.Has(a.Type):
+		case hidden.take(a), r.has(hint), r.has(clearable) && h.holds(a.Type):
 		case r.has(derived): // computed, and nobody else's
 			h.set(a.Type, a.Value)
 		default:

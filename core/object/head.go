@@ -63,8 +63,8 @@ func (h *head) Get(t pkcs11.AttributeType) (any, bool) {
 	return h.values[h.policy.slots[i]], true
 }
 
-// Has reports whether an attribute is there.
-func (h *head) Has(t pkcs11.AttributeType) bool {
+// holds reports whether an attribute is there. An Object has more than its head holds: CKA_UNIQUE_ID.
+func (h *head) holds(t pkcs11.AttributeType) bool {
 	i, known := h.policy.place(t)
 	return known && h.has>>i&1 != 0
 }

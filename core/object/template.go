@@ -128,7 +128,7 @@ func checkCertificate(h *head) error {
 	if len(value) == 0 && len(url) == 0 {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "neither CKA_VALUE nor CKA_URL")
 	}
-	if len(value) == 0 && !h.Has(pkcs11.CKA_SUBJECT) {
+	if len(value) == 0 && !h.holds(pkcs11.CKA_SUBJECT) {
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_SUBJECT is missing")
 	}
 	if len(url) == 0 {
