@@ -95,8 +95,8 @@ func Build(req Request, template pkcs11.Template) (*Draft, error) {
 // drafts have served an object and will serve another: they are larger than most of what comes of them.
 var drafts = sync.Pool{New: func() any { return new(Draft) }}
 
-// Done gives the draft up: neither it nor its Template may be used any more. Who does not say so only leaves more to the
-// collector.
+// Done gives the draft up, once: neither it nor its Template may be used any more, for it is somebody else's. Who does not
+// say so only leaves more to the collector.
 func (d *Draft) Done() {
 	*d = Draft{}
 	drafts.Put(d)

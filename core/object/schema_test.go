@@ -54,6 +54,21 @@ func TestSchemaIsSound(t *testing.T) {
 	}
 }
 
+// TestRowsThatAreNotAskedHaveNothingToSay: admit asks a row about a new object's value only if it is among the judged, or
+// must not be in such a template. The others must have no objection.
+func TestRowsThatAreNotAskedHaveNothingToSay(t *testing.T) {
+	values := []any{true, false, uint(0), ^uint(0), []byte{}, []byte("x"), []pkcs11.MechanismType{}, []uint{}, tmpl{}}
+	for _, p := range allPolicies() {
+		for op := range OpCopy {
+			for i := range (^(p.judged | p.with(operations[op].never)) & (1<<len(p.rows) - 1)).rows() {
+				for _, v := range values {
+					require.NoError(t, p.rows[i].admit(op, false, nil, v), "%v, %v, %v", p, op, p.rows[i].attr)
+				}
+			}
+		}
+	}
+}
+
 func TestSecretAttribute(t *testing.T) {
 	for _, c := range []struct {
 		class pkcs11.ObjectClass
