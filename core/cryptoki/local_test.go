@@ -69,7 +69,7 @@ func TestSessionObjectsAreFoundUntilTheyAreGone(t *testing.T) {
 			require.Empty(t, x.local.of(owner))
 			want = slices.DeleteFunc(want, func(o *object) bool { return o.owner == owner })
 		default:
-			require.Equal(t, want, append([]*object(nil), x.local.find(nil, nil)...), "oldest first")
+			require.True(t, slices.Equal(want, x.local.find(nil, nil)), "oldest first") // none may be nil or empty
 		}
 	}
 }
