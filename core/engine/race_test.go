@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -138,6 +140,29 @@ func TestNothingVanishesWhileTheTableIsReadAnew(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestADestroyedKeyIsGoneWhileTheTableIsReadAnew: whoever has been told that it is destroyed cannot use it any more, also
+// where another caller has read the change and has not come to the end of the table yet.
+func TestADestroyedKeyIsGoneWhileTheTableIsReadAnew(t *testing.T) {
+	near := &bent{Store: mem.New()}
+	e, cred := readyOn(t, near)
+	keys := make([]hsm.Object, 300)
+	for i := range keys {
+		keys[i] = aesKey(t, e, cred)
+	}
+	near.since = func() error { return store.ErrCompacted } // each look is a reload
+	var others sync.WaitGroup
+	defer others.Wait()
+	near.afterCommit = func() error {
+		others.Go(func() { _, _ = e.Find(ctx, cred, nil) })
+		time.Sleep(rand.N(2 * time.Millisecond)) // the other is anywhere in it
+		return nil
+	}
+	for _, key := range keys {
+		require.NoError(t, e.Destroy(ctx, cred, key))
+		rv(t, pkcs11.CKR_KEY_HANDLE_INVALID, signs(e, cred, key))
+	}
 }
 
 // TestAReloadForgetsWhatIsGone: also what the store cannot tell about any more.

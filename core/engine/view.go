@@ -165,11 +165,14 @@ func (e *Engine) catchUp(s store.Store, generation uint64) error {
 	if err != nil {
 		return err
 	}
-	return e.adopt(next, events, now, generation)
+	if err := e.apply(next, events); err != nil {
+		return err
+	}
+	return e.reflects(now, generation)
 }
 
 // reload reads everything anew. Nobody waits for it who uses or looks for an object: what stays is replaced in its place,
-// and only then what is gone is forgotten.
+// and only then what is gone is forgotten. Whoever waits for the change is let go after that.
 func (e *Engine) reload(s store.Store, generation uint64) error {
 	recs, now, err := s.List(context.Background(), "")
 	if err != nil {
@@ -183,20 +186,20 @@ func (e *Engine) reload(s store.Store, generation uint64) error {
 	if old := e.view.Load(); old == nil || next == nil || old.header.life != next.header.life {
 		e.forgetToken()
 	}
-	err = e.adopt(next, events, now, generation)
+	err = e.apply(next, events)
 	there := make(map[string]bool, len(recs))
 	for _, r := range recs {
 		there[r.Key] = true
 	}
 	e.forgetObjects(func(n *entry) bool { return !there[objectPrefix+n.id] })
-	return err
-}
-
-// adopt takes over a state of the store: its token and what became of its objects. The caller holds mu.
-func (e *Engine) adopt(next *view, events []store.Event, now int64, generation uint64) error {
-	if err := e.apply(next, events); err != nil {
+	if err != nil {
 		return err
 	}
+	return e.reflects(now, generation)
+}
+
+// reflects says which state of the store view and objects are now. The caller holds mu.
+func (e *Engine) reflects(now int64, generation uint64) error {
 	e.revision = now
 	e.reflected.Store(now)
 	e.seen.Store(generation)
