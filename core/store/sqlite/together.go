@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,7 +60,6 @@ func (t *together) commit(ctx context.Context, s *Store, c *pending) (int64, err
 	case <-c.done:
 	case t.writing <- struct{}{}:
 		c.err = t.writeUntil(ctx, s, c)
-		<-t.writing
 	case <-ctx.Done():
 		if t.leave(c) {
 			return 0, ctx.Err()
@@ -71,8 +72,9 @@ func (t *together) commit(ctx context.Context, s *Store, c *pending) (int64, err
 	return c.revision, nil
 }
 
-// writeUntil writes what waits, until c is written, and returns c's error. The caller is who writes for all.
+// writeUntil writes what waits, until c is written, and returns c's error. The caller is who writes for all, until then.
 func (t *together) writeUntil(ctx context.Context, s *Store, c *pending) error {
+	defer func() { <-t.writing }()
 	if c.answered() {
 		return c.err
 	}
@@ -144,8 +146,8 @@ func (t *together) take() []*pending {
 		}
 		n++
 	}
-	batch := t.waiting[:n:n]
-	t.waiting = t.waiting[n:]
+	batch := slices.Clone(t.waiting[:n])
+	t.waiting = slices.Delete(t.waiting, 0, n) // and their values are not held any longer
 	return batch
 }
 
@@ -155,7 +157,7 @@ func (t *together) leave(c *pending) bool {
 	defer t.mu.Unlock()
 	for i, other := range t.waiting {
 		if other == c {
-			t.waiting = append(t.waiting[:i:i], t.waiting[i+1:]...)
+			t.waiting = slices.Delete(t.waiting, i, i+1)
 			return true
 		}
 	}
@@ -165,26 +167,30 @@ func (t *together) leave(c *pending) bool {
 // writeAll writes commits and answers them. What one of them alone may have caused is answered to that one alone.
 func (s *Store) writeAll(batch []*pending) {
 	began := time.Now()
-	err := s.transact(batch)
+	err := fmt.Errorf("%w: the database broke off", store.ErrUnavailable) // after a panic, which is its caller's: nobody waits for ever
+	defer func() { s.together.answer(batch, err, min(time.Since(began)/forOthers, mostForOthers)) }()
+	err = s.transact(batch)
 	if len(batch) > 1 && (errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrDamaged)) {
-		for i := range batch {
-			s.writeAll(batch[i : i+1])
+		for len(batch) > 0 {
+			one := batch[:1]
+			batch = batch[1:]
+			s.writeAll(one)
 		}
+	}
+}
+
+// answer gives those who wait for these commits their answers: err, if it is one, or their own. Where there are several
+// callers, these may all come again soon, and for so long are waited for.
+func (t *together) answer(batch []*pending, err error, patience time.Duration) {
+	if len(batch) == 0 {
 		return
 	}
-	patience := min(time.Since(began)/forOthers, mostForOthers)
 	if err != nil {
 		patience = 0
 		for _, c := range batch {
 			c.err = err
 		}
 	}
-	s.together.answer(batch, patience)
-}
-
-// answer gives those who wait for these commits their answers. Where there are several callers, these may all come again
-// soon, and for so long are waited for.
-func (t *together) answer(batch []*pending, patience time.Duration) {
 	t.mu.Lock()
 	if len(batch)+len(t.waiting) > 1 {
 		t.missing, t.until = len(batch), time.Now().Add(patience)

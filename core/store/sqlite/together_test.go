@@ -3,9 +3,12 @@ package sqlite
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,11 +145,11 @@ func TestThoseWhoMayComeAgainAreWaitedFor(t *testing.T) {
 	s := newTogether()
 	batch := []*pending{{done: make(chan struct{})}, {done: make(chan struct{})}}
 	for range 3 { // also where nobody waits for those who have come
-		s.answer([]*pending{{done: make(chan struct{})}, {done: make(chan struct{})}}, time.Hour)
+		s.answer([]*pending{{done: make(chan struct{})}, {done: make(chan struct{})}}, nil, time.Hour)
 		s.join(&pending{})
 		s.join(&pending{})
 	}
-	s.answer(batch, time.Hour)
+	s.answer(batch, nil, time.Hour)
 	s.join(&pending{})
 	gathered := make(chan struct{})
 	go func() { s.gather(); close(gathered) }()
@@ -154,6 +157,90 @@ func TestThoseWhoMayComeAgainAreWaitedFor(t *testing.T) {
 	<-gathered
 
 	s.waiting = nil
-	s.answer([]*pending{{done: make(chan struct{})}}, time.Hour)
+	s.answer([]*pending{{done: make(chan struct{})}}, nil, time.Hour)
 	s.gather() // one caller by himself waits for nobody
+}
+
+// TestAPanicIsItsCallersAlone: the others have an answer, and the next commit is written.
+func TestAPanicIsItsCallersAlone(t *testing.T) {
+	s := mustOpen(t, filepath.Join(t.TempDir(), "token.db"), Options{Create: true})
+	before := put(t, s, "first", "1")
+	whole := s.w
+	s.together.writing <- struct{}{}
+	s.w = writeStatements{} // with which the transaction cannot but fail so
+	results := make(chan error, 3)
+	for i := range cap(results) {
+		go func() {
+			defer func() {
+				if p := recover(); p != nil {
+					results <- errBrokenOff
+				}
+			}()
+			_, err := s.Commit(ctx, nil, []store.Op{{Key: "k"}})
+			results <- err
+		}()
+		require.Eventually(t, func() bool { return waiting(s) == i+1 }, soon, time.Millisecond)
+	}
+	<-s.together.writing
+	panics := 0
+	for range cap(results) {
+		if err := <-results; err == errBrokenOff {
+			panics++
+		} else {
+			require.ErrorIs(t, err, store.ErrUnavailable)
+		}
+	}
+	require.Equal(t, 1, panics)
+	s.w = whole
+	require.Equal(t, before+1, put(t, s, "k", "v"))
+}
+
+var errBrokenOff = errors.New("a panic")
+
+// TestAnswersAreTrueWhenManyGiveUp: of callers through two stores of one file, who give up at any time, each whom a revision
+// was answered has it to himself, and what was answered so is there, in that order.
+func TestAnswersAreTrueWhenManyGiveUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token.db")
+	stores := []*Store{mustOpen(t, path, Options{Create: true}), mustOpen(t, path, Options{})}
+	before := put(t, stores[0], "first", "1")
+	var mu sync.Mutex
+	written := map[string]int64{} // by key, of those who did not give up
+	revisions := map[int64]bool{}
+	var all sync.WaitGroup
+	for worker := range 12 {
+		all.Go(func() {
+			last, s := before, stores[worker%2]
+			for i := range 25 {
+				impatient, end := context.WithTimeout(ctx, rand.N(20*time.Millisecond))
+				key := fmt.Sprintf("%d/%d", worker, i)
+				revision, err := s.Commit(impatient, []store.Compare{{Key: key}}, []store.Op{{Key: key, Value: []byte("v")}})
+				end()
+				if err != nil {
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("%s: %v", key, err)
+					}
+					continue
+				}
+				mu.Lock()
+				if revision <= last || revisions[revision] {
+					t.Errorf("%s has revision %d after %d, which somebody has: %v", key, revision, last, revisions[revision])
+				}
+				last, written[key], revisions[revision] = revision, revision, true
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	records, now, err := stores[1].List(ctx, "")
+	require.NoError(t, err)
+	require.EqualValues(t, before+int64(len(records))-1, now, "each commit has a revision of its own, and nobody else has one")
+	for _, r := range records {
+		if revision, ok := written[r.Key]; ok {
+			require.Equal(t, revision, r.Modified)
+			delete(written, r.Key)
+		}
+	}
+	require.Empty(t, written)
+	require.Empty(t, stores[0].together.waiting)
+	require.Empty(t, stores[1].together.waiting)
 }
