@@ -83,16 +83,6 @@ func BenchmarkHotPaths(b *testing.B) {
 	}
 }
 
-var (
-	gcm    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: make([]byte, 12), TagBits: 128}}
-	cbc    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC, Params: pkcs11.IV(make([]byte, 16))}
-	cbcPad = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC_PAD, Params: pkcs11.IV(make([]byte, 16))}
-	ctr    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CTR, Params: &pkcs11.CTRParams{CounterBits: 32}}
-	ecb    = &pkcs11.Mechanism{Type: pkcs11.CKM_AES_ECB}
-	hmac   = &pkcs11.Mechanism{Type: pkcs11.CKM_SHA256_HMAC}
-	sha256 = &pkcs11.Mechanism{Type: pkcs11.CKM_SHA256}
-)
-
 func encrypting(m *pkcs11.Mechanism, n int) func(*party) func() {
 	return func(p *party) func() {
 		data := make([]byte, n)
