@@ -66,6 +66,26 @@ func TestAGrantIsOfTheKeyAsItIs(t *testing.T) {
 		rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, signs(e, cred, key))
 		rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, signs(e, nil, key))
 	})
+	t.Run("another process changes it, and destroys it", func(t *testing.T) {
+		e, path, cred := ready(t)
+		key := aesKey(t, e, cred)
+		other := open(t, path)
+		otherCred := login(t, other)
+		found, err := other.Find(ctx, otherCred, pkcs11.Template{pkcs11.AttrString(pkcs11.CKA_UNIQUE_ID, key.ID())})
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		for _, may := range []bool{true, false, true} {
+			require.NoError(t, other.SetAttributes(ctx, otherCred, found[0], pkcs11.Template{pkcs11.Attr(pkcs11.CKA_SIGN, may)}))
+			err := signs(e, cred, key)
+			if may {
+				require.NoError(t, err)
+			} else {
+				rv(t, pkcs11.CKR_KEY_FUNCTION_NOT_PERMITTED, err)
+			}
+		}
+		require.NoError(t, other.Destroy(ctx, otherCred, found[0]))
+		rv(t, pkcs11.CKR_KEY_HANDLE_INVALID, signs(e, cred, key))
+	})
 	t.Run("another mechanism, and another use", func(t *testing.T) {
 		e, cred, key := granted(t, pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{pkcs11.CKM_AES_CMAC}),
 			pkcs11.Attr(pkcs11.CKA_VERIFY, false))
@@ -160,6 +180,38 @@ func TestOperationsInUsedMemory(t *testing.T) {
 	_, err := e.BeginIn(ctx, used, cred, hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_AES_CMAC, Params: pkcs11.IV("?")}, key)
 	rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, err)
 	require.Equal(t, want[hsm.OpSign], finish(in(used, hsm.OpSign, cmac)), "memory that a refused operation did not take")
+}
+
+// TestAnOperationInUsedMemoryAsksForThePINAnew, and does not go on asking where its key does not.
+func TestAnOperationInUsedMemoryAsksForThePINAnew(t *testing.T) {
+	e, _, cred := ready(t)
+	_, always, err := e.GenerateKeyPair(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_EC_KEY_PAIR_GEN},
+		pkcs11.Template{pkcs11.Attr(pkcs11.CKA_EC_PARAMS, []byte{6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7})},
+		pkcs11.Template{pkcs11.Attr(pkcs11.CKA_ALWAYS_AUTHENTICATE, true), pkcs11.Attr(pkcs11.CKA_SIGN, true)})
+	require.NoError(t, err)
+	key := aesKey(t, e, cred)
+	var used hsm.Operation
+	for range 3 {
+		op, err := e.BeginIn(ctx, used, cred, hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, always)
+		require.NoError(t, err)
+		require.True(t, op.MustAuthenticate())
+		_, err = op.Finish(ctx, nil, []byte("data"))
+		rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+		require.NoError(t, op.Authenticate(ctx, userPIN))
+		_, err = op.Finish(ctx, nil, []byte("data"))
+		require.NoError(t, err)
+		op.Close()
+
+		refused, err := e.BeginIn(ctx, op, cred, hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, always)
+		require.NoError(t, err)
+		refused.Close() // without a PIN
+		used, err = e.BeginIn(ctx, refused, cred, hsm.OpSign, cmac, key)
+		require.NoError(t, err)
+		require.False(t, used.MustAuthenticate())
+		_, err = used.Finish(ctx, nil, []byte("data"))
+		require.NoError(t, err)
+		used.Close()
+	}
 }
 
 // TestGrantsAtOnce: threads that use a key in several ways while its rights change.
