@@ -225,9 +225,12 @@ func TestAgreesWithOpenSSL(t *testing.T) {
 			}
 			args := []string{"pkeyutl", "-derive", "-keyform", "DER", "-inkey", "key", "-peerform", "DER", "-peerkey", "peer"}
 			if c.kt == pkcs11.CKK_DH {
-				args = append(args, "-pkeyopt", "dh_pad:1") // DHX keeps leading zeros by itself
+				args = append(args, "-pkeyopt", "dh_pad:1")
 			}
 			want := openssl(t, map[string][]byte{"key": der, "peer": peer}, args...)
+			if c.kt == pkcs11.CKK_X9_42_DH { // one secret in 256 begins with a zero, which OpenSSL leaves out here
+				want = new(big.Int).SetBytes(want).FillBytes(make([]byte, len(pub.Bytes(pkcs11.CKA_PRIME))))
+			}
 			z, err := agree(theirKey, pub.Bytes(pkcs11.CKA_VALUE))
 			if err != nil || !bytes.Equal(z, want) {
 				t.Errorf("%x, %v, OpenSSL has %x", z, err, want)
