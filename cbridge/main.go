@@ -37,7 +37,7 @@ var (
 	making   sync.Once
 )
 
-// library is the one instance, made at the first call.
+// library is the one instance, made at the first call. It is asked for in each call, which is why it is no sync.OnceValue.
 func library() *cryptoki.Library {
 	if l := instance.Load(); l != nil {
 		return l

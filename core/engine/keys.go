@@ -122,8 +122,10 @@ func (e *Engine) GenerateKeyPair(ctx context.Context, cred hsm.Credential, m pkc
 
 // complete checks key material that comes from outside, and adds to the material what follows from it.
 func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (pkcs11.Template, error) {
-	if from == ownMaterial && d.Class() == pkcs11.CKO_SECRET_KEY {
-		return e.checked(d, made, made)
+	kt, isKey := d.KeyType()
+	row := e.opts.Mechanisms.KeyType(kt)
+	if from == ownMaterial && d.Class() == pkcs11.CKO_SECRET_KEY && row != nil {
+		return withCheckValue(row, made, made), nil // for a session's keys are made in great numbers, and nothing else follows
 	}
 	made = slices.Grow(made, 3)
 	// all is the template overlaid with the material: what the object will hold.
@@ -137,13 +139,11 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 	if d.Class() == pkcs11.CKO_DOMAIN_PARAMETERS {
 		return completeDomain(all, made)
 	}
-	kt, isKey := d.KeyType()
 	if !isKey {
 		return completeOther(d, made)
 	}
-	row := e.opts.Mechanisms.KeyType(kt)
 	if row == nil {
-		return nil, errKeyType(kt)
+		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
 	}
 	if row.Check != nil && from != ownMaterial {
 		more, err := row.Check(d.Class(), all)
@@ -161,26 +161,17 @@ func (e *Engine) complete(d *object.Draft, made pkcs11.Template, from origin) (p
 		}
 	}
 	if d.Class() == pkcs11.CKO_SECRET_KEY {
-		return e.checked(d, made, all)
+		made = withCheckValue(row, made, all)
 	}
 	return made, nil
 }
 
-// checked adds the check value of a secret key, whose value is in all, to the material.
-func (e *Engine) checked(d *object.Draft, made, all pkcs11.Template) (pkcs11.Template, error) {
-	kt, _ := d.KeyType()
-	row := e.opts.Mechanisms.KeyType(kt)
-	if row == nil {
-		return nil, errKeyType(kt)
+// withCheckValue adds the check value of a secret key, whose value is in all, to the material.
+func withCheckValue(row *mech.KeyType, made, all pkcs11.Template) pkcs11.Template {
+	if row.CheckValue == nil {
+		return made
 	}
-	if row.CheckValue != nil {
-		made = made.Set(pkcs11.CKA_CHECK_VALUE, row.CheckValue(all.Bytes(pkcs11.CKA_VALUE)))
-	}
-	return made, nil
-}
-
-func errKeyType(kt pkcs11.KeyType) error {
-	return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "keys of type %v are not offered", kt)
+	return made.Set(pkcs11.CKA_CHECK_VALUE, row.CheckValue(all.Bytes(pkcs11.CKA_VALUE)))
 }
 
 // completeOther adds to a certificate what follows from its value; one that cannot be read is kept as it is.

@@ -17,11 +17,7 @@ import (
 func TestReseal(t *testing.T) {
 	c := newCluster(t)
 	defer c.end()
-	n := c.place(t, "resealed")
-	code := c.create(t, n, "--store", "file")
-	n.start(t)
-	n.serves(t)
-	c.activate(t, n, code)
+	n := c.single(t, "resealed")
 	value := []byte("thirty-two bytes of a key, a key")
 	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: patience})
 	require.NoError(t, err)

@@ -13,15 +13,21 @@ import (
 	"github.com/coffer-hsm/coffer/tests/harness"
 )
 
-// TestNodeByItself: a node whose store is a file needs no others, and keeps what it has.
-func TestNodeByItself(t *testing.T) {
-	c := newCluster(t)
-	defer c.end()
-	n := c.place(t, "alone")
+// single starts a node whose store is a file, activated.
+func (c *cluster) single(t *testing.T, name string) *node {
+	n := c.place(t, name)
 	code := c.create(t, n, "--store", "file")
 	n.start(t)
 	n.serves(t)
 	c.activate(t, n, code)
+	return n
+}
+
+// TestNodeByItself: a node whose store is a file needs no others, and keeps what it has.
+func TestNodeByItself(t *testing.T) {
+	c := newCluster(t)
+	defer c.end()
+	n := c.single(t, "alone")
 	c.coffer(t, "key", "generate", "--type", "ec:p256", "--label", "alone", "--socket", n.sock)
 	k, err := client.New(client.Options{Socket: n.sock, Only: true, Timeout: patience})
 	require.NoError(t, err)
