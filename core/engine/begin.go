@@ -6,6 +6,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -59,22 +60,22 @@ func (e *Engine) BeginIn(_ context.Context, used hsm.Operation, cred hsm.Credent
 		e.grants.note(kind, row)
 		return e.startDigest(used, row, e.origin(cred, kind, m, ""), m.Params)
 	}
-	v, err := e.granted(cred, key, kind, row)
+	to := memoryOf(used)
+	v, hold, err := e.granted(to.seat, cred, key, kind, row)
 	if err != nil {
 		return nil, err
 	}
-	to := memoryOf(used)
 	if err = e.signs(kind, m.Params); err == nil {
-		err = starters[kind](to, row, v, m.Params)
+		err = to.start(kind, row, v, m.Params)
 	}
 	if err != nil {
-		v.release()
+		v.letGo(hold)
 		return nil, err
 	}
 	if kind == hsm.OpSign && row.Capacity != nil {
 		to.Operation = &indexedOp{signOp: &to.signer, engine: e, cred: cred, key: key}
 	}
-	to.of, to.engine, to.version, to.cred, to.mustAuthenticate = to, e, v, cred, v.head.EachTime()
+	to.of, to.engine, to.version, to.hold, to.cred, to.mustAuthenticate = to, e, v, hold, cred, v.head.EachTime()
 	if e.node != nil {
 		to.origin = &beginning{cred, kind, m, v.head.ID()}
 	}
@@ -88,14 +89,43 @@ type keyOp struct {
 	cipher   cipherOp
 	signer   signOp
 	verifier verifyOp
+	idle     idle
+	seat     spread.Seat // at the keys that it uses
 }
 
-// memoryOf returns memory for an operation, which is all zeros but for the operation's end: that of used, if it is there.
+// idle is what a mechanism made for an operation that has ended, and that the next of the kind can begin with.
+type idle struct {
+	hsm.Operation // the part of the keyOp that it is in
+	made          mech.Renewer
+	row           *mech.Mechanism
+	kind          hsm.OpKind
+}
+
+// memoryOf returns memory for an operation that has ended: that of used, if it is there.
 func memoryOf(used hsm.Operation) *keyOp {
 	if h, ok := used.(*held); ok && h.version == nil {
 		return h.of
 	}
-	return new(keyOp)
+	return &keyOp{seat: spread.NewSeat()}
+}
+
+// start makes the mechanism's part.
+func (to *keyOp) start(kind hsm.OpKind, row *mech.Mechanism, k mech.Key, param any) error {
+	if to.idle.row == row && to.idle.kind == kind {
+		if err := to.idle.made.Renew(k, param); err != nil {
+			return err
+		}
+		to.Operation = to.idle.Operation
+		return nil
+	}
+	to.idle = idle{}
+	if err := starters[kind](to, row, k, param); err != nil {
+		return err
+	}
+	if again, ok := to.made.(mech.Renewer); ok {
+		to.idle = idle{to.Operation, again, row, kind}
+	}
+	return nil
 }
 
 // keyUse is what a key is wanted for.
@@ -144,6 +174,7 @@ type held struct {
 	of               *keyOp // whose part it is
 	engine           *Engine
 	version          *version
+	hold             spread.Hold    // of the version
 	cred             hsm.Credential // whose PIN Authenticate wants
 	origin           *beginning     // on a node
 	authenticated    int64          // on a node: the Unix time of Authenticate
@@ -213,12 +244,11 @@ func (h *held) Close() {
 	}
 	h.Operation.Close()
 	to := h.of
-	if done, ok := to.made.(mech.Recycler); ok {
-		done.Recycle()
+	h.version.letGo(h.hold)
+	if to.idle.made == nil {
+		*to = keyOp{seat: to.seat}
 	}
-	h.version.release()
-	*to = keyOp{}
-	to.Operation, to.of = ended{}, to
+	to.held = held{Operation: ended{}, of: to}
 }
 
 // ended is what an operation does that has been closed, whose mechanism may be at work for another one.

@@ -10,6 +10,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -70,15 +71,15 @@ func (n *entry) exchange(old, next *version) bool {
 	return true
 }
 
-// acquire returns the current version, which stays whole until release.
-func (n *entry) acquire() (*version, bool) {
+// acquire returns the current version, which stays whole until the hold is given back.
+func (n *entry) acquire(at spread.Seat) (*version, spread.Hold, bool) {
 	for {
 		v := n.current.Load()
 		if v == nil {
-			return nil, false
+			return nil, spread.Owner, false
 		}
-		if v.acquire() {
-			return v, true
+		if h, ok := v.acquireAt(at); ok {
+			return v, h, true
 		}
 	}
 }
@@ -91,7 +92,7 @@ type version struct {
 	revision int64             // store revision; 0 for session objects
 	sum      [sha256.Size]byte // of the record, on a node
 
-	refs   refs
+	refs   spread.Refs // the table's, and those of who uses it
 	grants grants
 	*material
 }
@@ -99,7 +100,7 @@ type version struct {
 // material is the secret part, opened at its first use, with the forms that were computed from it. The versions of one
 // token object share it, for its secret part never changes: a form can take long to compute.
 type material struct {
-	holders refs // versions
+	holders holders // versions
 
 	mu     sync.Mutex // guards sealed, opened and secret until opened
 	opened atomic.Bool
@@ -109,16 +110,16 @@ type material struct {
 	expanded [mech.NumSlots]atomic.Pointer[any]
 }
 
-// refs counts references; at 0 it has ended.
-type refs struct{ atomic.Int32 }
+// holders counts who has a material; at 0 it has ended.
+type holders struct{ atomic.Int32 }
 
-func (r *refs) acquire() bool {
+func (h *holders) acquire() bool {
 	for {
-		n := r.Load()
+		n := h.Load()
 		if n == 0 {
 			return false
 		}
-		if r.CompareAndSwap(n, n+1) {
+		if h.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
@@ -139,7 +140,7 @@ func (m *versionMemory) init(head *object.Object, sealed []byte, secretPart pkcs
 	m.head, m.material = head, &m.own
 	m.own.sealed, m.own.secret = sealed, secretPart
 	m.opened.Store(sealed == nil)
-	m.refs.Store(1)
+	m.refs.Start()
 	m.holders.Store(1)
 	return &m.version
 }
@@ -153,10 +154,26 @@ func (v *version) share(old *version) {
 	v.material = old.material
 }
 
-func (v *version) acquire() bool { return v.refs.acquire() }
+// acquire is acquireAt for who gives it back by release.
+func (v *version) acquire() bool {
+	_, ok := v.acquireAt(spread.Nowhere)
+	return ok
+}
 
-func (v *version) release() {
-	if v.refs.Add(-1) > 0 || v.holders.Add(-1) > 0 {
+// release gives back the table's reference, or one that was taken nowhere.
+func (v *version) release() { v.letGo(spread.Owner) }
+
+// acquireAt returns a reference that letGo takes back.
+func (v *version) acquireAt(at spread.Seat) (spread.Hold, bool) {
+	h, ok := v.refs.Acquire(at)
+	if !ok {
+		v.letGo(h)
+	}
+	return h, ok
+}
+
+func (v *version) letGo(h spread.Hold) {
+	if !v.refs.Release(h) || v.holders.Add(-1) > 0 {
 		return
 	}
 	v.mu.Lock()

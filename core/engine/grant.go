@@ -5,6 +5,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -48,11 +49,11 @@ func (e *Engine) rowFor(kind hsm.OpKind, t pkcs11.MechanismType, key hsm.Object)
 	return e.row(t, kind.String(), able[kind])
 }
 
-// granted is key for an operation, with a row that rowFor has found.
-func (e *Engine) granted(cred hsm.Credential, o hsm.Object, kind hsm.OpKind, row *mech.Mechanism) (*version, error) {
-	_, v, err := e.use(cred, o, pkcs11.CKR_KEY_HANDLE_INVALID)
+// granted is key for an operation, with a row that rowFor has found; letGo takes the version back.
+func (e *Engine) granted(at spread.Seat, cred hsm.Credential, o hsm.Object, kind hsm.OpKind, row *mech.Mechanism) (*version, spread.Hold, error) {
+	_, v, hold, err := e.useAt(at, cred, o, pkcs11.CKR_KEY_HANDLE_INVALID)
 	if err != nil {
-		return nil, err
+		return nil, hold, err
 	}
 	if v.grants.of(kind) == row {
 		err = e.inItsDays(v)
@@ -60,8 +61,8 @@ func (e *Engine) granted(cred hsm.Credential, o hsm.Object, kind hsm.OpKind, row
 		v.grants.note(kind, row)
 	}
 	if err != nil {
-		v.release()
-		return nil, err
+		v.letGo(hold)
+		return nil, hold, err
 	}
-	return v, nil
+	return v, hold, nil
 }

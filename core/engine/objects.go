@@ -7,6 +7,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -14,9 +15,15 @@ import (
 // use returns the current version of an object that the caller may see; it must be released. invalid is the return
 // value for a handle that names nothing.
 func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, error) {
-	n, v, err := e.useHere(cred, o, invalid)
+	n, v, _, err := e.useAt(spread.Nowhere, cred, o, invalid)
+	return n, v, err
+}
+
+// useAt is use for who comes to a key again and again; letGo takes the version back.
+func (e *Engine) useAt(at spread.Seat, cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, spread.Hold, error) {
+	n, v, h, err := e.useHere(at, cred, o, invalid)
 	if e.node == nil {
-		return n, v, err
+		return n, v, h, err
 	}
 	rests := int64(0) // on the revision of what was found; of what was not, on all that is known
 	switch {
@@ -27,60 +34,63 @@ func (e *Engine) use(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*ent
 	}
 	if unsettled := e.node.settle(rests); unsettled != nil {
 		if v != nil {
-			v.release()
+			v.letGo(h)
 		}
-		return nil, nil, unsettled
+		return nil, nil, h, unsettled
 	}
-	return n, v, err
+	return n, v, h, err
 }
 
-// useHere is use by what this process holds.
-func (e *Engine) useHere(cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, error) {
+// useHere is useAt by what this process holds.
+func (e *Engine) useHere(at spread.Seat, cred hsm.Credential, o hsm.Object, invalid pkcs11.RV) (*entry, *version, spread.Hold, error) {
+	refused := func(err error) (*entry, *version, spread.Hold, error) { return nil, nil, spread.Owner, err }
 	if err := e.refresh(); err != nil && !errors.Is(err, errNoToken) {
-		return nil, nil, err
+		return refused(err)
 	}
 	n, ok := o.(*entry)
 	if !ok {
-		return nil, nil, invalid
+		return refused(invalid)
 	}
 	if err := e.may(cred, pick(n.private, auth.ReadPrivate, auth.ReadPublic)); err != nil {
-		return nil, nil, err
+		return refused(err)
 	}
 	if n.promise && !e.publicCertificates() {
-		return nil, nil, invalid
+		return refused(invalid)
 	}
-	if v, ok := e.acquire(n); ok {
-		return n, v, nil
+	if v, h, ok := e.acquire(n, at); ok {
+		return n, v, h, nil
 	}
 	if own := e.builtin.byID[n.id]; own != nil && n.token && (!own.promise || e.publicCertificates()) { // as a node is asked for it
-		if v, ok := own.acquire(); ok {
-			return own, v, nil
+		if v, h, ok := own.acquire(at); ok {
+			return own, v, h, nil
 		}
 	}
 	// The private objects may have been locked and unlocked again since the near side was given this entry.
 	if now, ok := e.objects.Get(n.id); ok && n.token && now.private == n.private {
-		if v, ok := now.acquire(); ok {
-			return now, v, nil
+		if v, h, ok := now.acquire(at); ok {
+			return now, v, h, nil
 		}
 	}
-	return nil, nil, invalid
+	return refused(invalid)
 }
 
 // acquire returns the current version of an entry; one that is the cache's is opened again if it has ended.
-func (e *Engine) acquire(n *entry) (*version, bool) {
+func (e *Engine) acquire(n *entry, at spread.Seat) (*version, spread.Hold, bool) {
 	s, lent := n.lent()
 	if !lent {
-		return n.acquire()
+		return n.acquire(at)
 	}
-	if v := n.current.Load(); v != nil && v.acquire() {
-		return v, true
+	if v := n.current.Load(); v != nil {
+		if h, ok := v.acquireAt(at); ok {
+			return v, h, true
+		}
 	}
 	v, err := e.openSession(s)
 	if err != nil {
-		return nil, false
+		return nil, spread.Owner, false
 	}
 	n.current.Store(v)
-	return v, true
+	return v, spread.Owner, true
 }
 
 func pick[T any](cond bool, yes, no T) T {
@@ -301,7 +311,7 @@ func (e *Engine) Find(_ context.Context, cred hsm.Credential, template pkcs11.Te
 		if !role.May(pick(n.private, auth.ReadPrivate, auth.ReadPublic)) || n.promise && !e.publicCertificates() {
 			continue
 		}
-		v, ok := n.acquire()
+		v, _, ok := n.acquire(spread.Nowhere)
 		if !ok {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/secret"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -53,7 +54,7 @@ func (e *Engine) SealObject(o hsm.Object) (sealed []byte, head pkcs11.Template, 
 	if s == nil || s.life != keys.life {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_OBJECT_HANDLE_INVALID, "the object belongs to a token that was erased")
 	}
-	v, ok := e.acquire(n)
+	v, _, ok := e.acquire(n, spread.Nowhere)
 	if !ok {
 		return nil, nil, pkcs11.CKR_OBJECT_HANDLE_INVALID
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -65,11 +66,11 @@ func TestKeysForASessionAreWiped(t *testing.T) {
 			require.Len(t, was, 32)
 			require.Equal(t, was, bytes.Clone(old), made)
 
-			held, ok := o.(*entry).acquire() // as an operation does
+			held, hold, ok := o.(*entry).acquire(spread.NewSeat()) // as an operation does
 			require.True(t, ok)
 			require.NoError(t, end(o), "%s, %s", made, gone)
 			require.Equal(t, was, bytes.Clone(old), "wiped under an operation")
-			held.release()
+			held.letGo(hold)
 			require.Zero(t, [32]byte(old), "%s, %s", made, gone)
 			require.Equal(t, was, shown(t, e, cred, twin), "a copy lost its value with the key")
 			if gone == "changed" {

@@ -146,10 +146,10 @@ type InPlacer interface {
 	InPlace() bool
 }
 
-// Recycler is what a Cipher, a Signer or a Verifier has whose memory can serve the next operation with the key.
-type Recycler interface {
-	// Recycle gives it back. It has been closed, and whoever calls has forgotten it: it may be another operation's at once.
-	Recycle()
+// Renewer is what a Cipher, a Signer or a Verifier has that can begin once more after Close, with any key.
+type Renewer interface {
+	// Renew begins anew as the constructor does that it is from. After an error it is as closed as before.
+	Renew(k Key, param any) error
 }
 
 // Shape is how much output, in bytes, a Cipher gives for how much input; hsm.Shape, which it becomes, says the same to

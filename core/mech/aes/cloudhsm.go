@@ -36,7 +36,7 @@ func bareWrap(typ pkcs11.MechanismType, form wrapForm) mech.Mechanism {
 // ownIV is GCM with an IV of 96 bits that the token draws for each operation (SP 800-38D, 8.2.2), and that stands before
 // the ciphertext.
 type ownIV struct {
-	*gcm
+	gcm
 	seal cipher.AEAD // draws the IV; nil to decrypt
 }
 
@@ -52,11 +52,10 @@ func ownIVMode(decrypt bool) modes.Constructor {
 		if err := checkTag(p); err != nil {
 			return nil, err
 		}
-		g, err := operation(k, p, gcmNonce, decrypt)
-		if err != nil {
+		o := &ownIV{}
+		if err := o.begin(k, p, gcmNonce, decrypt); err != nil {
 			return nil, err
 		}
-		o := &ownIV{gcm: g}
 		if !decrypt {
 			b, err := base.Block(k)
 			if err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/modes"
-	"github.com/coffer-hsm/coffer/core/mech/spare"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -23,13 +22,6 @@ type gcm struct {
 	iv, aad []byte
 	tag     int
 	decrypt bool
-	from    *spare.Set[gcm] // where it goes afterwards; nil for one that is not kept
-}
-
-// gcmForm is what is kept with a key: the tables of GCM, and operations that have ended.
-type gcmForm struct {
-	cipher.AEAD
-	spares spare.Set[gcm]
 }
 
 // checkGCM checks CK_GCM_PARAMS. The IV may have any length but 0; IVBits says nothing that the IV does not. Tags are those
@@ -55,38 +47,50 @@ func newGCM(k mech.Key, p *pkcs11.GCMParams, decrypt bool) (mech.Cipher, error) 
 	if err := checkGCM(p); err != nil {
 		return nil, err
 	}
-	g, err := operation(k, p, len(p.IV), decrypt)
-	if err != nil {
+	g := new(oneGCM)
+	if err := g.begin(k, p, len(p.IV), decrypt); err != nil {
 		return nil, err
 	}
 	return g, nil
 }
 
-// operation returns a checked one, whose IV has ivLen bytes.
-func operation(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) (*gcm, error) {
+// oneGCM is a gcm that is an operation of its own, no part of one.
+type oneGCM struct{ gcm }
+
+// Renew implements mech.Renewer.
+func (g *oneGCM) Renew(k mech.Key, param any) error {
+	p, err := modes.StructParam[pkcs11.GCMParams](param)
+	if err != nil {
+		return err
+	}
+	if err := checkGCM(p); err != nil {
+		return err
+	}
+	return g.begin(k, p, len(p.IV), g.decrypt)
+}
+
+// begin starts with a parameter that was checked and an IV of ivLen bytes. g is new or closed.
+func (g *gcm) begin(k mech.Key, p *pkcs11.GCMParams, ivLen int, decrypt bool) error {
 	aead, err := keyAEAD(k, ivLen)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var g *gcm
-	form, kept := aead.(*gcmForm)
-	if kept {
-		g = form.spares.Take()
-		aead = form.AEAD
-	}
-	if g == nil {
-		g = new(gcm)
-	}
-	g.aead, g.iv, g.aad, g.tag, g.decrypt = aead, p.IV, p.AAD, int(p.TagBits/8), decrypt // the rest is zero, see Recycle
-	if kept {
-		g.from = &form.spares
-	}
+	g.aead, g.iv, g.aad, g.tag, g.decrypt = aead, p.IV, p.AAD, int(p.TagBits/8), decrypt
 	g.Excess = pkcs11.CKR_DATA_LEN_RANGE
 	if decrypt {
 		g.Excess = pkcs11.CKR_ENCRYPTED_DATA_LEN_RANGE
 	}
-	return g, nil
+	return nil
 }
+
+// Close wipes what was kept, and lets go of the key and the parameter.
+func (g *gcm) Close() {
+	g.Gather.Close()
+	g.aead, g.iv, g.aad = nil, nil, nil
+}
+
+// gcmForm is what is kept with a key: the tables of GCM.
+type gcmForm struct{ cipher.AEAD }
 
 // keyAEAD returns the key's GCM form, kept with the key for the usual length of IV.
 func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
@@ -98,7 +102,7 @@ func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 		return cipher.NewGCMWithNonceSize(b, ivLen)
 	}
 	if form, ok := mech.Kept(k, mech.SlotAEAD).(*gcmForm); ok {
-		return form, nil
+		return form.AEAD, nil
 	}
 	v, err := k.Expanded(mech.SlotAEAD, func() (any, error) {
 		b, err := newBlock(k) // not base.Block: a key need not allow Expanded inside Expanded
@@ -106,21 +110,12 @@ func keyAEAD(k mech.Key, ivLen int) (cipher.AEAD, error) {
 			return nil, err
 		}
 		aead, err := cipher.NewGCM(b)
-		return &gcmForm{AEAD: aead}, err
+		return &gcmForm{aead}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(cipher.AEAD), nil
-}
-
-// Recycle implements mech.Recycler.
-func (g *gcm) Recycle() {
-	from := g.from
-	*g = gcm{}
-	if from != nil {
-		from.Put(g)
-	}
+	return v.(*gcmForm).AEAD, nil
 }
 
 // InPlace implements mech.InPlacer. A short tag is checked after the plaintext is there, and would be gone.

@@ -10,7 +10,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/generic"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
-	"github.com/coffer-hsm/coffer/core/mech/spare"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -70,39 +70,53 @@ type operation interface {
 func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) (int, error)) mech.Mechanism {
 	place := slices.Index(hashes.All, h)
 	moves := hashes.HasState(h.New())
-	m := macRow(t, h.KeyType, func(k mech.Key, param any) (operation, error) {
+	begin := func(m *mac, k mech.Key, param any) error {
 		n, err := size(param, h.Size())
 		if err != nil {
-			return nil, err
-		}
-		if h.Keyed != nil {
-			state, err := h.Keyed(k.Bytes(pkcs11.CKA_VALUE))
-			if err != nil {
-				return nil, err
-			}
-			return &mac{state: &keyed{Hash: state}, size: n}, nil
+			return err
 		}
 		s, err := statesOf(k)
 		if err != nil {
+			return err
+		}
+		m.from, m.size, m.begun = &s.byHash[place], n, false
+		if m.state = m.from.Take(m.at); m.state == nil {
+			m.state = newKeyed(h, k.Bytes(pkcs11.CKA_VALUE))
+		}
+		return nil
+	}
+	m := macRow(t, h.KeyType, func(k mech.Key, param any) (operation, error) {
+		if h.Keyed != nil {
+			return newOwnKeyed(h, k, param, size)
+		}
+		m := renewable{begin: begin}
+		m.at = spread.NewSeat()
+		if err := begin(&m.mac, k, param); err != nil {
 			return nil, err
 		}
-		from := &s.byHash[place]
-		state := from.Take()
-		if state == nil {
-			state = newKeyed(h, k.Bytes(pkcs11.CKA_VALUE))
-		}
 		if !moves {
-			return &mac{state: state, from: from, size: n}, nil
+			return &m.mac, nil
 		}
-		m := &state.work
-		m.state, m.size, m.whole, m.to = state, n, state, from // the rest is zero, see Recycle
-		return m, nil
+		return &m, nil
 	})
 	m.Legacy = h.Legacy
 	if h.Keyed != nil {
 		m.Max = maxTag // the longest key of BLAKE2b
 	}
 	return m
+}
+
+// newOwnKeyed makes an operation of a hash that takes a key itself.
+func newOwnKeyed(h *hashes.Hash, k mech.Key, param any, size func(param any, full int) (int, error)) (operation, error) {
+	n, err := size(param, h.Size())
+	if err != nil {
+		return nil, err
+	}
+	state, err := h.Keyed(k.Bytes(pkcs11.CKA_VALUE))
+	if err != nil {
+		return nil, err
+	}
+	return &mac{state: &keyed{Hash: state}, size: n}, nil
 }
 
 // macRow makes a row for generic secrets and for keys of a type of their own.
@@ -148,13 +162,12 @@ func chosenSize(param any, full int) (int, error) {
 
 // states is what is kept with a key: by hash of the table, the states of operations that have ended. To begin anew from
 // one costs a copy instead of hashing the padded key (FIPS 198-1, 6).
-type states struct{ byHash []spare.Set[keyed] }
+type states struct{ byHash []spread.Spares[keyed] }
 
 // keyed is a state that has taken in the key and nothing else.
 type keyed struct {
 	hash.Hash           // crypto/hmac's
 	inner     hash.Hash // the hash of the padded key and the data that works inside, for State and Resume
-	work      movable   // memory for an operation that can be moved
 }
 
 // newKeyed keeps hold of the inner hash, because crypto/hmac gives no state out. What is called inner is the second
@@ -176,7 +189,7 @@ func statesOf(k mech.Key) (*states, error) {
 		if len(k.Bytes(pkcs11.CKA_VALUE)) == 0 {
 			return nil, pkcs11.Errorf(pkcs11.CKR_KEY_SIZE_RANGE, "the key is empty")
 		}
-		return &states{byHash: make([]spare.Set[keyed], len(hashes.All))}, nil
+		return &states{byHash: make([]spread.Spares[keyed], len(hashes.All))}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -188,25 +201,22 @@ func statesOf(k mech.Key) (*states, error) {
 const maxTag = 64
 
 // movable is a mac that is Resumable.
-type movable struct {
-	mac
-	whole *keyed            // what it is a part of
-	to    *spare.Set[keyed] // where that goes afterwards; nil for one that is not kept
+type movable struct{ mac }
+
+// renewable is a movable that its row's begin can begin anew.
+type renewable struct {
+	movable
+	begin func(m *mac, k mech.Key, param any) error
 }
 
-// Recycle implements mech.Recycler.
-func (m *movable) Recycle() {
-	whole, to := m.whole, m.to
-	*m = movable{}
-	if to != nil {
-		to.Put(whole)
-	}
-}
+// Renew implements mech.Renewer.
+func (m *renewable) Renew(k mech.Key, param any) error { return m.begin(&m.mac, k, param) }
 
 // mac is one operation, Signer and Verifier.
 type mac struct {
-	state *keyed            // nil once the operation has ended
-	from  *spare.Set[keyed] // where the state goes afterwards; nil for one that is not kept
+	state *keyed                // nil once the operation has ended
+	from  *spread.Spares[keyed] // where the state goes afterwards; nil for one that is not kept
+	at    spread.Seat           // there
 	size  int
 	begun bool         // it has taken data or a state
 	tag   [maxTag]byte // for Verify
@@ -246,7 +256,7 @@ func (m *mac) Close() {
 	if m.state != nil {
 		m.state.Reset()
 		if m.from != nil {
-			m.from.Put(m.state)
+			m.from.Put(m.at, m.state)
 		}
 	}
 	m.state = nil

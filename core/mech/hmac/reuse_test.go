@@ -3,6 +3,7 @@ package hmac
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/sha256"
 	"sync"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestStatesBeginAnew(t *testing.T) {
 					return
 				}
 				given.Close()
-				end(given)
+				given.Close()
 				v, err := rowOf(t, h.HMAC).Verify(k, nil)
 				if err != nil {
 					t.Error(err)
@@ -49,39 +50,50 @@ func TestStatesBeginAnew(t *testing.T) {
 				if err != nil || !bytes.Equal(tag, want) {
 					t.Errorf("%v: tag %x, %v; want %x", h, tag, err, want)
 				}
-				end(s)
+				s.Close()
 				if err := v.Verify(message[:i*4], want); err != nil {
 					t.Errorf("%v: %v", h, err)
 				}
-				end(v)
+				v.Close()
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// end is the engine's way to end an operation.
-func end(op interface{ Close() }) {
-	op.Close()
-	if r, ok := op.(mech.Recycler); ok {
-		r.Recycle()
-	}
-}
-
-// TestAnOperationIsMadeOnce: the next one with the key and the hash has its memory and its state.
-func TestAnOperationIsMadeOnce(t *testing.T) {
-	k := mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, []byte("a key of some length"))
-	row := rowOf(t, pkcs11.CKM_SHA256_HMAC)
-	var made [2]mech.Signer
-	for i := range made {
-		s, err := row.Sign(k, nil)
+// TestAnOperationBeginsAnew: in the memory of one that was closed, with another key, and after a parameter that it refused.
+func TestAnOperationBeginsAnew(t *testing.T) {
+	row := rowOf(t, pkcs11.CKM_SHA256_HMAC_GENERAL)
+	message := []byte("a message")
+	for _, used := range []func(mech.Signer){
+		func(mech.Signer) {},
+		func(s mech.Signer) { s.Update([]byte("something else")) },
+		func(s mech.Signer) { s.Finish(nil, []byte("something else")) },
+	} {
+		s, err := row.Sign(mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, []byte("one key")), pkcs11.MACGeneralParams(9))
 		if err != nil {
 			t.Fatal(err)
 		}
-		made[i] = s
-		end(s)
-	}
-	if made[0] != made[1] {
-		t.Error("the second operation was made anew")
+		again := s.(mech.Renewer)
+		used(s)
+		s.Close()
+		for _, value := range []string{"another key", "one key"} {
+			k := mechtest.Secret(pkcs11.CKK_GENERIC_SECRET, []byte(value))
+			if err := again.Renew(k, pkcs11.MACGeneralParams(33)); pkcs11.RVOf(err) != pkcs11.CKR_MECHANISM_PARAM_INVALID {
+				t.Fatal(err)
+			}
+			if _, err := s.(mech.Resumable).State(); pkcs11.RVOf(err) != pkcs11.CKR_OPERATION_NOT_INITIALIZED {
+				t.Fatalf("after a refused parameter: %v", err)
+			}
+			if err := again.Renew(k, pkcs11.MACGeneralParams(32)); err != nil {
+				t.Fatal(err)
+			}
+			h := hmac.New(sha256.New, []byte(value))
+			h.Write(message)
+			if tag, err := s.Finish(nil, message); err != nil || !bytes.Equal(tag, h.Sum(nil)) {
+				t.Errorf("%s: tag %x, %v", value, tag, err)
+			}
+			s.Close()
+		}
 	}
 }

@@ -74,22 +74,29 @@ func Run(t *testing.T, c Case) {
 		c.WrapTakes = func(int) bool { return true }
 	}
 	t.Run(c.Row.Type.String(), func(t *testing.T) {
-		t.Run("params", c.hostileParams)
-		if c.Key != nil && c.Key.Class() == pkcs11.CKO_SECRET_KEY {
-			t.Run("keys", c.hostileKeys)
-		}
-		if len(c.Named) > 0 {
-			t.Run("named", c.hostileNamed)
-		}
-		for i, p := range c.Params {
-			t.Run(fmt.Sprint("param", i), func(t *testing.T) { c.runAll(t, p) })
-		}
-		for i, p := range c.KEMParams {
-			if c.Row.Encapsulate != nil {
-				t.Run(fmt.Sprint("kem", i), func(t *testing.T) { c.encapsulate(t, p) })
-			}
+		c.run(t)
+		if again, ok := c.renewed(t); ok {
+			t.Run("renewed", again.run)
 		}
 	})
+}
+
+func (c *Case) run(t *testing.T) {
+	t.Run("params", c.hostileParams)
+	if c.Key != nil && c.Key.Class() == pkcs11.CKO_SECRET_KEY {
+		t.Run("keys", c.hostileKeys)
+	}
+	if len(c.Named) > 0 {
+		t.Run("named", c.hostileNamed)
+	}
+	for i, p := range c.Params {
+		t.Run(fmt.Sprint("param", i), func(t *testing.T) { c.runAll(t, p) })
+	}
+	for i, p := range c.KEMParams {
+		if c.Row.Encapsulate != nil {
+			t.Run(fmt.Sprint("kem", i), func(t *testing.T) { c.encapsulate(t, p) })
+		}
+	}
 }
 
 func (c *Case) runAll(t *testing.T, param any) {

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/mech"
-	"github.com/coffer-hsm/coffer/core/mech/spare"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -28,38 +28,48 @@ func (c *Cipher) CBCPad(t pkcs11.MechanismType) mech.Mechanism {
 
 // newMode makes the mode of one operation; decrypt says which way. The second result keeps a chained mode, whose parameter
 // is an IV, when the operation has ended; it is nil for a mode without a chain.
-type newMode func(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error)
+type newMode func(k *expanded, at spread.Seat, param any, decrypt bool) (cipher.BlockMode, *spread.Spares[chained], error)
 
 func (c *Cipher) blocks(create newMode, pad, decrypt bool) Constructor {
-	return func(k mech.Key, param any) (mech.Cipher, error) {
+	begin := func(b *blocks, k mech.Key, param any) error {
 		x, err := c.expanded(k)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		mode, from, err := create(x, param, decrypt)
+		mode, from, err := create(x, b.at, param, decrypt)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		b := &blocks{mode: mode, size: c.Size, from: from, pad: pad, decrypt: decrypt}
+		b.mode, b.from, b.begun = mode, from, false
 		if from != nil {
 			copy(b.last[:], param.(pkcs11.IV)) // create has checked it
+		}
+		return nil
+	}
+	return func(k mech.Key, param any) (mech.Cipher, error) {
+		b := &blocks{begin: begin, at: spread.NewSeat(), size: c.Size, pad: pad, decrypt: decrypt}
+		if err := begin(b, k, param); err != nil {
+			return nil, err
 		}
 		return b, nil
 	}
 }
 
+// Renew implements mech.Renewer.
+func (b *blocks) Renew(k mech.Key, param any) error { return b.begin(b, k, param) }
+
 // newECB needs no mode of its own: it has no state.
-func (c *Cipher) newECB(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error) {
+func (c *Cipher) newECB(k *expanded, _ spread.Seat, param any, decrypt bool) (cipher.BlockMode, *spread.Spares[chained], error) {
 	return pick(decrypt, &k.ecb.decrypt, &k.ecb.encrypt), nil, NoParam(param)
 }
 
-func (c *Cipher) newCBC(k *expanded, param any, decrypt bool) (cipher.BlockMode, *spare.Set[chained], error) {
+func (c *Cipher) newCBC(k *expanded, at spread.Seat, param any, decrypt bool) (cipher.BlockMode, *spread.Spares[chained], error) {
 	iv, err := IVParam(param, c.Size)
 	if err != nil {
 		return nil, nil, err
 	}
 	from := pick(decrypt, &k.cbc.decrypt, &k.cbc.encrypt)
-	if mode := from.Take(); mode != nil {
+	if mode := from.Take(at); mode != nil {
 		mode.SetIV(iv)
 		return mode, from, nil
 	}
@@ -69,9 +79,11 @@ func (c *Cipher) newCBC(k *expanded, param any, decrypt bool) (cipher.BlockMode,
 // blocks is a mode that works on whole blocks, with or without PKCS padding. It holds back what does not fill a block,
 // and when padding will have to be taken off, the last full block.
 type blocks struct {
-	mode    cipher.BlockMode    // nil once the operation has ended
-	size    int                 // of a block
-	from    *spare.Set[chained] // of a chained mode, else nil
+	begin   func(b *blocks, k mech.Key, param any) error
+	mode    cipher.BlockMode        // nil once the operation has ended
+	size    int                     // of a block
+	from    *spread.Spares[chained] // of a chained mode, else nil
+	at      spread.Seat             // there
 	pad     bool
 	decrypt bool
 	begun   bool // it has taken data or a state
@@ -185,7 +197,7 @@ func (b *blocks) Close() {
 	clear(b.last[:])
 	b.held = 0
 	if mode, ok := b.mode.(*chained); ok {
-		b.from.Put(mode)
+		b.from.Put(b.at, mode)
 	}
 	b.mode = nil
 }

@@ -13,7 +13,7 @@ import (
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/mech"
-	"github.com/coffer-hsm/coffer/core/mech/spare"
+	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -54,7 +54,7 @@ func (c *Cipher) Wrapping(m mech.Mechanism, unit, least int) mech.Mechanism {
 type expanded struct {
 	block cipher.Block
 	ecb   struct{ encrypt, decrypt ecb }
-	cbc   struct{ encrypt, decrypt spare.Set[chained] }
+	cbc   struct{ encrypt, decrypt spread.Spares[chained] }
 }
 
 func (c *Cipher) expanded(k mech.Key) (*expanded, error) {
