@@ -112,7 +112,8 @@ func (c *crowd) step() error {
 	data := c.some(2000)
 	c.leave()
 	_ = c.SessionCancel(c.s, pkcs11.CKF_ENCRYPT|pkcs11.CKF_DECRYPT|pkcs11.CKF_SIGN|pkcs11.CKF_DIGEST)
-	return []func([]byte) error{c.seals, c.opens, c.signs, c.goesOn, c.hashes}[c.random.IntN(5)](data)
+	steps := []func([]byte) error{c.seals, c.opens, c.chains, c.signs, c.goesOn, c.hashes}
+	return steps[c.random.IntN(len(steps))](data)
 }
 
 func (c *crowd) some(most int) []byte {
@@ -126,7 +127,7 @@ func (c *crowd) some(most int) []byte {
 // leave begins operations, and fails or goes away.
 func (c *crowd) leave() {
 	data := c.some(500)
-	switch c.random.IntN(6) {
+	switch c.random.IntN(8) {
 	case 0:
 		_ = c.EncryptInit(c.s, c.gcm(), c.aes)
 		_ = c.EncryptUpdate(c.s, data, &pkcs11.Out{Capacity: 600})
@@ -135,6 +136,12 @@ func (c *crowd) leave() {
 		_ = c.Decrypt(c.s, data, &pkcs11.Out{Capacity: 600}) // no such tag
 	case 2:
 		_ = c.EncryptInit(c.s, c.gcm(), c.mac) // no such key
+	case 5:
+		_ = c.EncryptInit(c.s, c.cbc(), c.aes)
+		_ = c.EncryptUpdate(c.s, data, &pkcs11.Out{Capacity: 600})
+	case 6:
+		_ = c.DecryptInit(c.s, c.cbc(), c.aes)
+		_ = c.Decrypt(c.s, data, &pkcs11.Out{Capacity: 600}) // no such padding
 	case 3:
 		_ = c.SignInit(c.s, hmac, c.mac)
 		_ = c.SignUpdate(c.s, data)
@@ -154,6 +161,38 @@ func (c *crowd) gcm() *pkcs11.Mechanism {
 	iv := make([]byte, 12)
 	binary.BigEndian.PutUint64(iv, c.random.Uint64())
 	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: iv, IVBits: 96, AAD: aad, TagBits: 128}}
+}
+
+func (c *crowd) cbc() *pkcs11.Mechanism {
+	iv := make(pkcs11.IV, aes.BlockSize)
+	binary.BigEndian.PutUint64(iv, c.random.Uint64())
+	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC_PAD, Params: iv}
+}
+
+// chains encrypts by block chaining, in two parts.
+func (c *crowd) chains(data []byte) error {
+	m := c.cbc()
+	fill := aes.BlockSize - len(data)%aes.BlockSize
+	want := append(bytes.Clone(data), bytes.Repeat([]byte{byte(fill)}, fill)...)
+	block, err := aes.NewCipher(c.value)
+	must(c.t, err)
+	cipher.NewCBCEncrypter(block, m.Params.(pkcs11.IV)).CryptBlocks(want, want)
+	if err := c.EncryptInit(c.s, m, c.aes); err != nil {
+		return err
+	}
+	half := c.random.IntN(len(data) + 1)
+	var got []byte
+	for _, part := range [][]byte{data[:half], data[half:]} {
+		out := &pkcs11.Out{Capacity: len(want)}
+		if err := c.EncryptUpdate(c.s, part, out); err != nil {
+			return err
+		}
+		got = append(got, out.Bytes...)
+	}
+	if !bytes.HasPrefix(want, got) {
+		return fmt.Errorf("%d bytes in parts: another ciphertext", len(data))
+	}
+	return c.fetch(want[len(got):], func(o *pkcs11.Out) error { return c.EncryptFinal(c.s, o) })
 }
 
 func (c *crowd) aead() cipher.AEAD {

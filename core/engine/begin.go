@@ -104,10 +104,14 @@ type idle struct {
 // memoryOf returns memory for an operation that has ended: that of used, if it is there.
 func memoryOf(used hsm.Operation) *keyOp {
 	if h, ok := used.(*held); ok && h.version == nil {
+		h.begun = false
+		h.of.seat = places.Seated(h.of.seat)
 		return h.of
 	}
-	return &keyOp{seat: spread.NewSeat()}
+	return &keyOp{seat: spread.Nowhere}
 }
+
+var places spread.Seats
 
 // start makes the mechanism's part.
 func (to *keyOp) start(kind hsm.OpKind, row *mech.Mechanism, k mech.Key, param any) error {

@@ -66,7 +66,7 @@ func TestKeysForASessionAreWiped(t *testing.T) {
 			require.Len(t, was, 32)
 			require.Equal(t, was, bytes.Clone(old), made)
 
-			held, hold, ok := o.(*entry).acquire(spread.NewSeat()) // as an operation does
+			held, hold, ok := o.(*entry).acquire(spread.Nowhere) // as an operation does
 			require.True(t, ok)
 			require.NoError(t, end(o), "%s, %s", made, gone)
 			require.Equal(t, was, bytes.Clone(old), "wiped under an operation")

@@ -146,7 +146,8 @@ type InPlacer interface {
 	InPlace() bool
 }
 
-// Renewer is what a Cipher, a Signer or a Verifier has that can begin once more after Close, with any key.
+// Renewer is what a Cipher, a Signer or a Verifier has that can begin once more after Close, with any key. Once it is closed
+// it keeps nothing of the key that it had.
 type Renewer interface {
 	// Renew begins anew as the constructor does that it is from. After an error it is as closed as before.
 	Renew(k Key, param any) error

@@ -42,9 +42,14 @@ func (r *Refs) Acquire(s Seat) (h Hold, ok bool) {
 		if r.n.CompareAndSwap(n, n+1) {
 			return Owner, true
 		}
-		if r.met.Add(1) == patience {
-			r.lines.CompareAndSwap(nil, new([seats]line[atomic.Int32]))
-		}
+		r.meet()
+	}
+}
+
+// meet is what happens when two threads are there at the same moment.
+func (r *Refs) meet() {
+	if r.met.Add(1) == patience {
+		r.lines.CompareAndSwap(nil, new([seats]line[atomic.Int32]))
 	}
 }
 

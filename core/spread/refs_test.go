@@ -78,16 +78,33 @@ func TestWhoeverMeetsOftenGetsLines(t *testing.T) {
 	if r.lines.Load() != nil {
 		t.Error("lines for one who comes alone")
 	}
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for at := NewSeat(); r.lines.Load() == nil; {
-				h, _ := r.Acquire(at)
-				r.Release(h)
-			}
-		})
+	for range patience {
+		if r.lines.Load() != nil {
+			t.Error("lines for some who met a few times")
+		}
+		r.meet()
 	}
-	wg.Wait()
+	if r.lines.Load() == nil {
+		t.Error("no lines")
+	}
+}
+
+// TestSeatsAreGivenInTurn: who has one keeps it.
+func TestSeatsAreGivenInTurn(t *testing.T) {
+	var s Seats
+	given := map[Seat]int{}
+	for range 3 * seats {
+		at := s.Seated(Nowhere)
+		given[at]++
+		if s.Seated(at) != at {
+			t.Error("a seat was taken away")
+		}
+	}
+	for at, n := range given {
+		if n != 3 || at >= seats {
+			t.Errorf("seat %d was given %d times", at, n)
+		}
+	}
 }
 
 // TestItEndsOnceAndUnderNobody: users on all seats and on none come and go while the owner lets go at some moment.
@@ -111,7 +128,7 @@ func TestItEndsOnceAndUnderNobody(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				at := NewSeat()
+				at := Seat(i)
 				if i == 0 {
 					at = Nowhere
 				}

@@ -12,8 +12,10 @@ type Spares[T any] struct {
 
 // Take returns a spare that is now the caller's alone; nil if there is none in reach of his seat.
 func (s *Spares[T]) Take(at Seat) *T {
-	if more := s.more.Load(); more != nil {
-		return more[at].value.Swap(nil)
+	if at != Nowhere {
+		if more := s.more.Load(); more != nil {
+			return more[at].value.Swap(nil)
+		}
 	}
 	return s.first.Swap(nil)
 }
@@ -21,8 +23,8 @@ func (s *Spares[T]) Take(at Seat) *T {
 // Put takes what the caller uses no more; the collector gets it where there is no room.
 func (s *Spares[T]) Put(at Seat, v *T) {
 	more := s.more.Load()
-	if more == nil {
-		if s.first.CompareAndSwap(nil, v) {
+	if more == nil || at == Nowhere {
+		if s.first.CompareAndSwap(nil, v) || at == Nowhere {
 			return
 		}
 		more = new([seats]line[atomic.Pointer[T]])

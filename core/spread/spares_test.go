@@ -9,10 +9,11 @@ import (
 func TestEverySpareHasOneOwner(t *testing.T) {
 	type owned struct{ owners atomic.Int32 }
 	var s Spares[owned]
+	var places Seats
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			at := NewSeat()
+			at := places.Seated(Nowhere)
 			for range 2000 {
 				v := s.Take(at)
 				if v == nil {
@@ -44,6 +45,27 @@ func TestOneAtATimeNeedsOneSpare(t *testing.T) {
 	}
 	if s.more.Load() != nil {
 		t.Error("there are lines that nobody needs")
+	}
+}
+
+// TestNowhereIsFirst: who has no seat makes no lines, and finds what he left.
+func TestNowhereIsFirst(t *testing.T) {
+	var s Spares[int]
+	one := new(int)
+	for range 2 {
+		s.Put(Nowhere, one)
+		s.Put(Nowhere, new(int))
+		if s.more.Load() != nil {
+			t.Fatal("there are lines that nobody needs")
+		}
+		if s.Take(Nowhere) != one {
+			t.Fatal("the spare is gone")
+		}
+	}
+	s.Put(1, one)
+	s.Put(1, new(int)) // makes lines
+	if s.Take(Nowhere) != one {
+		t.Error("the spare is out of reach")
 	}
 }
 

@@ -8,16 +8,22 @@ import "sync/atomic"
 // the other now and then.
 type Seat uint8
 
-// Nowhere is the seat of who does not come again.
+// Nowhere is the seat of who comes for the first time, or does not come again: a seat costs a write that all see.
 const Nowhere Seat = 255
 
 // seats are enough for the threads that are at the same key at the same moment.
 const seats = 8
 
-var taken atomic.Uint32
+// Seats gives seats out, all equally often. Those that come together, one behind the other, have Seats of their own.
+type Seats struct{ given atomic.Uint32 }
 
-// NewSeat returns a seat, all equally often.
-func NewSeat() Seat { return Seat(taken.Add(1) % seats) }
+// Seated returns a seat for who had at so far and comes again: the same, unless that was nowhere.
+func (s *Seats) Seated(at Seat) Seat {
+	if at != Nowhere {
+		return at
+	}
+	return Seat(s.given.Add(1) % seats)
+}
 
 // line has a value for itself.
 type line[T any] struct {

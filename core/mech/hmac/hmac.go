@@ -90,7 +90,7 @@ func row(h *hashes.Hash, t pkcs11.MechanismType, size func(param any, full int) 
 			return newOwnKeyed(h, k, param, size)
 		}
 		m := renewable{begin: begin}
-		m.at = spread.NewSeat()
+		m.at = spread.Nowhere
 		if err := begin(&m.mac, k, param); err != nil {
 			return nil, err
 		}
@@ -210,7 +210,12 @@ type renewable struct {
 }
 
 // Renew implements mech.Renewer.
-func (m *renewable) Renew(k mech.Key, param any) error { return m.begin(&m.mac, k, param) }
+func (m *renewable) Renew(k mech.Key, param any) error {
+	m.at = places.Seated(m.at)
+	return m.begin(&m.mac, k, param)
+}
+
+var places spread.Seats
 
 // mac is one operation, Signer and Verifier.
 type mac struct {
@@ -259,5 +264,5 @@ func (m *mac) Close() {
 			m.from.Put(m.at, m.state)
 		}
 	}
-	m.state = nil
+	m.state, m.from = nil, nil // what is kept with the key goes with it
 }

@@ -1,6 +1,7 @@
 package mechtest
 
 import (
+	"reflect"
 	"sync"
 	"testing"
 
@@ -26,6 +27,21 @@ func (c Case) renewed(t *testing.T) (_ Case, ok bool) {
 	return c, ok
 }
 
+// holds names the fields of an operation through which it keeps something alive. Functions are its row's.
+func holds(v reflect.Value, name string) (kept []string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			kept = append(kept, holds(v.Field(i), name+"."+v.Type().Field(i).Name)...)
+		}
+	case reflect.Pointer, reflect.Interface, reflect.Slice, reflect.Map, reflect.Chan:
+		if !v.IsNil() {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
 // renewing replaces a constructor by one that begins an operation which has ended anew, and that refuses what the constructor
 // refuses, with the same answer.
 func renewing[T closer](t *testing.T, constructor *func(mech.Key, any) (T, error), k mech.Key, param any) bool {
@@ -41,6 +57,9 @@ func renewing[T closer](t *testing.T, constructor *func(mech.Key, any) (T, error
 	if _, ok := any(first).(mech.Renewer); !ok {
 		return false
 	}
+	if kept := holds(reflect.ValueOf(first).Elem(), ""); len(kept) > 0 {
+		t.Errorf("an operation that has ended keeps %v: the key may be gone by now", kept)
+	}
 	var mu sync.Mutex
 	ended := first
 	*constructor = func(k mech.Key, param any) (op T, err error) {
@@ -54,6 +73,12 @@ func renewing[T closer](t *testing.T, constructor *func(mech.Key, any) (T, error
 		if err != nil {
 			var none T
 			return none, err
+		}
+		switch f := any(fresh).(type) { // so that there is something left to show in the next
+		case mech.Cipher:
+			f.Update(nil, data(21))
+		case interface{ Update([]byte) error }:
+			f.Update(data(21))
 		}
 		fresh.Close()
 		ended = fresh

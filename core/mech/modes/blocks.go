@@ -47,7 +47,7 @@ func (c *Cipher) blocks(create newMode, pad, decrypt bool) Constructor {
 		return nil
 	}
 	return func(k mech.Key, param any) (mech.Cipher, error) {
-		b := &blocks{begin: begin, at: spread.NewSeat(), size: c.Size, pad: pad, decrypt: decrypt}
+		b := &blocks{begin: begin, at: spread.Nowhere, size: c.Size, pad: pad, decrypt: decrypt}
 		if err := begin(b, k, param); err != nil {
 			return nil, err
 		}
@@ -56,7 +56,12 @@ func (c *Cipher) blocks(create newMode, pad, decrypt bool) Constructor {
 }
 
 // Renew implements mech.Renewer.
-func (b *blocks) Renew(k mech.Key, param any) error { return b.begin(b, k, param) }
+func (b *blocks) Renew(k mech.Key, param any) error {
+	b.at = places.Seated(b.at)
+	return b.begin(b, k, param)
+}
+
+var places spread.Seats
 
 // newECB needs no mode of its own: it has no state.
 func (c *Cipher) newECB(k *expanded, _ spread.Seat, param any, decrypt bool) (cipher.BlockMode, *spread.Spares[chained], error) {
@@ -199,7 +204,7 @@ func (b *blocks) Close() {
 	if mode, ok := b.mode.(*chained); ok {
 		b.from.Put(b.at, mode)
 	}
-	b.mode = nil
+	b.mode, b.from = nil, nil // what is kept with the key goes with it
 }
 
 // Unpad returns how many bytes of the last block are PKCS padding (RFC 5652, 6.3). Its time does not depend on them.
