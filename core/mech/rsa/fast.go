@@ -30,8 +30,9 @@ func newFast(std *rsa.PrivateKey) *kernel.Key {
 	return key
 }
 
-// Wipe clears what is ours; what crypto/rsa and bigmod hold is out of reach.
+// Wipe clears what can be reached; what crypto/rsa and bigmod have inside cannot.
 func (k *privateKey) Wipe() {
+	wipeStandard(k.std)
 	if k.fast != nil {
 		k.fast.Wipe()
 	}
