@@ -72,6 +72,7 @@ test: deps-test all check unit race ## everything that CI runs
 check: ## vet, formatting, and that generated files are current
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags purego ./core/mech/rsa/...
 	$(GO) run ./pkcs11/spec/gen -check
 	$(GO) run ./cbridge/gen -check
 	$(GO) run ./docs/gen -check

@@ -44,7 +44,7 @@ var hotPaths = []hotPath{
 	{"sign-p256", 0, 67, signingWith(ecdsa)},
 	{"verify-p256", 0, 24, verifyingWith(ecdsa)},
 	{"sign-ed25519", 0, 5, signingWith(eddsa)},
-	{"sign-rsa-2048", 0, 11, signingWith(rsa)},
+	{"sign-rsa-2048", 0, 8, signingWith(rsa)},
 	{"random-32", 32, 0, drawing},
 	{"attributes", 0, 0, reading},
 	{"session", 0, 1, opening},

@@ -184,10 +184,15 @@ func (v *version) letGo(h spread.Hold) {
 			continue
 		}
 		if p := v.expanded[i].Swap(nil); p != nil {
-			if form, ok := (*p).(interface{ Wipe() }); ok {
-				form.Wipe()
-			}
+			wipeForm(*p)
 		}
+	}
+}
+
+// wipeForm wipes a computing form that can be.
+func wipeForm(x any) {
+	if form, ok := x.(interface{ Wipe() }); ok {
+		form.Wipe()
 	}
 }
 
@@ -255,7 +260,8 @@ func (v *version) Kept(slot mech.Slot) any {
 	return nil
 }
 
-// Expanded returns the key in a computing form, built once. Two goroutines may both build; the first result stays.
+// Expanded returns the key in a computing form, built once. Two goroutines may both build; the first result stays, and the
+// other is wiped.
 func (v *version) Expanded(slot mech.Slot, build func() (any, error)) (any, error) {
 	if p := v.expanded[slot].Load(); p != nil {
 		return *p, nil
@@ -266,6 +272,7 @@ func (v *version) Expanded(slot mech.Slot, build func() (any, error)) (any, erro
 	}
 	if !v.expanded[slot].CompareAndSwap(nil, &x) {
 		if p := v.expanded[slot].Load(); p != nil {
+			wipeForm(x)
 			return *p, nil
 		}
 	}

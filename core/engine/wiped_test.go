@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -91,4 +92,26 @@ func shown(t *testing.T, e *Engine, cred hsm.Credential, o hsm.Object) []byte {
 	require.NoError(t, err)
 	b, _ := values[0].Value.([]byte)
 	return b
+}
+
+// form is a computing form that knows whether it has been wiped.
+type form struct{ wiped bool }
+
+func (f *form) Wipe() { f.wiped = true }
+
+// TestOneFormOfAKeyStays: of two that are made at the same time the second is wiped at once, the first with the key.
+func TestOneFormOfAKeyStays(t *testing.T) {
+	first, second := new(form), new(form)
+	v := newVersion(nil, nil, nil)
+	got, err := v.Expanded(mech.SlotMain, func() (any, error) {
+		other, err := v.Expanded(mech.SlotMain, func() (any, error) { return first, nil })
+		require.Same(t, first, other)
+		return second, err
+	})
+	require.NoError(t, err)
+	require.Same(t, first, got)
+	require.True(t, second.wiped)
+	require.False(t, first.wiped)
+	v.release()
+	require.True(t, first.wiped)
 }

@@ -228,13 +228,38 @@ func approvedCurve(k Key) error {
 	return nil
 }
 
-// Parameter refuses what is approved but for its parameter: a signature over SHA-1.
+// approvedPSS are the hashes that PSS signs with: each with the mask of the same hash, and with a salt that is not longer than
+// the digest (FIPS 186-5, 5.4). Without any salt it would be approved, and Go's module does not do it.
+var approvedPSS = map[pkcs11.MechanismType]struct {
+	mgf  pkcs11.MGFType
+	salt uint // the longest, in bytes
+}{
+	pkcs11.CKM_SHA224:   {pkcs11.CKG_MGF1_SHA224, 28},
+	pkcs11.CKM_SHA256:   {pkcs11.CKG_MGF1_SHA256, 32},
+	pkcs11.CKM_SHA384:   {pkcs11.CKG_MGF1_SHA384, 48},
+	pkcs11.CKM_SHA512:   {pkcs11.CKG_MGF1_SHA512, 64},
+	pkcs11.CKM_SHA3_224: {pkcs11.CKG_MGF1_SHA3_224, 28},
+	pkcs11.CKM_SHA3_256: {pkcs11.CKG_MGF1_SHA3_256, 32},
+	pkcs11.CKM_SHA3_384: {pkcs11.CKG_MGF1_SHA3_384, 48},
+	pkcs11.CKM_SHA3_512: {pkcs11.CKG_MGF1_SHA3_512, 64},
+}
+
+// Parameter refuses what is approved but for its parameter: signatures of PSS with another hash, mask or salt.
 func (p *Policy) Parameter(flag pkcs11.Flags, param any) error {
 	if !p.FIPS || flag != pkcs11.CKF_SIGN {
 		return nil
 	}
-	if pss, ok := param.(*pkcs11.PSSParams); ok && pss != nil && pss.HashAlg == pkcs11.CKM_SHA_1 {
-		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a signature over SHA-1 is not approved")
+	pss, ok := param.(*pkcs11.PSSParams)
+	if !ok || pss == nil {
+		return nil
+	}
+	switch may, known := approvedPSS[pss.HashAlg]; {
+	case !known:
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "a signature over %v is not approved", pss.HashAlg)
+	case pss.MGF != may.mgf:
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "PSS with %v and MGF %#x: the mask has to be of the same hash", pss.HashAlg, uint(pss.MGF))
+	case pss.SaltLen == 0 || pss.SaltLen > may.salt:
+		return pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "PSS with %v and a salt of %d bytes, expected 1 to %d", pss.HashAlg, pss.SaltLen, may.salt)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/hex"
+	"fmt"
 	"testing"
 	"time"
 
@@ -199,12 +200,18 @@ func TestDays(t *testing.T) {
 	want(t, "another zone", pkcs11.CKR_OK, p.Day(k, time.Date(2026, 3, 16, 0, 30, 0, 0, auckland)))
 }
 
-func TestSHA1SignsNothingInFIPSMode(t *testing.T) {
+func TestWhatPSSSignsWithInFIPSMode(t *testing.T) {
 	fips := &Policy{FIPS: true}
-	old := &pkcs11.PSSParams{HashAlg: pkcs11.CKM_SHA_1}
+	old := &pkcs11.PSSParams{HashAlg: pkcs11.CKM_SHA_1, MGF: pkcs11.CKG_MGF1_SHA1, SaltLen: 20}
 	want(t, "sign", pkcs11.CKR_MECHANISM_PARAM_INVALID, fips.Parameter(pkcs11.CKF_SIGN, old))
 	want(t, "verify", pkcs11.CKR_OK, fips.Parameter(pkcs11.CKF_VERIFY, old))
-	want(t, "SHA-256", pkcs11.CKR_OK, fips.Parameter(pkcs11.CKF_SIGN, &pkcs11.PSSParams{HashAlg: pkcs11.CKM_SHA256}))
 	want(t, "typed nil", pkcs11.CKR_OK, fips.Parameter(pkcs11.CKF_SIGN, (*pkcs11.PSSParams)(nil)))
 	want(t, "not in FIPS mode", pkcs11.CKR_OK, (&Policy{}).Parameter(pkcs11.CKF_SIGN, old))
+	for h, may := range approvedPSS {
+		for salt, rv := range map[uint]pkcs11.RV{0: pkcs11.CKR_MECHANISM_PARAM_INVALID, 1: pkcs11.CKR_OK, may.salt: pkcs11.CKR_OK,
+			may.salt + 1: pkcs11.CKR_MECHANISM_PARAM_INVALID} {
+			want(t, fmt.Sprint(h, salt), rv, fips.Parameter(pkcs11.CKF_SIGN, &pkcs11.PSSParams{HashAlg: h, MGF: may.mgf, SaltLen: salt}))
+		}
+		want(t, fmt.Sprint(h), pkcs11.CKR_MECHANISM_PARAM_INVALID, fips.Parameter(pkcs11.CKF_SIGN, &pkcs11.PSSParams{HashAlg: h, MGF: pkcs11.CKG_MGF1_SHA1, SaltLen: 1}))
+	}
 }

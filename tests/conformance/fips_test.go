@@ -92,7 +92,7 @@ func TestFIPSRefusesTheRest(t *testing.T) {
 		_, err = e.CreateObject(h, secretKey(pkcs11.CKK_GENERIC_SECRET, message(14)))
 		require.NoError(t, err)
 
-		_, priv := e.pair(t, h, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), yes(pkcs11.CKA_SIGN))
+		public, priv := e.pair(t, h, pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, num(pkcs11.CKA_MODULUS_BITS, uint(2048)), yes(pkcs11.CKA_SIGN))
 		pss := func(hash pkcs11.MechanismType, n int) (*mech, []byte) {
 			mgf := map[pkcs11.MechanismType]pkcs11.MGFType{pkcs11.CKM_SHA_1: pkcs11.CKG_MGF1_SHA1, pkcs11.CKM_SHA256: pkcs11.CKG_MGF1_SHA256}[hash]
 			return &mech{Type: pkcs11.CKM_RSA_PKCS_PSS, Params: &pkcs11.PSSParams{HashAlg: hash, MGF: mgf, SaltLen: uint(n)}}, message(n)
@@ -102,7 +102,14 @@ func TestFIPSRefusesTheRest(t *testing.T) {
 		rv(t, pkcs11.CKR_MECHANISM_INVALID, e.SignInit(h, &mech{Type: pkcs11.CKM_SHA1_RSA_PKCS}, priv))
 		now, digest := pss(pkcs11.CKM_SHA256, 32)
 		require.NoError(t, e.SignInit(h, now, priv))
-		require.NoError(t, e.Sign(h, digest, big16()))
+		signature := big16()
+		require.NoError(t, e.Sign(h, digest, signature))
+		require.NoError(t, e.VerifyInit(h, now, public))
+		require.NoError(t, e.Verify(h, digest, signature.Bytes))
+		for _, salt := range []int{0, 33} {
+			other, _ := pss(pkcs11.CKM_SHA256, salt)
+			rv(t, pkcs11.CKR_MECHANISM_PARAM_INVALID, e.SignInit(h, other, priv))
+		}
 
 		_, _, err = e.GenerateKeyPair(h, &mech{Type: pkcs11.CKM_EC_MONTGOMERY_KEY_PAIR_GEN}, nil, nil)
 		rv(t, pkcs11.CKR_MECHANISM_INVALID, err)

@@ -22,7 +22,7 @@ var skips = map[string]struct {
 	"core/config/config_test.go":               {1, "on a machine whose administrator has a configuration of Coffer"},
 	"core/config/node_test.go":                 {1, "on a machine whose administrator has a configuration of Coffer"},
 	"core/mech/rsa/fast_test.go":               {1, "the assembly wants AVX-512 IFMA; crypto/rsa has the same tests elsewhere"},
-	"core/mech/rsa/kernel/consttime_test.go":   {1, "measures time: COFFER_TIMING, on a quiet machine"},
+	"core/mech/rsa/kernel/timing_test.go":      {1, "measures time: COFFER_TIMING, on a quiet machine"},
 	"core/mech/rsa/kernel/form_test.go":        {1, "the assembly wants AVX-512 IFMA"},
 	"core/mech/rsa/kernel/prime_test.go":       {1, "the assembly wants AVX-512 IFMA"},
 	"core/mech/rsa/primes_test.go":             {1, "the assembly wants AVX-512 IFMA"},

@@ -50,6 +50,8 @@ func differing(t, all pkcs11.Template) (add pkcs11.Template) {
 // material is a private key while it is being completed.
 type material struct{ n, e, d, p, q, dP, dQ, qInv *big.Int }
 
+func (m *material) wipe() { wipeNumbers(m.d, m.p, m.q, m.dP, m.dQ, m.qInv) }
+
 func checkPrivate(t pkcs11.Template) (pkcs11.Template, error) {
 	number := func(a pkcs11.AttributeType) *big.Int {
 		if b := t.Bytes(a); len(b) > 0 {
@@ -62,6 +64,7 @@ func checkPrivate(t pkcs11.Template) (pkcs11.Template, error) {
 		number(pkcs11.CKA_PRIME_1), number(pkcs11.CKA_PRIME_2),
 		number(pkcs11.CKA_EXPONENT_1), number(pkcs11.CKA_EXPONENT_2), number(pkcs11.CKA_COEFFICIENT),
 	}
+	defer m.wipe()
 	if err := m.complete(); err != nil {
 		return nil, err
 	}
@@ -69,9 +72,11 @@ func checkPrivate(t pkcs11.Template) (pkcs11.Template, error) {
 	for i, v := range []*big.Int{m.n, m.e, m.d, m.p, m.q, m.dP, m.dQ, m.qInv} {
 		all[i] = pkcs11.Attr(privateAttributes[i], v.Bytes())
 	}
-	if _, err := standardPrivateKey(all.Bytes); err != nil {
+	std, err := standardPrivateKey(all.Bytes)
+	if err != nil {
 		return nil, err
 	}
+	defer wipeStandard(std)
 	// Baillie-PSW, without further rounds: no composite number is known that passes.
 	if !m.p.ProbablyPrime(0) || !m.q.ProbablyPrime(0) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, "CKA_PRIME_1 or CKA_PRIME_2 is not prime")

@@ -30,8 +30,9 @@ func newFast(std *rsa.PrivateKey) *kernel.Key {
 	return key
 }
 
-// Wipe clears what is ours; what crypto/rsa and bigmod hold is out of reach.
+// Wipe clears what can be reached; what crypto/rsa and bigmod have inside cannot.
 func (k *privateKey) Wipe() {
+	wipeStandard(k.std)
 	if k.fast != nil {
 		k.fast.Wipe()
 	}
@@ -95,18 +96,19 @@ func named(h crypto.Hash, digest []byte) (crypto.Hash, []byte) {
 func digestInfo(h crypto.Hash) (der []byte, ok bool) {
 	arc, nist := nistHashes[h]
 	var name []byte
+	var room [9]byte
 	switch {
 	case h == 0:
 		return nil, true
 	case otherNames[h] != nil:
 		name = otherNames[h]
 	case nist:
-		name = []byte{0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc}
+		name = append(room[:0], 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, arc)
 	default:
 		return nil, false
 	}
 	n := byte(len(name))
-	der = append(der, 0x30, n+8+byte(h.Size()), 0x30, n+4, 0x06, n)
+	der = append(make([]byte, 0, 10+len(name)), 0x30, n+8+byte(h.Size()), 0x30, n+4, 0x06, n)
 	der = append(der, name...)
 	return append(der, 0x05, 0, 0x04, byte(h.Size())), true
 }

@@ -124,6 +124,20 @@ func standardPrivateKey(value func(pkcs11.AttributeType) []byte) (*rsa.PrivateKe
 	return key, nil
 }
 
+// wipeStandard clears the numbers of a key that is needed no more.
+func wipeStandard(key *rsa.PrivateKey) {
+	wipeNumbers(key.Primes...)
+	wipeNumbers(key.D, key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv)
+}
+
+func wipeNumbers(list ...*big.Int) {
+	for _, x := range list {
+		if x != nil {
+			clear(x.Bits())
+		}
+	}
+}
+
 func newPrivateKey(value func(pkcs11.AttributeType) []byte) (*privateKey, error) {
 	std, err := standardPrivateKey(value)
 	if err != nil {

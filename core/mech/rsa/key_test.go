@@ -1,6 +1,7 @@
 package rsa
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -162,6 +163,33 @@ func TestImportRefusesCompositePrimes(t *testing.T) {
 		})
 		wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 		return
+	}
+}
+
+// TestWipedKeysAreZero: in all that can be reached, and the attributes that the key was made of are as before.
+func TestWipedKeysAreZero(t *testing.T) {
+	whole := testTemplate(t)
+	before := whole.Clone()
+	k, err := newPrivateKey(whole.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Wipe()
+	pre := k.std.Precomputed
+	for i, x := range append(k.std.Primes, k.std.D, pre.Dp, pre.Dq, pre.Qinv) {
+		for _, w := range x.Bits() {
+			if w != 0 {
+				t.Fatalf("number %d: %v", i, x.Bits())
+			}
+		}
+	}
+	if zero := make([]byte, len(k.dP)); !bytes.Equal(k.dP, zero) || !bytes.Equal(k.dQ, zero) {
+		t.Errorf("exponents: %x, %x", k.dP, k.dQ)
+	}
+	for i, a := range before {
+		if !pkcs11.EqualValue(whole[i].Value, a.Value) {
+			t.Errorf("%v was wiped too", a.Type)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ func generatePair(param any, public, _ pkcs11.Template) (pub, priv pkcs11.Templa
 	if err != nil {
 		return nil, nil, pkcs11.Errorf(pkcs11.CKR_FUNCTION_FAILED, "RSA key generation: %w", err)
 	}
+	defer wipeStandard(key)
 	pub = pkcs11.Template{
 		pkcs11.Attr(pkcs11.CKA_MODULUS, key.N.Bytes()),
 		pkcs11.AttrUlong(pkcs11.CKA_MODULUS_BITS, uint(key.N.BitLen())),

@@ -30,6 +30,7 @@ func parsePKCS8(der []byte) (pkcs11.Template, error) {
 	if !ok {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "a %T where an RSA key was expected", parsed)
 	}
+	defer wipeStandard(key)
 	if len(key.Primes) != 2 {
 		return nil, pkcs11.Errorf(pkcs11.CKR_WRAPPED_KEY_INVALID, "%d primes, only keys of 2 are supported", len(key.Primes))
 	}

@@ -1,6 +1,7 @@
 package rsa
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/fips140"
 	"crypto/rand"
@@ -38,6 +39,7 @@ func assemble(p, q *big.Int) (*rsa.PrivateKey, error) {
 	a, b := new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)
 	lambda := new(big.Int).Mul(a, b)
 	lambda.Div(lambda, new(big.Int).GCD(nil, nil, a, b))
+	defer wipeNumbers(a, b, lambda)
 	d := new(big.Int).ModInverse(e, lambda)
 	if d == nil {
 		return nil, errors.New("the public exponent divides p-1 or q-1")
@@ -110,12 +112,14 @@ func candidate(size int) []byte {
 // base draws a base for a round, from 2 to w-2 (FIPS 186-5, B.3.1, 4.1 and 4.2).
 func base(w []byte) []byte {
 	b := make([]byte, len(w))
-	n := new(big.Int).SetBytes(w)
-	n.Sub(n, big.NewInt(1))
+	two := make([]byte, len(w))
+	two[len(two)-1] = 2
+	w = bytes.Clone(w)
+	w[len(w)-1] &^= 1 // w-1, as w is odd
+	defer clear(w)
 	for {
 		rand.Read(b)
-		v := new(big.Int).SetBytes(b)
-		if v.Cmp(big.NewInt(1)) > 0 && v.Cmp(n) < 0 {
+		if bytes.Compare(b, two) >= 0 && bytes.Compare(b, w) < 0 {
 			return b
 		}
 	}

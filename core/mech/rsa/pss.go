@@ -2,7 +2,9 @@ package rsa
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/rand"
+	"crypto/rsa"
 
 	"github.com/coffer-hsm/coffer/core/mech"
 	"github.com/coffer-hsm/coffer/core/mech/hashes"
@@ -86,6 +88,46 @@ func (s *pss) split(em []byte) (db, h []byte) {
 // topMask keeps those bits of the first byte that belong to the encoded message.
 func (s *pss) topMask() byte { return 0xff >> (8*s.len() - s.bits) }
 
+// standard is the options of crypto/rsa in FIPS mode, where the validated module signs and verifies whatever it can; else nil.
+func (s *pss) standard() *rsa.PSSOptions {
+	if !fips140.Enabled() || s.hash != s.mgf || s.salt == 0 || !s.hash.ID.Available() {
+		return nil
+	}
+	return &rsa.PSSOptions{SaltLength: s.salt, Hash: s.hash.ID}
+}
+
+func (s *pss) sign(k *privateKey, digest []byte) ([]byte, error) {
+	if err := s.checkDigest(digest); err != nil {
+		return nil, err
+	}
+	if o := s.standard(); o != nil {
+		out, err := rsa.SignPSS(rand.Reader, k.std, o.Hash, digest, o)
+		return out, failed(err)
+	}
+	return k.signRaw(s.encode(digest))
+}
+
+func (s *pss) verify(k *publicKey, digest, signature []byte) error {
+	if err := s.checkDigest(digest); err != nil {
+		return err
+	}
+	if o := s.standard(); o != nil && len(signature) == k.size {
+		if rsa.VerifyPSS(k.std, o.Hash, digest, signature, o) != nil {
+			return pkcs11.CKR_SIGNATURE_INVALID
+		}
+		return nil
+	}
+	em, err := k.open(signature)
+	if err != nil {
+		return err
+	}
+	extra := k.size - s.len() // 0 or 1 byte before the encoded message, which has to be 0
+	if extra == 1 && em[0] != 0 || !s.matches(digest, em[extra:]) {
+		return pkcs11.CKR_SIGNATURE_INVALID
+	}
+	return nil
+}
+
 func (s *pss) checkDigest(digest []byte) error {
 	if len(digest) != s.hash.Size() {
 		return pkcs11.Errorf(pkcs11.CKR_DATA_LEN_RANGE, "a digest of %d bytes, %v has %d", len(digest), s.hash, s.hash.Size())
@@ -103,12 +145,7 @@ func pssSign(h *hashes.Hash) func(mech.Key, any) (mech.Signer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return hashes.NewSigner(h, key.size, func(digest []byte) ([]byte, error) {
-			if err := s.checkDigest(digest); err != nil {
-				return nil, err
-			}
-			return key.signRaw(s.encode(digest))
-		}), nil
+		return hashes.NewSigner(h, key.size, func(digest []byte) ([]byte, error) { return s.sign(key, digest) }), nil
 	}
 }
 
@@ -122,19 +159,6 @@ func pssVerify(h *hashes.Hash) func(mech.Key, any) (mech.Verifier, error) {
 		if err != nil {
 			return nil, err
 		}
-		return hashes.NewVerifier(h, func(digest, signature []byte) error {
-			if err := s.checkDigest(digest); err != nil {
-				return err
-			}
-			em, err := key.open(signature)
-			if err != nil {
-				return err
-			}
-			extra := key.size - s.len() // 0 or 1 byte before the encoded message, which has to be 0
-			if extra == 1 && em[0] != 0 || !s.matches(digest, em[extra:]) {
-				return pkcs11.CKR_SIGNATURE_INVALID
-			}
-			return nil
-		}), nil
+		return hashes.NewVerifier(h, func(digest, signature []byte) error { return s.verify(key, digest, signature) }), nil
 	}
 }

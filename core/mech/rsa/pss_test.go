@@ -1,8 +1,12 @@
 package rsa
 
 import (
+	"crypto/fips140"
 	"crypto/rsa"
 	"math"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -57,5 +61,62 @@ func TestPSSParameterMustNameTheMechanismsHash(t *testing.T) {
 	sig, err := sign(t, m, private, p, []byte("data"))
 	if err != nil || verify(t, m, public, p, []byte("data"), sig) != nil {
 		t.Error("another MGF hash was refused:", err)
+	}
+}
+
+// TestPSSInFIPSMode runs the tests of this file in a process in FIPS mode, where this one finds itself again.
+func TestPSSInFIPSMode(t *testing.T) {
+	if fips140.Enabled() {
+		testPSSByTheModule(t)
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run", "^TestPSS", "-test.v")
+	cmd.Env = append(os.Environ(), "GODEBUG=fips140=on")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestPSSInFIPSMode") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// testPSSByTheModule: where crypto/rsa can, it signs and verifies, and the encoding of ours agrees with it.
+func testPSSByTheModule(t *testing.T) {
+	a, b := testPair()
+	private, err := privateOf(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := publicOf(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range usable() {
+		s, err := newPSS(nil, &pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: h.MGF, SaltLen: uint(h.Size())}, public)
+		if h.MGF == 0 {
+			continue
+		}
+		if err != nil || s.standard() == nil {
+			t.Errorf("%v: not by the module, %v", h, err)
+			continue
+		}
+		digest := h.Sum([]byte("data"))
+		theirs, err := s.sign(private, digest)
+		if err != nil {
+			t.Errorf("%v: %v", h, err)
+			continue
+		}
+		if em, err := public.open(theirs); err != nil || !s.matches(digest, em) {
+			t.Errorf("%v: what the module has signed is not right: %v", h, err)
+		}
+		ours, err := private.signRaw(s.encode(digest))
+		if err != nil || s.verify(public, digest, ours) != nil {
+			t.Errorf("%v: the module does not take what was signed here: %v", h, err)
+		}
+		ours[len(ours)-1] ^= 1
+		wantRV(t, s.verify(public, digest, ours), pkcs11.CKR_SIGNATURE_INVALID)
+		wantRV(t, s.verify(public, digest, ours[1:]), pkcs11.CKR_SIGNATURE_LEN_RANGE)
 	}
 }

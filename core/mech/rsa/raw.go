@@ -93,11 +93,10 @@ func (rawScheme) decrypt(k *privateKey, ciphertext []byte) ([]byte, error) {
 }
 
 func (k *privateKey) signRaw(data []byte) ([]byte, error) {
-	m, err := k.pad(data)
-	if err != nil {
-		return nil, err
+	if len(data) > k.size {
+		return nil, dataTooLong(len(data), k.size)
 	}
-	out, ok, err := k.raw(m)
+	out, ok, err := k.raw(data) // a number: zeros before it change nothing
 	if !ok {
 		return nil, errNotBelowModulus
 	}

@@ -1,10 +1,10 @@
 // Package rsa is the RSA family: key pair generation, PKCS #1 v1.5, raw RSA, PSS, OAEP and the two-step AES key wrap.
 //
 // Where crypto/rsa has the scheme (PKCS #1 v1.5, OAEP, generation) it is used. What it does not export, the bare private
-// operation under raw RSA and under PSS with a mask of another hash, is computed here on the same constant-time
-// arithmetic, published as filippo.io/bigmod. Every signature is checked with the public key before it leaves, so that a
-// fault in the CRT computation cannot give a prime away: in crypto/rsa (decrypt with withCheck, in
-// crypto/internal/fips140/rsa), in privateKey.raw and in the kernel.
+// operation under raw RSA and under PSS with any mask and salt, is computed here on the same constant-time arithmetic,
+// published as filippo.io/bigmod. In FIPS mode PSS is crypto/rsa's too, as far as that has it. Every signature is checked
+// with the public key before it leaves, so that a fault in the CRT computation cannot give a prime away: in crypto/rsa
+// (decrypt with withCheck, in crypto/internal/fips140/rsa), in privateKey.raw and in the kernel.
 //
 // On a processor with AVX-512 IFMA, and outside FIPS mode, package kernel computes signatures and raw decryption for keys
 // of 2048, 3072 and 4096 bits. Decryption with padding stays with crypto/rsa, which takes the padding off in constant time.

@@ -1,15 +1,11 @@
 package kernel
 
 import (
-	"math"
-	"math/big"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // allowed are the instructions that the assembly may have. Their time does not depend on data on any processor with
@@ -130,104 +126,4 @@ func copyOf(m map[string]bool) map[string]bool {
 		c[k] = v
 	}
 	return c
-}
-
-// TestTimeDoesNotDependOnSecrets measures as dudect does (Reparaz, Balasch, Verbauwhede): two classes in random order,
-// Welch's t over the times below several percentiles. Noise of the machine can only hide a difference or, when it is
-// worst, feign one, so it runs on request. |t| beyond 5 in repeated runs is a leak; beyond 15 the test fails.
-//
-// The input 0 was seen to be 0.05 to 0.1 % faster than others (|t| up to 8), as a processor that multiplies zeros draws
-// less power. It says nothing about the key; the input p, which is 0 for one half, is not faster.
-func TestTimeDoesNotDependOnSecrets(t *testing.T) {
-	if os.Getenv("COFFER_TIMING") == "" {
-		t.Skip("set COFFER_TIMING to measure")
-	}
-	needKernel(t)
-	r := rand.New(source(t))
-	for _, bits := range keySizes {
-		std := testKey(t, bits)
-		k := newTestKey(t, std)
-		count := 30000 * 2048 / bits
-		in := make([]byte, k.Size())
-		// Both classes do the same work before the clock starts: one of two inputs drawn or made is copied.
-		fixed := func(v []byte) [2]func() {
-			var both [2][]byte
-			both[0] = slices.Clone(v)
-			both[1] = make([]byte, len(v))
-			prepare := func(class int) func() {
-				return func() {
-					for i := range both[1][1:] {
-						both[1][1+i] = byte(r.Uint64())
-					}
-					copy(in, both[class])
-				}
-			}
-			return [2]func(){prepare(0), prepare(1)}
-		}
-		drawn := fixed(in)[1]
-		number := func(n *big.Int) [2]func() { return fixed(n.FillBytes(make([]byte, k.Size()))) }
-		random := make([]uint8, len(k.dP))
-		exponent := func(fill func() uint8) {
-			for i := range random {
-				k.dP[i], k.dQ[i] = fill(), fill()
-			}
-		}
-		dP, dQ := slices.Clone(k.dP), slices.Clone(k.dQ)
-		operation := func() { k.Private(nil, in) }
-		// Exponents that do not belong to the key make a result that the check stops; it runs to its end all the same.
-		for _, c := range []struct {
-			name    string
-			prepare [2]func()
-		}{
-			{"input 0 and random input", number(big.NewInt(0))},
-			{"input 1 and random input", number(big.NewInt(1))},
-			{"input n-1 and random input", number(plus(std.N, -1))},
-			{"input p and random input", number(std.Primes[0])},
-			{"input n-q and random input", number(new(big.Int).Sub(std.N, std.Primes[1]))},
-			{"random inputs (control)", [2]func(){drawn, drawn}},
-			{"exponent 0 and random exponent", [2]func(){
-				func() { exponent(func() uint8 { return 0 }) },
-				func() { exponent(func() uint8 { return uint8(r.UintN(powers)) }) },
-			}},
-			{"exponent of ones and random exponent", [2]func(){
-				func() { exponent(func() uint8 { return powers - 1 }) },
-				func() { exponent(func() uint8 { return uint8(r.UintN(powers)) }) },
-			}},
-		} {
-			copy(k.dP, dP)
-			copy(k.dQ, dQ)
-			worst := welch(r, count, c.prepare, operation)
-			t.Logf("%d bits, %s: worst |t| %.2f of %d measurements", bits, c.name, worst, count)
-			if worst > 15 {
-				t.Errorf("%d bits, %s: the times differ", bits, c.name)
-			}
-		}
-	}
-}
-
-func welch(r *rand.Rand, count int, prepare [2]func(), operation func()) (worst float64) {
-	class, times := make([]int, count), make([]float64, count)
-	for i := range count {
-		class[i] = r.IntN(2)
-		prepare[class[i]]()
-		start := time.Now()
-		operation()
-		times[i] = float64(time.Since(start))
-	}
-	sorted := slices.Sorted(slices.Values(times))
-	for _, part := range []float64{0.25, 0.5, 0.75, 0.9} {
-		limit := sorted[int(part*float64(count))]
-		var n, mean, m2 [2]float64
-		for i, v := range times {
-			if c := class[i]; v < limit {
-				n[c]++
-				d := v - mean[c]
-				mean[c] += d / n[c]
-				m2[c] += d * (v - mean[c])
-			}
-		}
-		v := m2[0]/(n[0]-1)/n[0] + m2[1]/(n[1]-1)/n[1]
-		worst = max(worst, math.Abs(mean[0]-mean[1])/math.Sqrt(v))
-	}
-	return worst
 }

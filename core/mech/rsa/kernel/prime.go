@@ -22,12 +22,16 @@ func NewTester(bits int) (*Tester, error) {
 
 // Round tests two numbers, each with a base of its own from 2 to n-2; they may be the same number with two bases. All are
 // big-endian. passed says of which the base is no witness that it is composite. Whether and when a number passes may show
-// in the time that is taken, and nothing else of it does.
+// in the time that is taken, and how often 2 divides n-1, and nothing else of it does.
 func (t *Tester) Round(numbers, bases [2][]byte) (passed [2]bool) {
 	f, w := &t.size.pair, t.w
 	k := &Key{size: t.size, pq: newModulus(f, t.size.bits, numbers[0], numbers[1]), one: f.new(), unit: f.new()}
-	defer k.Wipe()
-	defer clear(w.table)
+	defer func() {
+		k.Wipe()
+		for _, x := range [][]uint64{w.x, w.t, w.table} {
+			clear(x)
+		}
+	}()
 	var twos [2]int
 	count := (t.size.bits + windowBits - 1) / windowBits
 	for i, to := range []*[]uint8{&k.dP, &k.dQ} {
@@ -52,8 +56,6 @@ func (t *Tester) Round(numbers, bases [2][]byte) (passed [2]bool) {
 		}
 		f.square(w.x, w.x, k.pq, 1)
 	}
-	clear(w.x)
-	clear(w.t)
 	return passed
 }
 

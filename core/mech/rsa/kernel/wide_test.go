@@ -22,69 +22,97 @@ func eachWide[T testing.TB](t T, run func(string, func(T)) bool, f func(t T, s *
 	}
 }
 
-// TestWideAgreesWithMathBig: every lane is a*b/R modulo its own modulus, below twice that, for operands at the ends of what
-// is allowed and in between.
-func TestWideAgreesWithMathBig(t *testing.T) {
+// wideCase is eight moduli and two operands for each.
+type wideCase struct {
+	f         *wide
+	one       form // a lane
+	refs      [lanes]*reference
+	a, b      [lanes]*big.Int
+	mod, x, y []uint64
+}
+
+func newWideCase(f *wide) *wideCase {
+	n := f.len()
+	return &wideCase{f: f, one: form{digits: f.digits, count: 1}, mod: make([]uint64, n+lanes), x: make([]uint64, n), y: make([]uint64, n)}
+}
+
+func (c *wideCase) setModulus(l int, n *big.Int) {
+	c.refs[l] = newReference(&c.one, n)
+	c.spread(c.mod, l, n)
+	c.mod[c.f.len()+l] = new(big.Int).And(c.refs[l].minusInverse, big.NewInt(digitMask)).Uint64()
+}
+
+func (c *wideCase) setOperands(l int, a, b *big.Int) {
+	c.a[l], c.b[l] = a, b
+	c.spread(c.x, l, a)
+	c.spread(c.y, l, b)
+}
+
+func (c *wideCase) spread(to []uint64, l int, v *big.Int) {
+	number := make([]uint64, c.f.digits)
+	put(number, v)
+	spread(to, l, number)
+}
+
+// check has the product computed, in another place and in its operand's, and squared; each lane is to be exact.
+func (c *wideCase) check(t *testing.T, times int) {
+	t.Helper()
+	out := make([]uint64, len(c.x))
+	c.f.mul(out, c.x, c.y, c.mod)
+	c.f.mul(c.y, c.x, c.y, c.mod)
+	squared := slices.Clone(out)
+	c.f.square(squared, squared, c.mod, times)
+	for l, ref := range c.refs {
+		want := ref.mul(c.a[l], c.b[l])
+		twice := want
+		for range times {
+			twice = ref.mul(twice, twice)
+		}
+		number := make([]uint64, c.f.digits)
+		for i, got := range [][]uint64{out, c.y, squared} {
+			collect(number, got, l)
+			if want := []*big.Int{want, want, twice}[i]; get(t, number).Cmp(want) != 0 || want.Cmp(new(big.Int).Lsh(ref.n, 1)) >= 0 {
+				t.Fatalf("result %d, lane %d: a %x, b %x, n %x, squared %d times: %x, expected %x", i, l, c.a[l], c.b[l], ref.n, times, number, want)
+			}
+		}
+	}
+}
+
+// TestWideIsExact compares every lane with its definition, for operands at the ends of what is allowed and in between.
+func TestWideIsExact(t *testing.T) {
 	r := mathrand.New(source(t))
 	eachWide(t, t.Run, func(t *testing.T, s *size) {
-		f, one := s.wide, form{digits: s.wide.digits, count: 1}
-		R := power2(digitBits * f.digits)
-		for range max(*cases/200, 20) {
-			mod, a, b, out := make([]uint64, f.len()+lanes), make([]uint64, f.len()), make([]uint64, f.len()), make([]uint64, f.len())
-			var n, x, y [lanes]*big.Int
+		c := newWideCase(s.wide)
+		for i := range *cases / lanes {
 			for l := range lanes {
-				n[l] = dense(r, s.bits)
-				n[l].SetBit(n[l], 0, 1).SetBit(n[l], s.bits-1, 1)
-				operand := func() *big.Int {
-					switch r.IntN(6) {
-					case 0:
-						return new(big.Int)
-					case 1:
-						return plus(n[l], -1)
-					case 2:
-						return plus(new(big.Int).Lsh(n[l], 2), -1)
-					}
-					return new(big.Int).Mod(dense(r, s.bits+2), new(big.Int).Lsh(n[l], 2))
+				if i%16 == 0 { // a modulus costs more than its use
+					c.setModulus(l, drawModulus(r, &c.one))
 				}
-				x[l], y[l] = operand(), operand()
-				for _, put := range []struct {
-					to    []uint64
-					value *big.Int
-				}{{mod, n[l]}, {a, x[l]}, {b, y[l]}} {
-					number := make([]uint64, f.digits)
-					setBytes(number, put.value.Bytes())
-					spread(put.to, l, number)
-				}
-				inverse := new(big.Int).ModInverse(n[l], power2(digitBits))
-				mod[f.len()+l] = new(big.Int).Sub(power2(digitBits), inverse).Uint64()
+				a, b := operands(r, &c.one, c.refs[l].n)
+				c.setOperands(l, a, b)
 			}
-			times := 1 + r.IntN(3)
-			f.asm(&out[0], &a[0], &b[0], &mod[0], times)
-			for l := range lanes {
-				inverse := new(big.Int).ModInverse(R, n[l])
-				want := new(big.Int).Mul(x[l], y[l])
-				want.Mul(want, inverse).Mod(want, n[l])
-				for range times - 1 {
-					want.Mul(want, want).Mul(want, inverse).Mod(want, n[l])
-				}
-				number := make([]uint64, one.digits)
-				collect(number, out, l)
-				got := bigOf(number)
-				if slices.ContainsFunc(number, func(d uint64) bool { return d > digitMask }) || got.Cmp(new(big.Int).Lsh(n[l], 1)) >= 0 ||
-					got.Mod(got, n[l]).Cmp(want) != 0 {
-					t.Fatalf("lane %d, %d times: a %x, b %x, n %x: %x, expected %x", l, times, x[l], y[l], n[l], number, want)
-				}
-			}
+			c.check(t, 1+i%3)
 		}
 	})
 }
 
-func bigOf(number []uint64) *big.Int {
-	x := new(big.Int)
-	for i := len(number) - 1; i >= 0; i-- {
-		x.Lsh(x, digitBits).Add(x, new(big.Int).SetUint64(number[i]))
-	}
-	return x
+func FuzzWide(f *testing.F) {
+	needKernel(f)
+	ones := bytes.Repeat([]byte{0xff}, 512)
+	f.Add(uint8(0), ones, ones, ones)
+	f.Add(uint8(5), []byte{1}, ones, []byte{})
+	f.Fuzz(func(t *testing.T, which uint8, modulus, first, second []byte) {
+		s := &sizes[which%2]
+		c := newWideCase(s.wide)
+		inputs := []*big.Int{new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(first), new(big.Int).SetBytes(second)}
+		for l := range lanes { // each lane has another order of the three
+			n := new(big.Int).And(inputs[l%3], plus(power2(s.bits), -1))
+			c.setModulus(l, n.SetBit(n, s.bits-1, 1).SetBit(n, 0, 1))
+			four := new(big.Int).Lsh(n, 2)
+			c.setOperands(l, new(big.Int).Mod(inputs[(l+1)%3], four), new(big.Int).Mod(inputs[(l/3+2)%3], four))
+		}
+		c.check(t, 1+int(which/2)%3)
+	})
 }
 
 // TestPickWide: each lane gets its own entry.
