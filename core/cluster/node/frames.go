@@ -181,14 +181,6 @@ func (f *framed) part(why error) {
 	}
 }
 
-// bare is the connection without what counts it.
-func bare(conn net.Conn) net.Conn {
-	if c, ok := conn.(*counted); ok {
-		return c.NetConn()
-	}
-	return conn
-}
-
 // peeked gives back what was read from a connection to find out what it is.
 type peeked struct {
 	net.Conn

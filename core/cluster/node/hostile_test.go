@@ -185,6 +185,8 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 	fourth, err := net.Dial("unix", path)
 	require.NoError(t, err)
+	_, err = fourth.Write([]byte(wire.FramesPreface))
+	require.NoError(t, err)
 	_, err = fourth.Read(make([]byte, 1))
 	require.Error(t, err) // closed at once
 	second.must(pingQ())

@@ -71,6 +71,8 @@ type socketPeer struct {
 	uid uint32
 }
 
+func (p socketPeer) holder() string { return fmt.Sprintf("uid:%d", p.uid) }
+
 // AuthType implements credentials.AuthInfo.
 func (socketPeer) AuthType() string { return "unix" }
 
@@ -85,15 +87,18 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		return nil, nil, err
 	}
 	who := socketPeer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, user.Uid}
-	frames, conn, err := startsFrames(conn)
+	frames, begun, err := startsFrames(conn)
+	if err == nil {
+		err = identified(conn, who.holder())
+	}
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case frames:
-		c.frames(conn, who)
+		c.frames(begun, who)
 		return nil, nil, credentials.ErrConnDispatched
 	}
-	return conn, who, nil
+	return begun, who, nil
 }
 
 func userOf(conn net.Conn) (user *unix.Ucred, err error) {
@@ -137,7 +142,7 @@ func (s *Server) identify(ctx context.Context) (guest, error) {
 	}
 	switch info := p.AuthInfo.(type) {
 	case socketPeer:
-		return guest{Identity{Holder: fmt.Sprintf("uid:%d", info.uid)}, nil}, nil
+		return guest{Identity{Holder: info.holder()}, nil}, nil
 	case credentials.TLSInfo:
 		if len(info.State.VerifiedChains) == 0 {
 			break
