@@ -96,8 +96,8 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	var door *doorway
 	if joining {
 		door = newJoining(s)
-		opts = append(opts, grpc.InTapHandle(door.knock))
 	}
+	opts = append(opts, grpc.InTapHandle(door.knock))
 	g := grpc.NewServer(opts...)
 	wire.RegisterNodeServer(g, service{server: s})
 	if joining {
@@ -141,6 +141,7 @@ func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Au
 		c.frames(secured, info)
 		return nil, nil, credentials.ErrConnDispatched
 	}
+	secured, info = countArrivals(secured, info)
 	return secured, info, nil
 }
 
@@ -166,11 +167,11 @@ func (c tlsCredentials) Clone() credentials.TransportCredentials {
 	return tlsCredentials{c.TransportCredentials.Clone(), c.holder, c.log, c.frames}
 }
 
-// knock runs before anything of a request's body is read. Join is open to whoever reaches the port: it is rationed, and its
-// body has little time to come.
+// knock runs before anything of a request's body is read, of which it has the memory counted. Join is open to whoever reaches
+// the port: it is rationed, and its body has little time to come. There is no door in a socket.
 func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if info.FullMethodName != wire.Joining_Join_FullMethodName {
-		return ctx, nil
+	if j == nil || info.FullMethodName != wire.Joining_Join_FullMethodName {
+		return expect(ctx), nil
 	}
 	if j.waiting.Add(1) > joinsAtOnce || !j.limit.Allow() {
 		j.waiting.Add(-1)
@@ -181,5 +182,5 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 		cancel()
 		j.waiting.Add(-1)
 	})
-	return ctx, nil
+	return expect(ctx), nil
 }

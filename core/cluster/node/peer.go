@@ -98,7 +98,8 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		c.frames(begun, who)
 		return nil, nil, credentials.ErrConnDispatched
 	}
-	return begun, who, nil
+	counted, info := countArrivals(begun, who)
+	return counted, info, nil
 }
 
 func userOf(conn net.Conn) (user *unix.Ucred, err error) {
@@ -140,7 +141,11 @@ func (s *Server) identify(ctx context.Context) (guest, error) {
 	if !ok {
 		return guest{}, status.Error(codes.Unauthenticated, "nobody knows who this is")
 	}
-	switch info := p.AuthInfo.(type) {
+	auth := p.AuthInfo
+	if c, ok := auth.(metered); ok {
+		auth = c.AuthInfo
+	}
+	switch info := auth.(type) {
 	case socketPeer:
 		return guest{Identity{Holder: info.holder()}, nil}, nil
 	case credentials.TLSInfo:
