@@ -45,7 +45,11 @@ func TestSilenceKeepsNobodyOut(t *testing.T) {
 			func(t testing.TB) *client { return overTLS(t, a, address, cert) },
 		},
 		"no certificate": {
-			func() (net.Conn, error) { return tls.Dial("tcp", address, a.config()) },
+			func() (net.Conn, error) {
+				conf := a.config()
+				conf.NextProtos = []string{"h2"}
+				return tls.Dial("tcp", address, conf)
+			},
 			func(t testing.TB) *client { return overTLS(t, a, address, cert) },
 		},
 		"a socket": {
@@ -77,12 +81,15 @@ func TestThreeQuartersOfThePlacesAreOnes(t *testing.T) {
 	for range 6 {
 		overTLS(t, a, address, greedy)
 	}
-	conn, err := tls.Dial("tcp", address, a.config(greedy))
+	conf := a.config(greedy)
+	conf.NextProtos = []string{wire.FramesALPN}
+	conn, err := tls.Dial("tcp", address, conf)
 	if err == nil { // a client learns with its first byte whether its certificate is taken
 		_, err = conn.Read(make([]byte, 1))
 	}
 	require.Error(t, err)
 	require.Len(t, book.all(), 1)
+	require.Contains(t, book.all()[0], "so many connections of this client")
 	overTLS(t, a, address, a.issue(t, person("other"), time.Hour)).must(randomQ())
 }
 
