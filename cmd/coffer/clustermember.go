@@ -197,7 +197,7 @@ func (a *app) clusterVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "verify",
 		Short:   "Compare the copies that the nodes hold",
-		Long:    "Asks each of the slot's nodes for a digest of all objects that it holds, and compares them. The exit code is 1 where they\ndiffer or a node cannot be reached.",
+		Long:    "Asks each of the slot's nodes for a digest of all objects that it holds, and compares them. How many are private is told\nto nobody who has not logged in, so the public ones are counted. The exit code is 1 where the digests differ or a node\ncannot be reached.",
 		Example: "  coffer cluster verify",
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -250,7 +250,7 @@ func (a *app) verifyCopies(ctx context.Context, t *token, c *client.Client) erro
 		for _, d := range digests {
 			rows = append(rows, []string{d.Node, fmt.Sprint(d.Objects), fmt.Sprint(d.Revision), d.Sum[:min(16, len(d.Sum))], d.Error})
 		}
-		table(w, []string{"NODE", "OBJECTS", "REVISION", "DIGEST", "PROBLEM"}, rows)
+		table(w, []string{"NODE", "PUBLIC OBJECTS", "REVISION", "DIGEST", "PROBLEM"}, rows)
 	})
 	if err == nil && different > 0 {
 		for _, d := range digests {

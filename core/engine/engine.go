@@ -67,6 +67,7 @@ type Engine struct {
 
 	grants   grants   // for digests
 	reserved reserved // of keys with state
+	compared compared // for comparing copies
 	failed   sync.Map // mechanisms whose failed self-test the log has been told of
 	// uncounted are the keys of the records of users of whom a wrong PIN was met that could not be counted.
 	uncounted sync.Map

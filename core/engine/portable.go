@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -187,37 +184,6 @@ func (e *Engine) Await(ctx context.Context, revision int64) (err error) {
 		return fmt.Errorf("%w: the store is at revision %d, asked for is %d", store.ErrUnavailable, now, revision)
 	}
 	return nil
-}
-
-// Digest hashes the token objects in memory, in the order of their identities: for each the identity, the version counter,
-// the revision and the hash of its sealed record. Nodes at the same revision with the same objects give the same sum.
-func (e *Engine) Digest(context.Context) (sum []byte, objects int, revision int64, err error) {
-	defer answer(&err)
-	if e.node == nil {
-		return nil, 0, 0, errNotNode
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.refreshLocked(); err != nil && !errors.Is(err, errNoToken) {
-		return nil, 0, 0, err
-	}
-	all := e.objects.Candidates(nil)
-	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.id, b.id) })
-	h := sha256.New()
-	var b bytes.Buffer
-	for _, n := range all {
-		v := n.current.Load()
-		if v == nil {
-			continue
-		}
-		objects++
-		b.Reset()
-		b.WriteString(n.id)
-		b.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, v.counter), uint64(v.revision)))
-		b.Write(v.sum[:])
-		h.Write(b.Bytes())
-	}
-	return h.Sum(nil), objects, e.revision, nil
 }
 
 // Holds answers, for each identity, whether the token object is in memory.

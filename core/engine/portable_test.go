@@ -2,6 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
 	"sync"
 	"testing"
 
@@ -244,14 +247,17 @@ func TestNodesAgree(t *testing.T) {
 	require.Equal(t, []bool{true, true, true, false}, b.Holds(append(ids, "none")))
 	same := func() []byte {
 		t.Helper()
-		sumA, n, revision, err := a.Digest(bg)
+		sumA, n, revision, err := a.Digest(bg, user)
 		require.NoError(t, err)
 		require.Equal(t, len(ids), n)
-		sumB, n, at, err := b.Digest(bg)
+		sumB, n, at, err := b.Digest(bg, carry(t, a, b, user))
 		require.NoError(t, err)
 		require.Equal(t, len(ids), n)
 		require.Equal(t, revision, at)
 		require.Equal(t, sumA, sumB)
+		again, _, _, err := a.Digest(bg, user)
+		require.NoError(t, err)
+		require.Equal(t, sumA, again)
 		return sumA
 	}
 	before := same()
@@ -261,4 +267,61 @@ func TestNodesAgree(t *testing.T) {
 	require.NoError(t, a.Destroy(bg, user, a.TokenObject(ids[0], true)))
 	ids = ids[1:]
 	require.NotEqual(t, after, same())
+}
+
+// TestADigestCountsWhatItsCallerSees: how many private objects there are is told to those who may find them.
+func TestADigestCountsWhatItsCallerSees(t *testing.T) {
+	a, _, officer, user := newGroup(t).ready()
+	counts := func(want int, cred hsm.Credential) []byte {
+		t.Helper()
+		sum, n, _, err := a.Digest(bg, cred)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+		return sum
+	}
+	empty := counts(0, nil)
+	nothing := sha256.Sum256(nil)
+	require.NotContains(t, string(nothing[:]), string(empty), "anybody knows the digest of nothing")
+	for range 3 {
+		newKey(t, a, bg, user, onToken)
+	}
+	_, err := a.Create(bg, user, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.Attr(pkcs11.CKA_TOKEN, true),
+		pkcs11.Attr(pkcs11.CKA_PRIVATE, false), pkcs11.Attr(pkcs11.CKA_VALUE, []byte("seen by all"))})
+	require.NoError(t, err)
+	all := counts(4, user)
+	require.Equal(t, all, counts(1, nil))
+	require.Equal(t, all, counts(1, officer))
+}
+
+// watched is a context that tells when it is asked whether it has ended.
+type watched struct {
+	context.Context
+	asked func() error
+}
+
+func (w watched) Err() error { return w.asked() }
+
+// TestADigestHoldsNobodyUp: the engine's lock is free while it is computed, and it ends when nobody waits any more.
+func TestADigestHoldsNobodyUp(t *testing.T) {
+	a, _, _, user := newGroup(t).ready()
+	newKey(t, a, bg, user, onToken)
+	asked := 0
+	_, _, _, err := a.Digest(watched{bg, func() error {
+		asked++
+		if !a.mu.TryLock() {
+			return errors.New("the engine's lock is held")
+		}
+		a.mu.Unlock()
+		return nil
+	}}, nil)
+	require.NoError(t, err)
+	require.Positive(t, asked)
+	newKey(t, a, bg, user, onToken)
+	_, _, _, err = a.Digest(watched{bg, func() error { return context.Canceled }}, nil)
+	wantRV(t, pkcs11.CKR_FUNCTION_CANCELED, err)
+	_, n, _, err := a.Digest(watched{bg, func() error { return nil }}, user)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	_, _, _, err = a.Digest(watched{bg, func() error { return errors.New("computed again") }}, nil)
+	require.NoError(t, err)
 }

@@ -48,9 +48,10 @@ type Portable interface {
 	// Revision is the store's revision that this process has taken in; Await returns once that is at least revision.
 	Revision() int64
 	Await(ctx context.Context, revision int64) error
-	// Digest is a hash over all records that this process holds in memory, for comparing copies, with their number and
-	// the revision that it is of. Holds answers, for each identity, whether the token object is in memory.
-	Digest(ctx context.Context) (sum []byte, objects int, revision int64, err error)
+	// Digest is a hash over all objects that this process holds in memory, for comparing copies, with the revision that it
+	// is of and the number of those that the caller may see. Holds answers, for each identity, whether the token object is in
+	// memory.
+	Digest(ctx context.Context, cred Credential) (sum []byte, objects int, revision int64, err error)
 	Holds(ids []string) []bool
 }
 

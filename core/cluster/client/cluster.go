@@ -181,7 +181,7 @@ func (c *Client) Coverage(ctx context.Context, cred hsm.Credential, objects []hs
 	return nodes, members, nil
 }
 
-// Digest is a hash over all records that a node holds, with their number and the revision that it is of. With
+// Digest is a hash over all objects that a node holds, with the revision that it is of and the number of the public ones. With
 // Options.Only the nodes of a cluster can be compared.
 func (c *Client) Digest(ctx context.Context) (sum []byte, objects uint64, revision int64, err error) {
 	r, err := c.do(ctx, pure, nil, &wire.Request{Body: &wire.Request_Digest{Digest: &wire.Digest{}}})

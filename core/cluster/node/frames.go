@@ -25,6 +25,8 @@ import (
 type framed struct {
 	conn  net.Conn
 	in    *wire.FrameReader
+	of    arriving // in's memory
+	whole bool     // what it becomes less by is of a request that has come
 	out   []byte
 	torn  error // of writing: part of a frame has gone, and nothing may come after it
 	ctx   context.Context
@@ -40,6 +42,7 @@ const keptOut = 64 << 10
 // serveFrames takes a connection over from gRPC.
 func (s *Server) serveFrames(conn net.Conn, who credentials.AuthInfo) {
 	f := &framed{conn: conn, in: wire.NewFrameReader(conn), began: time.Now()}
+	f.in.Resize = f.resize
 	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: conn.RemoteAddr(), LocalAddr: conn.LocalAddr(), AuthInfo: who})
 	f.ctx, f.end = context.WithCancel(ctx)
 	s.mu.Lock()
@@ -91,19 +94,30 @@ func (f *framed) look() {
 }
 
 func (f *framed) Context() context.Context { return f.ctx }
+func (f *framed) Arriving() *arriving      { return &f.of }
 
 // errGone: the client has closed the connection, and takes no answers.
 var errGone = errors.New("the connection has ended")
 
 // Recv implements pipe, as do the methods below.
 func (f *framed) Recv() (*wire.Request, int, error) {
+	f.whole = false
+	f.of.forgo()
 	b, err := f.in.Next()
 	switch {
+	case errors.Is(err, wire.ErrDropped):
+		id := wire.RequestID(b)
+		if clear(b); id == 0 {
+			return nil, 0, errArriving
+		}
+		return &wire.Request{Id: id}, 0, errBusy
 	case errors.Is(err, wire.ErrFrame):
 		return nil, 0, err
 	case err != nil:
 		return nil, 0, fmt.Errorf("%w: %v", errGone, err) // not the io.EOF of who still listens
 	}
+	f.whole = true
+	defer f.in.Trim()
 	defer clear(b) // there are PINs in some
 	q := new(wire.Request)
 	c := wire.Counted{Message: q}
@@ -112,6 +126,15 @@ func (f *framed) Recv() (*wire.Request, int, error) {
 	}
 	f.heard.Store(int64(time.Since(f.began)))
 	return q, c.Elements, nil
+}
+
+// resize counts the memory of the reader.
+func (f *framed) resize(n int) error {
+	err := f.of.resize(n)
+	if !f.whole {
+		f.of.forgo()
+	}
+	return err
 }
 
 // Send sends replies together.
@@ -179,14 +202,6 @@ func (f *framed) part(why error) {
 	if half, ok := bare(f.conn).(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, f.conn)
 	}
-}
-
-// bare is the connection without what counts it.
-func bare(conn net.Conn) net.Conn {
-	if c, ok := conn.(*counted); ok {
-		return c.NetConn()
-	}
-	return conn
 }
 
 // peeked gives back what was read from a connection to find out what it is.

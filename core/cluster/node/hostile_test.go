@@ -185,6 +185,8 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 	fourth, err := net.Dial("unix", path)
 	require.NoError(t, err)
+	_, err = fourth.Write([]byte(wire.FramesPreface))
+	require.NoError(t, err)
 	_, err = fourth.Read(make([]byte, 1))
 	require.Error(t, err) // closed at once
 	second.must(pingQ())
@@ -236,6 +238,7 @@ func TestRequestsCountAsWhatTheyTake(t *testing.T) {
 func heapInUse() int {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what is pooled goes with the second
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
@@ -268,8 +271,10 @@ func TestNoClientTakesAllOfANode(t *testing.T) {
 	}
 	streams[0].send(large())
 	require.Eventually(t, func() bool { return s.running.Load() == 4 }, patience, time.Millisecond)
-	streams[1].refused(pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_ELSEWHERE, large())
-	_, err := opening(t, greedy).stream.Recv()
+	streams[1].send(large())
+	_, err := streams[1].stream.Recv()
+	require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
+	_, err = opening(t, greedy).stream.Recv()
 	require.Equal(t, codes.ResourceExhausted, status.Code(err))
 
 	other := greeted(t, as("other"))
@@ -356,4 +361,36 @@ func TestStoppingUnderLoad(t *testing.T) {
 			require.Equal(t, s.limits.Bytes, s.bytes.free)
 		})
 	}
+}
+
+// TestAValueAskedForAThousandTimes takes its memory once.
+func TestAValueAskedForAThousandTimes(t *testing.T) {
+	_, path := onSocket(t, Options{HSM: newEngine(t)})
+	c := connected(t, path)
+	c.must(initTokenRequest())
+	made := c.must(&wire.Request{Body: &wire.Request_CreateObject{CreateObject: &wire.CreateObject{Template: wire.FromTemplate(pkcs11.Template{
+		pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.Attr(pkcs11.CKA_PRIVATE, false), pkcs11.AttrString(pkcs11.CKA_LABEL, "large"),
+		pkcs11.Attr(pkcs11.CKA_VALUE, make([]byte, 1<<20))})}}}).GetObjects().GetObjects()[0]
+	ask := func(n int) *wire.Request {
+		types := []uint64{uint64(pkcs11.CKA_LABEL)}
+		for range n {
+			types = append(types, uint64(pkcs11.CKA_VALUE))
+		}
+		return &wire.Request{Body: &wire.Request_GetAttributes{GetAttributes: &wire.GetAttributes{Object: made, Types: types}}}
+	}
+	values := c.must(ask(2)).GetValues().GetValues()
+	require.Len(t, values, 3)
+	require.Equal(t, "large", string(values[0].GetAttribute().GetBytes()))
+	for _, v := range values[1:] {
+		require.EqualValues(t, pkcs11.CKA_VALUE, v.GetAttribute().GetType())
+		require.Len(t, v.GetAttribute().GetBytes(), 1<<20)
+	}
+	allocated := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.TotalAlloc
+	}
+	before := allocated()
+	c.refused(pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_NO, ask(1000))
+	require.Less(t, allocated()-before, uint64(100<<20))
 }

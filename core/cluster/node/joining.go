@@ -24,7 +24,7 @@ type doorway struct {
 }
 
 // Requests to join, whoever they are from: so many in a second, and so many at once after a quiet time. Few of them may be on
-// their way: gRPC takes as much as any message may have before the size of one is seen here.
+// their way, and of each no more comes than what nobody answers for (arriving.go).
 const (
 	joinRate    = 2
 	joinBurst   = 8

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,7 +55,7 @@ func (s *Server) ServeTLS(l net.Listener, conf *tls.Config) error {
 			return hardened(other.Clone()), nil
 		}
 	}
-	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.log, s.serveFrames}, true)
+	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.holderOf, s.log, s.serveFrames}, true)
 }
 
 func checkTLS(conf *tls.Config) error {
@@ -97,8 +96,8 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	var door *doorway
 	if joining {
 		door = newJoining(s)
-		opts = append(opts, grpc.InTapHandle(door.knock))
 	}
+	opts = append(opts, grpc.InTapHandle(door.knock))
 	g := grpc.NewServer(opts...)
 	wire.RegisterNodeServer(g, service{server: s})
 	if joining {
@@ -112,51 +111,13 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	}
 	s.servers = append(s.servers, g)
 	s.mu.Unlock()
-	return g.Serve(&bounded{Listener: l, most: int64(s.limits.Connections), log: s.log})
+	return g.Serve(newPlaces(l, s.limits.Connections, s.log))
 }
-
-// bounded closes connections at once that are too many: whoever has come goes elsewhere, and those who are here stay.
-type bounded struct {
-	net.Listener
-	most int64
-	now  atomic.Int64
-	log  func(string, ...any)
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	for {
-		c, err := b.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if b.now.Add(1) <= b.most {
-			return &counted{Conn: c, of: b}, nil
-		}
-		b.now.Add(-1)
-		b.log("%v: refused, %d connections are open", c.RemoteAddr(), b.most)
-		_ = c.Close()
-	}
-}
-
-type counted struct {
-	net.Conn
-	of   *bounded
-	gone atomic.Bool
-}
-
-func (c *counted) Close() error {
-	if !c.gone.Swap(true) {
-		c.of.now.Add(-1)
-	}
-	return c.Conn.Close()
-}
-
-// NetConn returns the connection itself.
-func (c *counted) NetConn() net.Conn { return c.Conn }
 
 // tlsCredentials logs what is refused.
 type tlsCredentials struct {
 	credentials.TransportCredentials
+	holder func(credentials.TLSInfo) string // whose a connection is; empty: nobody knows, or he is not welcome
 	log    func(string, ...any)
 	frames func(net.Conn, credentials.AuthInfo) // takes connections that are not for gRPC
 }
@@ -169,28 +130,48 @@ func (c tlsCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.Au
 		}
 		return nil, nil, err
 	}
-	if t, ok := info.(credentials.TLSInfo); ok && t.State.NegotiatedProtocol == wire.FramesALPN {
+	t := info.(credentials.TLSInfo)
+	if holder := c.holder(t); holder != "" {
+		if err := identified(conn, holder); err != nil {
+			_ = conn.Close()
+			return nil, nil, err
+		}
+	}
+	if t.State.NegotiatedProtocol == wire.FramesALPN {
 		c.frames(secured, info)
 		return nil, nil, credentials.ErrConnDispatched
 	}
+	secured, info = countArrivals(secured, info)
 	return secured, info, nil
 }
 
-// hungUp reports whether a connection has ended from the other side. A program that is done while it still connects to
-// further nodes ends so, and nothing was refused.
+// holderOf tells whose a connection is that has shown a certificate.
+func (s *Server) holderOf(info credentials.TLSInfo) string {
+	if len(info.State.VerifiedChains) == 0 {
+		return ""
+	}
+	who, err := s.welcome(guest{chain: info.State.VerifiedChains[0]})
+	if err != nil {
+		return "" // who opens a stream is told, and the log
+	}
+	return who.Holder
+}
+
+// hungUp reports whether a connection has ended from the other side, or has lost its place. A program that is done while it
+// still connects to further nodes ends so, and nothing was refused.
 func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (c tlsCredentials) Clone() credentials.TransportCredentials {
-	return tlsCredentials{c.TransportCredentials.Clone(), c.log, c.frames}
+	return tlsCredentials{c.TransportCredentials.Clone(), c.holder, c.log, c.frames}
 }
 
-// knock runs before anything of a request's body is read. Join is open to whoever reaches the port: it is rationed, and its
-// body has little time to come.
+// knock runs before anything of a request's body is read, of which it has the memory counted. Join is open to whoever reaches
+// the port: it is rationed, and its body has little time to come. There is no door in a socket.
 func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if info.FullMethodName != wire.Joining_Join_FullMethodName {
-		return ctx, nil
+	if j == nil || info.FullMethodName != wire.Joining_Join_FullMethodName {
+		return expect(ctx), nil
 	}
 	if j.waiting.Add(1) > joinsAtOnce || !j.limit.Allow() {
 		j.waiting.Add(-1)
@@ -201,5 +182,5 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 		cancel()
 		j.waiting.Add(-1)
 	})
-	return ctx, nil
+	return expect(ctx), nil
 }

@@ -26,7 +26,7 @@ func TestAProgramThatHasEndedIsNoWarning(t *testing.T) {
 				far.Write([]byte(c.sends))
 				far.Close()
 			}()
-			of := tlsCredentials{TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}),
+			of := tlsCredentials{TransportCredentials: credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS13}), holder: func(credentials.TLSInfo) string { return "" },
 				log: func(format string, args ...any) { told = append(told, fmt.Errorf(format, args...).Error()) }}
 			if _, _, err := of.ServerHandshake(near); err == nil {
 				t.Fatal("that was a TLS connection")

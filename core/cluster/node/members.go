@@ -59,7 +59,7 @@ func coverage(c *call, b *wire.Request_Coverage) error {
 }
 
 func digest(c *call, _ *wire.Request_Digest) error {
-	sum, n, revision, err := c.hsm().Digest(c.ctx)
+	sum, n, revision, err := c.hsm().Digest(c.ctx, c.cred)
 	if err != nil {
 		return err
 	}

@@ -58,11 +58,34 @@ func getAttributes(c *call, b *wire.Request_GetAttributes) error {
 	if err != nil {
 		return err
 	}
-	values, err := c.hsm().Attributes(c.ctx, c.cred, o, types)
+	once, places := distinct(types)
+	values, err := c.hsm().Attributes(c.ctx, c.cred, o, once)
 	if err != nil {
 		return err
 	}
-	return c.answerWith(&wire.Reply{Body: &wire.Reply_Values{Values: wire.FromValues(types, values)}})
+	m := wire.FromValues(once, values)
+	all := make([]*wire.Value, len(types))
+	for i, p := range places {
+		all[i] = m.Values[p]
+	}
+	return c.answerWith(&wire.Reply{Body: &wire.Reply_Values{Values: &wire.Values{Values: all}}})
+}
+
+// distinct returns each type once, and for each of types where it is: a large value that is asked for a thousand times is there
+// once, until the answer is found to be too long.
+func distinct(types []pkcs11.AttributeType) (once []pkcs11.AttributeType, places []int) {
+	at := map[pkcs11.AttributeType]int{}
+	places = make([]int, len(types))
+	for i, t := range types {
+		p, known := at[t]
+		if !known {
+			p = len(once)
+			at[t] = p
+			once = append(once, t)
+		}
+		places[i] = p
+	}
+	return once, places
 }
 
 func setAttributes(c *call, b *wire.Request_SetAttributes) error {

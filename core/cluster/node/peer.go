@@ -71,6 +71,8 @@ type socketPeer struct {
 	uid uint32
 }
 
+func (p socketPeer) holder() string { return fmt.Sprintf("uid:%d", p.uid) }
+
 // AuthType implements credentials.AuthInfo.
 func (socketPeer) AuthType() string { return "unix" }
 
@@ -85,15 +87,19 @@ func (c socketCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials
 		return nil, nil, err
 	}
 	who := socketPeer{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, user.Uid}
-	frames, conn, err := startsFrames(conn)
+	frames, begun, err := startsFrames(conn)
+	if err == nil {
+		err = identified(conn, who.holder())
+	}
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case frames:
-		c.frames(conn, who)
+		c.frames(begun, who)
 		return nil, nil, credentials.ErrConnDispatched
 	}
-	return conn, who, nil
+	counted, info := countArrivals(begun, who)
+	return counted, info, nil
 }
 
 func userOf(conn net.Conn) (user *unix.Ucred, err error) {
@@ -135,9 +141,13 @@ func (s *Server) identify(ctx context.Context) (guest, error) {
 	if !ok {
 		return guest{}, status.Error(codes.Unauthenticated, "nobody knows who this is")
 	}
-	switch info := p.AuthInfo.(type) {
+	auth := p.AuthInfo
+	if c, ok := auth.(metered); ok {
+		auth = c.AuthInfo
+	}
+	switch info := auth.(type) {
 	case socketPeer:
-		return guest{Identity{Holder: fmt.Sprintf("uid:%d", info.uid)}, nil}, nil
+		return guest{Identity{Holder: info.holder()}, nil}, nil
 	case credentials.TLSInfo:
 		if len(info.State.VerifiedChains) == 0 {
 			break

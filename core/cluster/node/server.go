@@ -37,9 +37,9 @@ type Options struct {
 	Limits Limits
 }
 
-// Limits are what clients may cost a node. One holder has three quarters of the streams and of the bytes at most.
+// Limits are what clients may cost a node. One holder has three quarters of the connections, the streams and the bytes at most.
 type Limits struct {
-	Connections int           // of one listener
+	Connections int           // of one listener; a quarter more of those who have not shown yet who they are
 	Streams     int           // of the Server
 	Running     int           // requests of one stream that are not answered yet
 	StreamBytes int           // of one stream's requests and replies that are held in memory

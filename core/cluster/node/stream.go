@@ -56,7 +56,9 @@ type outgoing struct {
 	call  *call // nil: the reader's
 }
 
-func (v service) Calls(rpc wire.Node_CallsServer) error { return v.server.converse(rpcPipe{rpc}) }
+func (v service) Calls(rpc wire.Node_CallsServer) error {
+	return v.server.converse(rpcPipe{rpc, arrivingOn(rpc.Context())})
+}
 
 // converse reads requests until the client goes away. Whatever takes time runs beside the reading, so that a ping is
 // answered while a key is being generated.
@@ -76,6 +78,15 @@ func (s *Server) converse(p pipe) error {
 		return status.Error(codes.ResourceExhausted, "too many streams of this client are open")
 	}
 	defer s.holders.leave(who.Holder)
+	arriving := p.Arriving()
+	defer func() {
+		if arriving.end() {
+			s.log("%s: a connection was closed: %w", who.Holder, errArriving)
+		}
+	}()
+	if err := arriving.belongs(s.limits.Patience, holder.bytes, s.bytes); err != nil {
+		return status.Error(codes.ResourceExhausted, err.Error())
+	}
 	t := &stream{
 		Server: s, pipe: p, who: who, holder: holder, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
 		now: make(chan outgoing, 16), over: make(chan error, 1),
@@ -162,7 +173,16 @@ func (t *stream) readOn() {
 
 // receive waits for a request from who is welcome.
 func (t *stream) receive() (q *wire.Request, elements int, err error) {
-	if q, elements, err = t.pipe.Recv(); err != nil {
+	for {
+		q, elements, err = t.pipe.Recv()
+		if !errors.Is(err, errBusy) {
+			break
+		}
+		if err := t.answerNow(t.failed(q.Id, errBusy)); err != nil {
+			return nil, 0, err
+		}
+	}
+	if err != nil {
 		return nil, 0, err
 	}
 	if _, err := t.welcome(t.who); err != nil {
@@ -235,13 +255,17 @@ func (t *stream) admit(c *call, elements int) (err error) {
 	if _, ok := t.places.take(t.ctx, 1, t.limits.Patience); !ok {
 		return errBusy
 	}
+	came := t.pipe.Arriving().handOver()
+	c.ofHolder, c.ofServer = came[0], came[1]
 	for _, r := range c.rooms() {
-		n, ok := r.of.take(t.ctx, c.room, t.limits.Patience)
-		if !ok {
+		want := min(c.room, r.of.size)
+		if more := want - *r.taken; more < 0 {
+			r.of.give(-more)
+		} else if _, ok := r.of.take(t.ctx, more, t.limits.Patience); !ok {
 			c.leaveRooms()
 			return errBusy
 		}
-		*r.taken = n
+		*r.taken = want
 	}
 	limit := min(usualTime, t.limits.Time)
 	if q.TimeoutMs > 0 {

@@ -41,15 +41,16 @@ func Unmarshal(b []byte, m proto.Message) error { return (&Counted{Message: m}).
 type Counted struct {
 	Message  proto.Message
 	Elements int // that have come, as MaxElements counts them
+	Size     int // in bytes
 }
 
-// Unmarshal is proto.Unmarshal with the check of Codec. It sets Elements.
+// Unmarshal is proto.Unmarshal with the check of Codec. It sets Elements and Size.
 func (m *Counted) Unmarshal(b []byte) error {
 	c := counter{left: MaxElements}
 	if err := c.message(b, m.Message.ProtoReflect().Descriptor(), maxNesting); err != nil {
 		return err
 	}
-	m.Elements = MaxElements - c.left
+	m.Elements, m.Size = MaxElements-c.left, len(b)
 	return proto.Unmarshal(b, m.Message)
 }
 

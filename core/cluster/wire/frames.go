@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -50,11 +51,22 @@ var ErrFrame = errors.New("wire: a frame")
 // FrameReader cuts what comes over a connection into frames. It holds as much memory as has really come, so that a length
 // alone costs nothing. It is used by one goroutine at a time.
 type FrameReader struct {
+	// Resize, if it is not nil, is told how many bytes of memory there are from now on, before they are more. An error
+	// means that there may not be so many: the frame is read and forgotten, and Next answers ErrDropped.
+	Resize func(n int) error
+
 	from       io.Reader
 	buf        []byte
 	start, end int // of what has come and was not given out
+	dropping   int // so much of a frame is still to come and be forgotten; its beginning is in buf
 	wrong      error
 }
+
+// ErrDropped is what Next says of a frame for which Resize had no memory.
+var ErrDropped = errors.New("wire: a frame had to be forgotten")
+
+// headKept is how much of such a frame is kept: its length, and of the message what RequestID looks at.
+const headKept = FrameHeader + 16
 
 // Sizes of a reader's memory: as it begins, and what it may keep when a large message has gone.
 const (
@@ -70,6 +82,9 @@ func NewFrameReader(from io.Reader) *FrameReader {
 // Next waits for a whole frame and returns what is in it, for use until the next call; whoever has decoded it may clear
 // it. After an error of the reader below, such as that of a deadline, it may be called again and goes on where it was.
 func (f *FrameReader) Next() ([]byte, error) {
+	if f.dropping > 0 {
+		return f.drop()
+	}
 	for {
 		b, err := f.cut()
 		if b != nil || err != nil {
@@ -78,7 +93,23 @@ func (f *FrameReader) Next() ([]byte, error) {
 		if err := f.fill(); err != nil {
 			return nil, err
 		}
+		if f.dropping > 0 {
+			return f.drop()
+		}
 	}
+}
+
+// drop reads the rest of a frame and returns its beginning with ErrDropped.
+func (f *FrameReader) drop() ([]byte, error) {
+	for f.dropping > 0 {
+		n, err := f.read(f.buf[headKept:min(len(f.buf), headKept+f.dropping)])
+		if f.dropping -= n; err != nil {
+			return nil, err
+		}
+	}
+	clear(f.buf[headKept:])
+	f.start, f.end = 0, 0
+	return f.buf[FrameHeader:headKept], ErrDropped
 }
 
 // Ready says whether Next has something to return without reading.
@@ -111,32 +142,79 @@ func (f *FrameReader) cut() ([]byte, error) {
 
 // fill reads once, when there is no whole frame.
 func (f *FrameReader) fill() error {
+	f.shift()
+	switch {
+	case f.end == len(f.buf):
+		n, _ := f.first() // it is longer than what there is
+		if !f.resize(min(2*len(f.buf), n+FrameHeader)) {
+			f.dropping = n + FrameHeader - f.end
+			clear(f.buf[headKept:f.end])
+			f.end = headKept
+			f.resize(leastFrames)
+			return nil
+		}
+	case f.end < mostFrames && len(f.buf) > mostFrames: // a large message has gone
+		f.resize(mostFrames)
+	}
+	n, err := f.read(f.buf[f.end:])
+	f.end += n
+	return err
+}
+
+// Trim gives the memory of a large message back that Next has returned, when nobody looks at that any more. Without it the
+// next reading does so.
+func (f *FrameReader) Trim() {
+	if len(f.buf) <= mostFrames {
+		return
+	}
+	if f.shift(); f.end < mostFrames {
+		f.resize(mostFrames)
+	}
+}
+
+// shift moves what has come to the beginning of the memory.
+func (f *FrameReader) shift() {
 	if rest := f.end - f.start; f.start > 0 {
 		copy(f.buf, f.buf[f.start:f.end])
 		clear(f.buf[rest:f.end])
 		f.start, f.end = 0, rest
 	}
-	switch {
-	case f.end == len(f.buf):
-		f.resize(min(2*len(f.buf), MaxMessage+FrameHeader))
-	case f.end < mostFrames && len(f.buf) > mostFrames: // a large message has gone
-		f.resize(mostFrames)
-	}
-	n, err := f.from.Read(f.buf[f.end:])
-	f.end += n
+}
+
+// read reads once.
+func (f *FrameReader) read(p []byte) (n int, err error) {
+	n, err = f.from.Read(p)
 	if n > 0 {
-		return nil // an error shows again
+		return n, nil // an error shows again
 	}
 	if err == nil {
 		err = io.ErrNoProgress
 	}
-	return err
+	return 0, err
 }
 
-// resize moves what has come to other memory and leaves nothing of it in the old one.
-func (f *FrameReader) resize(n int) {
+// resize moves what has come to other memory and leaves nothing of it in the old one; false if there may be none.
+func (f *FrameReader) resize(n int) bool {
+	if f.Resize != nil && f.Resize(n) != nil {
+		return false
+	}
 	b := make([]byte, n)
 	copy(b, f.buf[:f.end])
 	clear(f.buf[:f.end])
 	f.buf = b
+	return true
+}
+
+// RequestID finds the number of a request by the beginning of its message, where its field of the lowest number stands; 0 if
+// it is not there.
+func RequestID(head []byte) uint64 {
+	field, typ, n := protowire.ConsumeTag(head)
+	if n < 0 || field != 1 || typ != protowire.VarintType {
+		return 0
+	}
+	id, n := protowire.ConsumeVarint(head[n:])
+	if n < 0 {
+		return 0
+	}
+	return id
 }

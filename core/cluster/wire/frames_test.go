@@ -128,3 +128,56 @@ func TestFrameReaderLetsGoOfLargeMemory(t *testing.T) {
 		t.Errorf("%d bytes are kept", len(f.buf))
 	}
 }
+
+// FuzzFramesWithoutRoom: a frame for which there is no memory is forgotten but for its number, and all others come.
+func FuzzFramesWithoutRoom(f *testing.F) {
+	const room = 2 * leastFrames
+	small, err := AppendFrame(nil, &Request{Id: 7})
+	require.NoError(f, err)
+	large, err := AppendFrame(nil, &Request{Id: 1 << 63, Body: &Request_Step{Step: &Step{Data: bytes.Repeat([]byte{9}, 3*room)}}})
+	require.NoError(f, err)
+	most, err := AppendFrame(nil, &Request{Id: 9, Body: &Request_Random{Random: &Random{Bytes: 1}}})
+	require.NoError(f, err)
+	f.Add(bytes.Join([][]byte{small, large, most, large, large, small}, nil), []byte{})
+	f.Add(bytes.Join([][]byte{large, small}, nil), []byte{250, 3, 0})
+	f.Add(binary.BigEndian.AppendUint32(nil, room-FrameHeader+1), []byte{})
+	f.Fuzz(func(t *testing.T, b, sizes []byte) {
+		want, wrong := cutFrames(b)
+		r := NewFrameReader(&pieces{rest: bytes.Clone(b), sizes: sizes})
+		kept := leastFrames
+		r.Resize = func(n int) error {
+			if n > room {
+				return io.ErrShortBuffer
+			}
+			kept = n
+			return nil
+		}
+		for _, w := range want {
+			got, err := r.Next()
+			if FrameHeader+len(w) > room {
+				require.ErrorIs(t, err, ErrDropped)
+				require.True(t, bytes.HasPrefix(w, got))
+				require.Equal(t, RequestID(w), RequestID(got))
+			} else {
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(w, got))
+			}
+			clear(got)
+			require.Len(t, r.buf, kept)
+		}
+		_, err := r.Next()
+		require.Equal(t, wrong, errors.Is(err, ErrFrame), "%v", err)
+		require.Error(t, err)
+	})
+}
+
+func TestTheNumberOfARequest(t *testing.T) {
+	for _, c := range []struct {
+		head []byte
+		id   uint64
+	}{
+		{[]byte{8, 1}, 1}, {[]byte{8, 0x80, 2, 9}, 256}, {nil, 0}, {[]byte{8}, 0}, {[]byte{8, 0x80}, 0}, {[]byte{0x10, 5}, 0}, {[]byte{10, 1, 1}, 0},
+	} {
+		require.Equal(t, c.id, RequestID(c.head), "%x", c.head)
+	}
+}
