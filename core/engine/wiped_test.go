@@ -89,6 +89,8 @@ func TestKeysForASessionAreWiped(t *testing.T) {
 	}
 	_, err = e.WrapKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_RSA_PKCS}, base, base)
 	require.Error(t, err)
+	_, err = e.Size(ctx, cred, base)
+	require.NoError(t, err)
 	require.NoError(t, e.Destroy(ctx, cred, base))
 	require.Zero(t, [32]byte(old), "none of those who used it, or were refused it, holds it still")
 }
