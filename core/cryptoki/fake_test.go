@@ -28,6 +28,7 @@ type fake struct {
 	running      map[*fakeOp]bool
 	beforeReply  func()                      // called in Random, for what happens in the middle of a call
 	slow         func(context.Context) error // what making keys and ending operations begins with
+	whileLogin   func()                      // called when a PIN is right, before the caller knows
 	afterSetPIN  func()                      // called when the PIN is another, before the caller knows
 	setName      string                      // whose PIN SetPIN has set
 	sawMechanism func(pkcs11.Mechanism)      // told of that of GenerateKey, if not nil
@@ -124,6 +125,9 @@ func (f *fake) InitToken(_ context.Context, soPIN []byte, label string) error {
 }
 
 func (f *fake) Login(_ context.Context, user pkcs11.UserType, name string, pin []byte) (hsm.Credential, error) {
+	if f.whileLogin != nil {
+		defer f.whileLogin()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.loginError != nil {

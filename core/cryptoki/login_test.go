@@ -36,6 +36,21 @@ func TestSOAndReadOnlySessionsExcludeEachOther(t *testing.T) {
 	b.open(0)
 }
 
+// TestAReadOnlySessionComesWhileTheOfficerLogsIn: it was let in, so the officer is not, and the login that he got already ends.
+func TestAReadOnlySessionComesWhileTheOfficerLogsIn(t *testing.T) {
+	b := start(t)
+	s := b.rw()
+	var ro SessionHandle
+	b.hsm.whileLogin = func() { ro = b.open(0) }
+	b.want(pkcs11.CKR_SESSION_READ_ONLY_EXISTS, b.Login(s, pkcs11.CKU_SO, []byte("so-pin")))
+	b.hsm.whileLogin = nil
+	if b.hsm.logouts != 1 || b.state(s) != pkcs11.CKS_RW_PUBLIC_SESSION || b.state(ro) != pkcs11.CKS_RO_PUBLIC_SESSION {
+		t.Error(b.hsm.logouts, b.state(s), b.state(ro))
+	}
+	b.ok(b.CloseSession(ro))
+	b.ok(b.Login(s, pkcs11.CKU_SO, []byte("so-pin")))
+}
+
 func TestLoginToAnUninitialisedToken(t *testing.T) {
 	b := start(t)
 	b.hsm.loginError = pkcs11.CKR_TOKEN_NOT_INITIALIZED

@@ -58,6 +58,19 @@ func TestReadOnlySessionUnwrapsToSessionObjects(t *testing.T) {
 	if len(template) != 1 {
 		t.Error("the caller's template was changed")
 	}
+
+	// In a read/write session that is for the key's own template to say, and nothing is put in its way.
+	b.hsm.session = map[*fakeObject]bool{}
+	_, err := b.UnwrapKey(b.rw(), stream, o, nil, template)
+	b.ok(err)
+	for made := range b.hsm.session {
+		if made.template.Has(pkcs11.CKA_TOKEN) {
+			t.Error("a key's own template could not make this a token object")
+		}
+	}
+	if len(b.hsm.session) != 1 {
+		t.Error(len(b.hsm.session), "keys made")
+	}
 }
 
 func TestAttributes(t *testing.T) {

@@ -283,6 +283,30 @@ func TestTheKeyByWhichACertificateIsFoundGoes(t *testing.T) {
 	require.True(t, claimed(t, e))
 }
 
+// TestTheProfileIsGoneForWhoHasFoundIt: when the token's promise has ended, nobody reads it from a handle of before.
+func TestTheProfileIsGoneForWhoHasFoundIt(t *testing.T) {
+	_, path, _ := ready(t)
+	e := openUnder(t, path, public)
+	login(t, e)
+	found, err := e.Find(ctx, nil, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_PROFILE),
+		pkcs11.AttrUlong(pkcs11.CKA_PROFILE_ID, pkcs11.CKP_PUBLIC_CERTIFICATES_TOKEN)})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	_, err = e.Size(ctx, nil, found[0])
+	require.NoError(t, err)
+
+	other := open(t, path) // without the policy
+	cred := login(t, other)
+	cert, key := certAndKey(t)
+	for i, template := range []pkcs11.Template{cert, key} {
+		_, err := other.Create(ctx, cred, withID(template, byte(i)))
+		require.NoError(t, err)
+	}
+	require.False(t, claimed(t, e))
+	_, err = e.Size(ctx, nil, found[0])
+	rv(t, pkcs11.CKR_OBJECT_HANDLE_INVALID, err)
+}
+
 // TestWhoHasNotThePolicyDoesNotOvertakeAReview: a login under the policy finds that all is well just before a certificate is
 // written without it.
 func TestWhoHasNotThePolicyDoesNotOvertakeAReview(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
 	"github.com/coffer-hsm/coffer/core/object"
+	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/core/vault"
@@ -121,6 +122,36 @@ func TestAnErasedTokenLocks(t *testing.T) {
 	_, err := e.Info(ctx)
 	require.NoError(t, err)
 	locked(t, e, cred)
+}
+
+// TestACredentialIsOfOneToken: of two tokens, one made in the other's place, users can have the same epoch. Whoever looks after
+// both changes sees nothing else that differs.
+func TestACredentialIsOfOneToken(t *testing.T) {
+	ctx := context.Background()
+	s := mem.New()
+	e, cred := withPINs(t, s)
+	before := e.view.Load()
+	_, other := withPINs(t, s)
+	_, err := e.Find(ctx, cred, nil)
+	require.Equal(t, pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.RVOf(err), "%v", err)
+	require.NotEqual(t, before.header.life, e.view.Load().header.life)
+	require.Equal(t, cred.(*credential).epoch, other.(*credential).epoch)
+	locked(t, e, cred)
+}
+
+// TestOnlyTheOfficerGivesPINs: the near side asks for his session; a node is not to rely on that.
+func TestOnlyTheOfficerGivesPINs(t *testing.T) {
+	e, user := withPINs(t, mem.New())
+	a, _, _, onNode := newGroup(t).ready()
+	for _, c := range []struct {
+		e    *Engine
+		cred hsm.Credential
+	}{{e, user}, {e, nil}, {a, onNode}, {a, nil}} {
+		err := c.e.InitPIN(context.Background(), c.cred, otherPIN)
+		require.Equal(t, pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.RVOf(err), "%v", err)
+	}
+	_, err := e.Login(context.Background(), pkcs11.CKU_USER, "", pin)
+	require.NoError(t, err)
 }
 
 // TestACredentialIsOfOneEngine: another engine neither takes it nor ends it.
@@ -249,6 +280,52 @@ func TestErasingNeedsThePINOfNow(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestWhoWasReplacedIsNobody: what was found out about a user's PIN says nothing about the one who has a new PIN, about the
+// user of a new token, nor about one who was made meanwhile.
+func TestWhoWasReplacedIsNobody(t *testing.T) {
+	ctx := context.Background()
+	user, err := auth.AccountOf(pkcs11.CKU_USER)
+	require.NoError(t, err)
+	e := inside(t, mem.New())
+	require.NoError(t, e.InitToken(ctx, officerPIN, "first"))
+	var before []*view
+	remember := func() { before = append(before, e.view.Load()) }
+	remember()
+	so, err := e.Login(ctx, pkcs11.CKU_SO, "", officerPIN)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, e.InitPIN(ctx, so, pin))
+		remember()
+	}
+	require.NoError(t, e.InitToken(ctx, officerPIN, "second"))
+	remember()
+	so, err = e.Login(ctx, pkcs11.CKU_SO, "", officerPIN)
+	require.NoError(t, err)
+	require.NoError(t, e.InitPIN(ctx, so, pin)) // the first epoch again, of another token
+	for i, was := range before {
+		_, _, err := e.sameUser(user, was)
+		require.ErrorIs(t, err, errReplaced, "%d", i)
+	}
+	now, _, err := e.sameUser(user, e.view.Load())
+	require.NoError(t, err)
+
+	hold := func(epoch uint64, life string) (hsm.Credential, *secret.Bytes, error) {
+		root, err := vault.NewRoot()
+		require.NoError(t, err)
+		c, err := e.hold(ctx, user, epoch, life, root)
+		return c, root, err
+	}
+	for _, old := range []struct {
+		epoch uint64
+		life  string
+	}{{now.epoch(user) - 1, now.header.life}, {now.epoch(user), before[0].header.life}} {
+		_, root, err := hold(old.epoch, old.life)
+		require.ErrorIs(t, err, errReplaced)
+		require.Zero(t, root.Len(), "a root that nobody will wipe")
+	}
+	require.Nil(t, e.private.Load(), "private objects were opened for nobody")
+}
+
 // TestAnErasedObjectDoesNotComeBack: not by a change that began before the token was erased.
 func TestAnErasedObjectDoesNotComeBack(t *testing.T) {
 	ctx := context.Background()
@@ -324,13 +401,15 @@ func TestAForgedRecordGainsNothing(t *testing.T) {
 	_, err = e.Size(ctx, cred, key)
 	require.NoError(t, err)
 
-	// A head that names another object, or says that it is private.
-	for _, private := range []bool{false, true} {
-		id := newID()
+	// A head that names another object, or says that it is private, or a session's.
+	for _, forged := range []struct {
+		id             string
+		private, token bool
+	}{{newID(), false, true}, {key.ID(), true, true}, {key.ID(), false, false}} {
 		o, err := object.Build(object.Request{User: true}, pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_DATA),
-			pkcs11.Attr(pkcs11.CKA_TOKEN, true), pkcs11.Attr(pkcs11.CKA_PRIVATE, private)})
+			pkcs11.Attr(pkcs11.CKA_TOKEN, forged.token), pkcs11.Attr(pkcs11.CKA_PRIVATE, forged.private)})
 		require.NoError(t, err)
-		head, _, err := o.Finish(pick(private, key.ID(), id), nil)
+		head, _, err := o.Finish(forged.id, nil)
 		require.NoError(t, err)
 		plain, err := object.Marshal(head.Attributes())
 		require.NoError(t, err)

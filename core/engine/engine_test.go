@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -359,6 +360,10 @@ func TestKeysThatAskForThePinEachTime(t *testing.T) {
 	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
 	rv(t, pkcs11.CKR_PIN_INCORRECT, op.Authenticate(ctx, []byte("wrong")))
 	require.NoError(t, op.Authenticate(ctx, userPIN))
+	_, err = e.SaveOperation(ctx, op)
+	rv(t, pkcs11.CKR_STATE_UNSAVEABLE, err) // or one PIN would be good for many signatures
+	_, err = e.RestoreOperation(ctx, cred, hsm.OpSign, pkcs11.Mechanism{Type: pkcs11.CKM_ECDSA_SHA256}, priv, []byte{0})
+	rv(t, pkcs11.CKR_SAVED_STATE_INVALID, err)
 	_, err = op.Finish(ctx, nil, []byte("data"))
 	require.NoError(t, err)
 
@@ -367,5 +372,22 @@ func TestKeysThatAskForThePinEachTime(t *testing.T) {
 	_, err = e.DeriveKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_ECDH1_DERIVE, Params: &pkcs11.ECDH1DeriveParams{
 		KDF: pkcs11.CKD_NULL, PublicData: point[0].Value.([]byte)}}, priv, nil,
 		pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_GENERIC_SECRET)})
+	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+
+	// What gives such a key's secrets away without an operation gives away nothing at all.
+	always = append(always[:1:1], pkcs11.Attr(pkcs11.CKA_UNWRAP, true), pkcs11.Attr(pkcs11.CKA_DECAPSULATE, true))
+	without := func(t pkcs11.AttributeType) pkcs11.Template {
+		return slices.DeleteFunc(slices.Clone(always), func(a pkcs11.Attribute) bool { return a.Type == t })
+	}
+	secret := pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY), pkcs11.AttrUlong(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES)}
+	_, rsa, err := e.GenerateKeyPair(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN},
+		pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_MODULUS_BITS, 2048)}, without(pkcs11.CKA_DECAPSULATE))
+	require.NoError(t, err)
+	_, err = e.UnwrapKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_RSA_PKCS}, rsa, make([]byte, 256), secret)
+	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+	_, kem, err := e.GenerateKeyPair(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_ML_KEM_KEY_PAIR_GEN},
+		pkcs11.Template{pkcs11.AttrUlong(pkcs11.CKA_PARAMETER_SET, pkcs11.CKP_ML_KEM_512)}, without(pkcs11.CKA_UNWRAP))
+	require.NoError(t, err)
+	_, err = e.DecapsulateKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_ML_KEM}, kem, make([]byte, 768), secret)
 	rv(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
 }

@@ -3,11 +3,39 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/store"
 )
+
+// TestRecordsThatCannotBe: what nobody has written is damage, and not an object with the rest of it left out.
+func TestRecordsThatCannotBe(t *testing.T) {
+	good, err := record{counter: 7, head: []byte("head"), secret: []byte("secret")}.marshal()
+	require.NoError(t, err)
+	headless, err := record{counter: 7, secret: []byte("secret")}.marshal()
+	require.NoError(t, err)
+	bad := map[string][]byte{"no head": headless, "more behind it": append(bytes.Clone(good), 0)}
+	for _, flags := range []byte{flagPrivate | flagNode, 4, 0xff} {
+		b := bytes.Clone(good)
+		b[1] = flags
+		bad[fmt.Sprintf("flags %d", flags)] = b
+	}
+	for n := range good {
+		bad[fmt.Sprintf("%d bytes", n)] = good[:n]
+	}
+	for name, b := range bad {
+		_, err := parseRecord(b)
+		require.ErrorIs(t, err, store.ErrDamaged, name)
+	}
+	later := bytes.Clone(good)
+	later[0]++
+	_, err = parseRecord(later)
+	require.ErrorIs(t, err, store.ErrVersion)
+}
 
 // FuzzRecord: whatever stands in the store, it is a record that encodes to the same bytes again, or it is refused.
 func FuzzRecord(f *testing.F) {

@@ -67,6 +67,12 @@ func TestAPinWithAColonIsTheOwnUsersUnlessItNamesOne(t *testing.T) {
 	wantRV(t, pkcs11.CKR_PIN_INCORRECT, err)
 	_, err = b.Login(bg, pkcs11.CKU_USER, "", []byte("alice:5678:9"))
 	require.NoError(t, err, "only the first colon cuts")
+
+	name := []byte("carol1234")
+	require.NoError(t, a.InitPIN(bg, so, name))
+	require.NoError(t, a.CreateUser(bg, so, pkcs11.CKU_USER, string(name), []byte("5678:9")))
+	_, err = b.Login(bg, pkcs11.CKU_USER, "", name)
+	require.NoError(t, err, "without a colon it names nobody")
 }
 
 func TestANewPINOrDeletionEndsAUsersCredentials(t *testing.T) {

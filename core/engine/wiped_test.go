@@ -9,6 +9,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech"
+	"github.com/coffer-hsm/coffer/core/object"
 	"github.com/coffer-hsm/coffer/core/spread"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -81,6 +82,93 @@ func TestKeysForASessionAreWiped(t *testing.T) {
 	}
 	require.Equal(t, value, shown(t, e, cred, base))
 	require.Equal(t, bytes.Repeat([]byte{7}, 32), value, "the caller's")
+	old := inMemory(base)
+	for _, m := range []pkcs11.Mechanism{{Type: pkcs11.CKM_AES_CMAC}, {Type: pkcs11.CKM_ECDSA}} { // not for that, and not of that type
+		_, err = e.Begin(ctx, cred, hsm.OpSign, m, base)
+		require.Error(t, err)
+	}
+	_, err = e.WrapKey(ctx, cred, pkcs11.Mechanism{Type: pkcs11.CKM_RSA_PKCS}, base, base)
+	require.Error(t, err)
+	_, err = e.Size(ctx, cred, base)
+	require.NoError(t, err)
+	require.NoError(t, e.Destroy(ctx, cred, base))
+	require.Zero(t, [32]byte(old), "none of those who used it, or were refused it, holds it still")
+}
+
+// TestATokensKeyIsNotLeftInTheClear: when it has been sealed, what was sealed is wiped.
+func TestATokensKeyIsNotLeftInTheClear(t *testing.T) {
+	e, cred := withPINs(t, mem.New())
+	r, err := e.caller(cred, newKeyRequest)
+	require.NoError(t, err)
+	f := newFresh(draftOf(t, r, true), pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, []byte("0123456789abcdef"))})
+	value := f.secret.Bytes(pkcs11.CKA_VALUE)
+	_, err = e.keep(context.Background(), nil, f)
+	require.NoError(t, err)
+	require.Zero(t, [16]byte(value))
+}
+
+// TestMaterialOfWhatIsRefusedIsWiped: of a key that the policy does not want, and of all that a derivation has made if one of its
+// keys cannot be.
+func TestMaterialOfWhatIsRefusedIsWiped(t *testing.T) {
+	e, cred := withPINs(t, mem.New())
+	draft := func() *object.Draft {
+		d, err := e.buildFor(cred, newDerivation(privateKey(t, e, cred)), nil)
+		require.NoError(t, err)
+		return d
+	}
+	bytesOf := func(n int) []byte { return bytes.Repeat([]byte{7}, n) }
+	material := func(value []byte) pkcs11.Template { return pkcs11.Template{pkcs11.Attr(pkcs11.CKA_VALUE, value)} }
+	for i := range 3 { // the one that cannot be: of a form that no attribute has
+		values, output := [][]byte{bytesOf(16), bytesOf(16), bytesOf(16)}, bytesOf(8)
+		drafts, derived := []*object.Draft{draft(), draft(), draft()}, &mech.Derived{Outputs: [][]byte{output}}
+		for j, v := range values {
+			m := material(v)
+			if i == j {
+				m = append(m, pkcs11.Attribute{Type: pkcs11.CKA_CHECK_VALUE, Value: true}, pkcs11.Attr(pkcs11.CKA_SENSITIVE, false))
+			}
+			derived.Keys = append(derived.Keys, m)
+		}
+		_, err := e.finishAll(nil, drafts, derived)
+		require.Equal(t, pkcs11.CKR_GENERAL_ERROR, pkcs11.RVOf(err), "%v", err)
+		for j, v := range values {
+			require.Zero(t, [16]byte(v), "key %d, when key %d cannot be", j, i)
+		}
+		require.Zero(t, [8]byte(output))
+	}
+
+	e.opts.Policy.MinBits = map[pkcs11.KeyType]uint{pkcs11.CKK_GENERIC_SECRET: 256}
+	value := bytesOf(16)
+	_, err := e.finish(nil, draft(), material(value), checkMaterial)
+	require.Equal(t, pkcs11.CKR_KEY_SIZE_RANGE, pkcs11.RVOf(err), "%v", err)
+	require.Zero(t, [16]byte(value))
+}
+
+func newDerivation(base hsm.Object) object.Request {
+	return object.Request{Op: object.OpDerive, Base: base.(*entry).current.Load().head}
+}
+
+// form is a computing form that knows whether it has been wiped.
+type form struct{ wiped bool }
+
+func (f *form) Wipe() { f.wiped = true }
+
+// TestComputedFormsEndWithTheirKey, and are never another key's.
+func TestComputedFormsEndWithTheirKey(t *testing.T) {
+	head := draftOf(t, object.Request{Op: object.OpCreate, User: true}, true)
+	v, other := newVersion(head, []byte("sealed"), nil), newVersion(head, []byte("another"), nil)
+	made := &form{}
+	_, err := v.Expanded(0, func() (any, error) { return made, nil })
+	require.NoError(t, err)
+
+	other.share(v)
+	require.NotSame(t, v.material, other.material, "of another secret part")
+	next := newVersion(head, []byte("sealed"), nil)
+	next.share(v)
+	require.Same(t, v.material, next.material)
+	v.release()
+	require.False(t, made.wiped, "the next version computes with it")
+	next.release()
+	require.True(t, made.wiped)
 }
 
 // inMemory is the value of a key where it is.
@@ -93,11 +181,6 @@ func shown(t *testing.T, e *Engine, cred hsm.Credential, o hsm.Object) []byte {
 	b, _ := values[0].Value.([]byte)
 	return b
 }
-
-// form is a computing form that knows whether it has been wiped.
-type form struct{ wiped bool }
-
-func (f *form) Wipe() { f.wiped = true }
 
 // TestOneFormOfAKeyStays: of two that are made at the same time the second is wiped at once, the first with the key.
 func TestOneFormOfAKeyStays(t *testing.T) {

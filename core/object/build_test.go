@@ -24,7 +24,21 @@ func without(t tmpl, types ...pkcs11.AttributeType) tmpl {
 }
 
 func TestRuleCreateMust(t *testing.T) {
-	for _, full := range []tmpl{aesImport, rsaImport, ecImport, ecPubImport} {
+	key := func(c pkcs11.ObjectClass, k pkcs11.KeyType, more ...pkcs11.Attribute) tmpl {
+		return join(tmpl{class(c), ktype(k)}, more...)
+	}
+	p, q, g, v := text(pkcs11.CKA_PRIME, "p"), text(pkcs11.CKA_SUBPRIME, "q"), text(pkcs11.CKA_BASE, "g"), text(pkcs11.CKA_VALUE, "v")
+	set, owner := num(pkcs11.CKA_PARAMETER_SET, 1), text(pkcs11.CKA_OWNER, "o")
+	for _, full := range []tmpl{aesImport, rsaImport, ecImport, ecPubImport,
+		key(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA, text(pkcs11.CKA_MODULUS, "n"), text(pkcs11.CKA_PUBLIC_EXPONENT, "e")),
+		key(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_DSA, p, q, g, v), key(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_DSA, p, q, g, v),
+		key(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_DH, p, g, v), key(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_DH, p, g, v),
+		key(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_SLH_DSA, set, v), key(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_SLH_DSA, set, v),
+		key(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_HSS, v),
+		key(pkcs11.CKO_DOMAIN_PARAMETERS, pkcs11.CKK_DSA, p, q, g), key(pkcs11.CKO_DOMAIN_PARAMETERS, pkcs11.CKK_DH, p, g),
+		{class(pkcs11.CKO_CERTIFICATE), num(pkcs11.CKA_CERTIFICATE_TYPE, uint(pkcs11.CKC_X_509_ATTR_CERT)), owner, v},
+		{class(pkcs11.CKO_TRUST), text(pkcs11.CKA_ISSUER, "i"), text(pkcs11.CKA_SERIAL_NUMBER, "1")},
+	} {
 		create(t, full)
 		for _, a := range full {
 			refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), without(full, a.Type))
@@ -36,6 +50,19 @@ func TestRuleCreateNever(t *testing.T) {
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, user(OpCreate), join(aesImport, num(pkcs11.CKA_VALUE_LEN, 16)))
 	rsa := tmpl{class(pkcs11.CKO_PUBLIC_KEY), ktype(pkcs11.CKK_RSA), text(pkcs11.CKA_MODULUS, "n"), text(pkcs11.CKA_PUBLIC_EXPONENT, "e")}
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, user(OpCreate), join(rsa, num(pkcs11.CKA_MODULUS_BITS, 2048)))
+	p, q, g, v := text(pkcs11.CKA_PRIME, "p"), text(pkcs11.CKA_SUBPRIME, "q"), text(pkcs11.CKA_BASE, "g"), text(pkcs11.CKA_VALUE, "v")
+	dsa := tmpl{class(pkcs11.CKO_DOMAIN_PARAMETERS), ktype(pkcs11.CKK_DSA), p, q, g}
+	dh := tmpl{class(pkcs11.CKO_PRIVATE_KEY), ktype(pkcs11.CKK_DH), p, g, v}
+	hss := tmpl{class(pkcs11.CKO_PUBLIC_KEY), ktype(pkcs11.CKK_HSS), v}
+	for _, a := range []struct {
+		full  tmpl
+		never pkcs11.Attribute
+	}{
+		{dsa, num(pkcs11.CKA_PRIME_BITS, 2048)}, {dsa, num(pkcs11.CKA_SUBPRIME_BITS, 256)}, {dh, num(pkcs11.CKA_VALUE_BITS, 256)},
+		{hss, num(pkcs11.CKA_HSS_LEVELS, 1)}, {hss, num(pkcs11.CKA_HSS_LMS_TYPE, 5)}, {hss, num(pkcs11.CKA_HSS_LMOTS_TYPE, 4)},
+	} {
+		refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, user(OpCreate), join(a.full, a.never))
+	}
 }
 
 func TestRuleGenerateMust(t *testing.T) {
@@ -60,6 +87,9 @@ func TestRuleGenerateNever(t *testing.T) {
 	aes := tmpl{num(pkcs11.CKA_VALUE_LEN, 16)}
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, generation(pkcs11.CKO_SECRET_KEY, pkcs11.CKK_AES), join(aes, text(pkcs11.CKA_VALUE, "k")))
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, generation(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_RSA), tmpl{text(pkcs11.CKA_MODULUS, "n")})
+	for _, a := range []pkcs11.AttributeType{pkcs11.CKA_HSS_LEVELS, pkcs11.CKA_HSS_LMS_TYPE, pkcs11.CKA_HSS_LMOTS_TYPE} {
+		refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, generation(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_HSS), tmpl{num(a, 1)})
+	}
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, Request{Op: OpDerive, User: true, Base: create(t, ecImport)}, tmpl{text(pkcs11.CKA_VALUE, "k")})
 }
 
@@ -106,6 +136,11 @@ func TestRuleEither(t *testing.T) {
 	create(t, join(kem, text(pkcs11.CKA_SEED, "s")))
 	create(t, join(kem, text(pkcs11.CKA_VALUE, "v")))
 	create(t, join(kem, text(pkcs11.CKA_SEED, "s"), text(pkcs11.CKA_VALUE, "v")))
+
+	d, err := Build(generation(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_ML_KEM), nil)
+	require.NoError(t, err, "the mechanism brings one")
+	_, _, err = d.Finish(newID(), kem[2:])
+	requireRV(t, pkcs11.CKR_GENERAL_ERROR, err, "and has brought none")
 }
 
 func TestRuleDerivedAndClearable(t *testing.T) {
@@ -139,6 +174,20 @@ func TestRuleDerivedAndClearable(t *testing.T) {
 	_, err = Set(o, false, kcv)
 	require.NoError(t, err, "the same value is no change")
 	_, err = Set(o, false, tmpl{text(pkcs11.CKA_CHECK_VALUE, "xyz")})
+	requireRV(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
+
+	// CKA_PUBLIC_KEY_INFO follows from the key too, and cannot be wished away.
+	info := text(pkcs11.CKA_PUBLIC_KEY_INFO, "spki")
+	for _, full := range []tmpl{ecImport, ecPubImport} {
+		d, err := Build(user(OpCreate), join(full, text(pkcs11.CKA_PUBLIC_KEY_INFO, "another")))
+		require.NoError(t, err)
+		_, _, err = d.Finish(newID(), tmpl{info})
+		requireRV(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
+		_, there := create(t, join(full, text(pkcs11.CKA_PUBLIC_KEY_INFO, ""))).Get(pkcs11.CKA_PUBLIC_KEY_INFO)
+		require.False(t, there, "nobody vouched for it")
+	}
+	key, _ := finish(t, user(OpCreate), ecImport, tmpl{info})
+	_, err = Set(key, false, tmpl{text(pkcs11.CKA_PUBLIC_KEY_INFO, "")})
 	requireRV(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
 }
 
@@ -194,8 +243,12 @@ func TestMaterialDecidesNoPolicy(t *testing.T) {
 		_, _, err := d.Finish(newID(), tmpl{a})
 		requireRV(t, pkcs11.CKR_GENERAL_ERROR, err, a)
 	}
-	_, _, err = d.Finish(newID(), tmpl{ktype(pkcs11.CKK_DES3)})
-	requireRV(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err)
+	for _, a := range []pkcs11.Attribute{ktype(pkcs11.CKK_DES3), class(pkcs11.CKO_DATA)} {
+		_, _, err = d.Finish(newID(), tmpl{a})
+		requireRV(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, err, a)
+	}
+	_, _, err = d.Finish(newID(), tmpl{{Type: pkcs11.CKA_VALUE, Value: true}})
+	requireRV(t, pkcs11.CKR_GENERAL_ERROR, err, "no form for a value")
 	_, _, err = d.Finish("1", nil)
 	requireRV(t, pkcs11.CKR_GENERAL_ERROR, err)
 	incomplete, err := Build(generation(pkcs11.CKO_PUBLIC_KEY, pkcs11.CKK_RSA), tmpl{num(pkcs11.CKA_MODULUS_BITS, 2048)})
@@ -246,6 +299,8 @@ func TestForeignAttributes(t *testing.T) {
 func TestRepeatedAttributesAreInconsistent(t *testing.T) {
 	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), join(aesImport, flag(pkcs11.CKA_TOKEN, true), flag(pkcs11.CKA_TOKEN, false)))
 	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), join(aesImport, flag(pkcs11.CKA_TOKEN, true), flag(pkcs11.CKA_TOKEN, true)))
+	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), join(aesImport, pkcs11.Attr(pkcs11.CKA_UNWRAP_TEMPLATE, tmpl{flag(pkcs11.CKA_SENSITIVE, true)}),
+		pkcs11.Attr(pkcs11.CKA_UNWRAP_TEMPLATE, tmpl{})))
 	_, err := Set(create(t, aesImport), false, tmpl{text(pkcs11.CKA_LABEL, "a"), text(pkcs11.CKA_LABEL, "a")})
 	requireRV(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 }
@@ -304,6 +359,7 @@ func TestPrivateObjectsAreTheUsers(t *testing.T) {
 func TestAlwaysAuthenticateNeedsPrivate(t *testing.T) {
 	refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, user(OpCreate), join(ecImport, flag(pkcs11.CKA_ALWAYS_AUTHENTICATE, true), flag(pkcs11.CKA_PRIVATE, false)))
 	create(t, join(ecImport, flag(pkcs11.CKA_ALWAYS_AUTHENTICATE, true)))
+	create(t, join(ecImport, flag(pkcs11.CKA_PRIVATE, false)))
 }
 
 func TestCertificates(t *testing.T) {
@@ -314,6 +370,7 @@ func TestCertificates(t *testing.T) {
 	refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), join(base, text(pkcs11.CKA_URL, "u"),
 		text(pkcs11.CKA_HASH_OF_ISSUER_PUBLIC_KEY, "h"), text(pkcs11.CKA_HASH_OF_SUBJECT_PUBLIC_KEY, "h")))
 	refused(t, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID, user(OpCreate), join(certImport, num(pkcs11.CKA_CERTIFICATE_CATEGORY, 4)))
+	create(t, join(certImport, num(pkcs11.CKA_CERTIFICATE_CATEGORY, pkcs11.CK_CERTIFICATE_CATEGORY_OTHER_ENTITY)))
 	create(t, join(base, text(pkcs11.CKA_SUBJECT, "s"), text(pkcs11.CKA_URL, "u"),
 		text(pkcs11.CKA_HASH_OF_ISSUER_PUBLIC_KEY, "h"), text(pkcs11.CKA_HASH_OF_SUBJECT_PUBLIC_KEY, "h")))
 
@@ -335,7 +392,7 @@ func TestTrustObjects(t *testing.T) {
 	base := tmpl{class(pkcs11.CKO_TRUST), text(pkcs11.CKA_ISSUER, "i"), text(pkcs11.CKA_SERIAL_NUMBER, "1")}
 	anchor := num(pkcs11.CKA_TRUST_SERVER_AUTH, pkcs11.CKT_TRUST_ANCHOR)
 	create(t, base)
-	create(t, join(base, num(pkcs11.CKA_TRUST_SERVER_AUTH, pkcs11.CKT_NOT_TRUSTED)))
+	create(t, join(base, num(pkcs11.CKA_TRUST_SERVER_AUTH, pkcs11.CKT_NOT_TRUSTED), num(pkcs11.CKA_NAME_HASH_ALGORITHM, uint(pkcs11.CKM_SHA256))))
 	refused(t, pkcs11.CKR_TEMPLATE_INCOMPLETE, user(OpCreate), join(base, anchor))
 	create(t, join(base, anchor, text(pkcs11.CKA_HASH_OF_CERTIFICATE, "h")))
 }

@@ -12,7 +12,7 @@ import (
 // the SO asks (the standard says so of certificates; here keys are guarded alike). PKCS#11 v3.2, C_SetAttributeValue.
 func Set(o *Object, so bool, t pkcs11.Template) (*Object, error) {
 	switch {
-	case o.policy.builtin || !o.Bool(pkcs11.CKA_MODIFIABLE):
+	case !o.Bool(pkcs11.CKA_MODIFIABLE):
 		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not modifiable")
 	case o.Bool(pkcs11.CKA_TRUSTED) && !so:
 		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "a trusted object is the SO's to modify")
@@ -33,7 +33,7 @@ func Set(o *Object, so bool, t pkcs11.Template) (*Object, error) {
 // CKR_ACTION_PROHIBITED if CKA_COPYABLE is false; CKR_USER_NOT_LOGGED_IN for a private copy without the user. PKCS#11 v3.2,
 // C_CopyObject.
 func Copy(o *Object, so, user bool, id string, t pkcs11.Template) (*Object, error) {
-	if o.policy.builtin || !o.Bool(pkcs11.CKA_COPYABLE) {
+	if !o.Bool(pkcs11.CKA_COPYABLE) {
 		return nil, pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not copyable")
 	}
 	if !validID(id) {
@@ -95,7 +95,7 @@ func Spend(o *Object, n uint) (*Object, error) {
 
 // Destroyable answers whether C_DestroyObject may have the object: nil or CKR_ACTION_PROHIBITED.
 func (o *Object) Destroyable() error {
-	if o.policy.builtin || !o.Bool(pkcs11.CKA_DESTROYABLE) {
+	if !o.Bool(pkcs11.CKA_DESTROYABLE) {
 		return pkcs11.Errorf(pkcs11.CKR_ACTION_PROHIBITED, "the object is not destroyable")
 	}
 	return nil

@@ -83,6 +83,8 @@ func TestRuleOnCopy(t *testing.T) {
 	requireRV(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, err)
 	_, err = Copy(o, false, false, newID(), tmpl{flag(pkcs11.CKA_PRIVATE, true)})
 	requireRV(t, pkcs11.CKR_USER_NOT_LOGGED_IN, err)
+	_, err = Copy(o, false, false, newID(), nil)
+	require.NoError(t, err, "a public object is everybody's to copy")
 	_, err = Copy(o, false, true, "x", nil)
 	requireRV(t, pkcs11.CKR_GENERAL_ERROR, err)
 }

@@ -59,8 +59,7 @@ func (d *Draft) floor() []bound {
 // key. It is for the protocol that asked for it: programs that name no attributes read it (Java's KeyAgreement).
 func (d *Draft) agreed() bool {
 	kt, _ := d.KeyType()
-	return d.req.Op == OpDerive && d.req.Base.Class() == pkcs11.CKO_PRIVATE_KEY && d.Class() == pkcs11.CKO_SECRET_KEY &&
-		kt == pkcs11.CKK_GENERIC_SECRET && !d.Bool(pkcs11.CKA_TOKEN)
+	return d.req.Op == OpDerive && d.req.Base.Class() == pkcs11.CKO_PRIVATE_KEY && kt == pkcs11.CKK_GENERIC_SECRET && !d.Bool(pkcs11.CKA_TOKEN)
 }
 
 func chooseSensitive(d *Draft, _ pkcs11.AttributeType) any {
@@ -112,7 +111,7 @@ func (d *Draft) sincePast(t pkcs11.AttributeType) bool {
 				return false
 			}
 		}
-		return len(d.bases) > 0
+		return true
 	}
 	return false
 }

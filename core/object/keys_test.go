@@ -99,6 +99,11 @@ func TestUnwrapNeverLowersSensitive(t *testing.T) {
 	_, err := Build(Request{Op: OpUnwrap, User: true, Base: plain}, lower)
 	require.NoError(t, err)
 
+	inside := generate(t, flag(pkcs11.CKA_UNWRAP, true))
+	require.False(t, inside.Bool(pkcs11.CKA_EXTRACTABLE))
+	fromInside, _ := finish(t, Request{Op: OpUnwrap, User: true, Base: inside}, aesImport[:2], aesImport[2:])
+	require.True(t, fromInside.Bool(pkcs11.CKA_EXTRACTABLE), "what came in wrapped may go out wrapped, whatever unwrapped it")
+
 	o, _ := finish(t, Request{Op: OpUnwrap, User: true, Base: plain}, aesImport[:2], aesImport[2:])
 	require.True(t, o.Bool(pkcs11.CKA_SENSITIVE))
 	require.True(t, o.Bool(pkcs11.CKA_EXTRACTABLE), "the standard's default")
@@ -151,6 +156,17 @@ func TestDeriveFromSecretKeysNeverLowers(t *testing.T) {
 	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: base, Others: []*Object{open}}, nil, value)
 	require.False(t, o.Bool(pkcs11.CKA_ALWAYS_SENSITIVE), "both keys count")
 
+	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: open}, nil, value)
+	require.True(t, o.Bool(pkcs11.CKA_SENSITIVE), "the default, whatever the base key is")
+	o, _ = finish(t, Request{Op: OpDerive, User: true, Base: open}, lower[:1], value)
+	require.False(t, o.Bool(pkcs11.CKA_EXTRACTABLE), "the default, whatever CKA_SENSITIVE is")
+
+	// A one-time password key is a secret like any other.
+	hotp := create(t, tmpl{class(pkcs11.CKO_OTP_KEY), ktype(pkcs11.CKK_HOTP), text(pkcs11.CKA_VALUE, "k")})
+	for _, a := range lower {
+		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, Request{Op: OpDerive, User: true, Base: hotp}, tmpl{a})
+	}
+
 	// What is one-way in the base key need not be so in a key that the parameter names.
 	oneWay := Request{Op: OpDerive, User: true, Base: open, Others: []*Object{open, base}, OneWay: true}
 	for _, a := range lower {
@@ -175,6 +191,12 @@ func TestAgreedSecretsMayBeRead(t *testing.T) {
 	require.False(t, open.Bool(pkcs11.CKA_SENSITIVE), "the standard's default, which Java counts on")
 	require.True(t, open.Bool(pkcs11.CKA_EXTRACTABLE))
 	require.False(t, open.Bool(pkcs11.CKA_NEVER_EXTRACTABLE))
+	for _, sensitive := range []bool{true, false} {
+		inside := generate(t, flag(pkcs11.CKA_SENSITIVE, sensitive))
+		mixed, _ := finish(t, Request{Op: OpDerive, User: true, Base: ec, Others: []*Object{inside}}, nil, tmpl{text(pkcs11.CKA_VALUE, "z")})
+		require.Equal(t, sensitive, mixed.Bool(pkcs11.CKA_SENSITIVE), "as the secret key that is in it too")
+		require.False(t, mixed.Bool(pkcs11.CKA_EXTRACTABLE))
+	}
 	for name, template := range map[string]tmpl{
 		"a token's":       {flag(pkcs11.CKA_TOKEN, true)},
 		"a cipher's":      {class(pkcs11.CKO_SECRET_KEY), ktype(pkcs11.CKK_AES)},
@@ -242,6 +264,8 @@ func TestRevealAndMatches(t *testing.T) {
 	require.False(t, open.Matches(want, nil))
 	require.False(t, open.Matches(tmpl{text(pkcs11.CKA_VALUE, "0123456789abcdeX")}, secret))
 	require.False(t, open.Matches(want, func() tmpl { return nil }))
+
+	require.False(t, open.Matches(tmpl{text(pkcs11.CKA_VALUE, "")}, func() tmpl { return nil }), "empty is not absent")
 
 	require.True(t, open.Matches(nil, never))
 	require.True(t, open.Matches(tmpl{class(pkcs11.CKO_SECRET_KEY), text(pkcs11.CKA_LABEL, "")}, never))

@@ -98,7 +98,7 @@ func merge(asked, demanded pkcs11.Template, from pkcs11.AttributeType) (pkcs11.T
 // checkDates refuses a life that ends before it begins.
 func checkDates(h *head) error {
 	start, end := h.Bytes(pkcs11.CKA_START_DATE), h.Bytes(pkcs11.CKA_END_DATE)
-	if len(start) > 0 && len(end) > 0 && string(start) > string(end) {
+	if len(end) > 0 && string(start) > string(end) { // an empty start is before every day
 		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_END_DATE %s is before CKA_START_DATE %s", end, start)
 	}
 	return nil

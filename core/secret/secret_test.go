@@ -81,6 +81,8 @@ func TestNeverPrinted(t *testing.T) {
 	values := []any{s, *s, hidden{s, *s}, &hidden{s, *s}, shown{s, *s}, []*Bytes{s}, []Bytes{*s}, map[string]Bytes{"k": *s}}
 	leaks := []string{plain, fmt.Sprintf("%x", plain), fmt.Sprintf("%X", plain), fmt.Sprintf("%v", []byte(plain)),
 		strings.Trim(fmt.Sprintf("%#v", []byte(plain)), "[]byte{}")}
+	require.Equal(t, placeholder, fmt.Sprint(s))
+	require.Equal(t, placeholder, fmt.Sprintf("%x", *s))
 	for _, v := range values {
 		for verb := 'A'; verb <= 'z'; verb++ {
 			if !unicode.IsLetter(verb) {

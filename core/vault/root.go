@@ -149,10 +149,7 @@ func parseHeader(blob []byte) (KDF, error) {
 		Threads:   blob[10],
 	}
 	if blob[1] == kdfPBKDF2 {
-		kdf.Iterations, kdf.Time = kdf.Time, 0
-		if kdf.Iterations == 0 {
-			return KDF{}, fmt.Errorf("%w: no iterations", ErrSealBroken)
-		}
+		kdf.Iterations, kdf.Time = kdf.Time, 0 // none is refused as no passes are
 	}
 	if err := kdf.check(); err != nil {
 		return KDF{}, fmt.Errorf("%w: %w", ErrSealBroken, err)

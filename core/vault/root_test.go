@@ -100,6 +100,12 @@ func TestCostIsBoundedBeforeAnythingIsAllocated(t *testing.T) {
 		_, err = UnwrapRoot(blob, []byte("1234"), userLabel)
 		require.ErrorIs(t, err, ErrSealBroken, "%d iterations", iterations)
 	}
+	for _, kdf := range []KDF{ // the bounds themselves are within
+		{Time: 1, MemoryKiB: 8, Threads: 1}, {Time: maxTime, MemoryKiB: 8 * maxThreads, Threads: maxThreads},
+		{Time: maxWorkKiB / maxMemoryKiB, MemoryKiB: maxMemoryKiB, Threads: 1}, {Iterations: minIterations}, {Iterations: maxIterations},
+	} {
+		require.NoError(t, kdf.check(), "%+v", kdf)
+	}
 	require.NoError(t, DefaultKDF.check())
 	require.NoError(t, FIPSKDF.check())
 	require.Equal(t, FIPSKDF, KDFFor(true))
@@ -129,8 +135,14 @@ func TestLaterRootFormatIsToldApart(t *testing.T) {
 		later := append(head[:], blob[2:]...)
 		_, err := UnwrapRoot(later, []byte("1234"), userLabel)
 		require.ErrorIs(t, err, ErrSealVersion, "%v", head)
-		_, err = UnwrapRoot(later[:40], []byte("1234"), userLabel)
-		require.ErrorIs(t, err, ErrSealVersion, "a later format may have another length")
+		for _, n := range []int{2, 40} {
+			_, err = UnwrapRoot(later[:n], []byte("1234"), userLabel)
+			require.ErrorIs(t, err, ErrSealVersion, "a later format may have another length")
+		}
+	}
+	for _, head := range [][2]byte{{0, 1}, {0, 3}, {1, 0}} { // there has been no such format: damage, and no wrong PIN to be counted
+		_, err := UnwrapRoot(append(head[:], blob[2:]...), []byte("1234"), userLabel)
+		require.ErrorIs(t, err, ErrSealBroken, "%v", head)
 	}
 }
 

@@ -66,6 +66,9 @@ func TestPaddedKEMIsEncryption(t *testing.T) {
 	if got, err := rsa.DecryptPKCS1v15(nil, priv.std, ciphertext); err != nil || !bytes.Equal(got, value) {
 		t.Errorf("PKCS #1 v1.5: another secret, error %v", err)
 	}
+	if again, _, err := row(t, pkcs11.CKM_RSA_PKCS).Encapsulate(public, nil, 48); err != nil || bytes.Equal(again, value) {
+		t.Errorf("the same secret twice, error %v", err)
+	}
 }
 
 // TestDecapsulateWantsTheLength: a secret of another length than the template's is refused, not cut.

@@ -128,13 +128,18 @@ func TestImportRefusesWhatIsNoKey(t *testing.T) {
 			}
 		}
 	}
+	// A private exponent that decrypts, and is larger than the modulus: larger ones would only take longer.
+	phi := new(big.Int).Mul(new(big.Int).Sub(number(pkcs11.CKA_PRIME_1), one), new(big.Int).Sub(number(pkcs11.CKA_PRIME_2), one))
+	large := new(big.Int).Add(number(pkcs11.CKA_PRIVATE_EXPONENT), phi.Lsh(phi, 1))
+	_, err := check(pkcs11.CKO_PRIVATE_KEY, whole.Clone().Set(pkcs11.CKA_PRIVATE_EXPONENT, large.Bytes()))
+	wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 	// Twice the modulus where its factors belong.
 	small := generateWith(t, 65537)
 	bad := privateTemplate(small)
 	for _, a := range []pkcs11.AttributeType{pkcs11.CKA_PRIME_1, pkcs11.CKA_PRIME_2} {
 		bad = bad.Set(a, small.N.Bytes())
 	}
-	_, err := check(pkcs11.CKO_PRIVATE_KEY, bad)
+	_, err = check(pkcs11.CKO_PRIVATE_KEY, bad)
 	wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
 	_, err = check(pkcs11.CKO_PRIVATE_KEY, nil)
 	wantRV(t, err, pkcs11.CKR_TEMPLATE_INCOMPLETE)
@@ -156,12 +161,14 @@ func TestImportRefusesCompositePrimes(t *testing.T) {
 		if d == nil || d.Cmp(n) >= 0 || n.BitLen() < minBits {
 			continue
 		}
-		_, err := check(pkcs11.CKO_PRIVATE_KEY, pkcs11.Template{
-			pkcs11.Attr(pkcs11.CKA_MODULUS, n.Bytes()), pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}),
-			pkcs11.Attr(pkcs11.CKA_PRIVATE_EXPONENT, d.Bytes()),
-			pkcs11.Attr(pkcs11.CKA_PRIME_1, p.Bytes()), pkcs11.Attr(pkcs11.CKA_PRIME_2, q.Bytes()),
-		})
-		wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
+		for _, primes := range [][2]*big.Int{{p, q}, {q, p}} {
+			_, err := check(pkcs11.CKO_PRIVATE_KEY, pkcs11.Template{
+				pkcs11.Attr(pkcs11.CKA_MODULUS, n.Bytes()), pkcs11.Attr(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}),
+				pkcs11.Attr(pkcs11.CKA_PRIVATE_EXPONENT, d.Bytes()),
+				pkcs11.Attr(pkcs11.CKA_PRIME_1, primes[0].Bytes()), pkcs11.Attr(pkcs11.CKA_PRIME_2, primes[1].Bytes()),
+			})
+			wantRV(t, err, pkcs11.CKR_ATTRIBUTE_VALUE_INVALID)
+		}
 		return
 	}
 }

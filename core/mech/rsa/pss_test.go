@@ -1,6 +1,7 @@
 package rsa
 
 import (
+	"bytes"
 	"crypto/fips140"
 	"crypto/rsa"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coffer-hsm/coffer/core/mech/hashes"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -44,6 +46,30 @@ func TestPSSWithEveryHashMGFAndSalt(t *testing.T) {
 			for _, salt := range []uint{uint(longest) + 1, 1 << 31, math.MaxInt, math.MaxUint - 66, math.MaxUint} {
 				_, err := m.Sign(private, &pkcs11.PSSParams{HashAlg: h.Mechanism, MGF: g.MGF, SaltLen: salt})
 				wantRV(t, err, pkcs11.CKR_MECHANISM_PARAM_INVALID)
+			}
+		}
+	}
+}
+
+// TestPSSLooksAtEveryBit: none of the encoded message is without a meaning, at keys of any number of bits; and it is another one
+// each time.
+func TestPSSLooksAtEveryBit(t *testing.T) {
+	h := hashes.ByMGF(pkcs11.CKG_MGF1_SHA256)
+	digest := h.Sum([]byte("data"))
+	for _, bits := range []int{1023, 1022, 1017, 1016} { // of the first byte 7, 6, 1 and all 8 belong to it
+		s := &pss{hash: h, mgf: h, salt: h.Size(), bits: bits}
+		em := s.encode(digest)
+		if bytes.Equal(em, s.encode(digest)) {
+			t.Errorf("%d bits: the salt is the same twice", bits)
+		}
+		if !s.matches(digest, bytes.Clone(em)) {
+			t.Fatalf("%d bits: its own encoding does not match", bits)
+		}
+		for i := range 8 * len(em) {
+			bad := bytes.Clone(em)
+			bad[i/8] ^= 0x80 >> (i % 8)
+			if s.matches(digest, bad) {
+				t.Errorf("%d bits: bit %d may be another", bits, i)
 			}
 		}
 	}

@@ -92,12 +92,14 @@ func TestWriterWaitsForItsTurnButNotForEver(t *testing.T) {
 
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	_, err := s.Commit(short, nil, nil)
+	_, err := s.Commit(short, nil, []store.Op{{Key: "given-up"}})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	start := time.Now()
 	put(t, s, "k", "without the turn")
 	require.GreaterOrEqual(t, time.Since(start), patience)
+	_, err = s.Get(ctx, "given-up")
+	require.ErrorIs(t, err, store.ErrNotFound, "the next one wrote what was answered with an error")
 
 	release()
 	require.Eventually(t, func() bool { return len(s.sync.turns.slot) == 0 }, soon, time.Millisecond, "the turn must be given back")
