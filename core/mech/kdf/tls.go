@@ -69,14 +69,26 @@ func tlsPRF(f *prf, size int, label string, seeds ...[]byte) []byte {
 	return out[:size:size]
 }
 
-// planMaster says that a master secret is a generic secret, which derives keys of a connection and nothing else.
+// ofMaster is what a master secret is for (PKCS#11 v3.2, Master key derivation).
+var ofMaster = []pkcs11.MechanismType{
+	pkcs11.CKM_TLS12_KEY_AND_MAC_DERIVE, pkcs11.CKM_TLS12_KEY_SAFE_DERIVE, pkcs11.CKM_TLS_KDF, pkcs11.CKM_TLS_MAC,
+	pkcs11.CKM_TLS12_KDF, pkcs11.CKM_TLS12_MAC,
+}
+
+// planMaster says that a master secret is a generic secret, which derives keys of a connection and nothing else. A template
+// may allow less, and no more.
 func planMaster(_ any, t pkcs11.Template) ([]mech.Planned, error) {
 	p := mech.Planned{Template: t, Fixed: true, Class: pkcs11.CKO_SECRET_KEY, Type: pkcs11.CKK_GENERIC_SECRET, Size: masterSize}
-	if !t.Has(pkcs11.CKA_ALLOWED_MECHANISMS) {
-		p.Template = append(slices.Clip(t), pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{
-			pkcs11.CKM_TLS12_KEY_AND_MAC_DERIVE, pkcs11.CKM_TLS12_KEY_SAFE_DERIVE, pkcs11.CKM_TLS_KDF, pkcs11.CKM_TLS_MAC,
-			pkcs11.CKM_TLS12_KDF, pkcs11.CKM_TLS12_MAC,
-		}))
+	v, said := t.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
+	if !said {
+		p.Template = append(slices.Clip(t), pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, slices.Clone(ofMaster)))
+		return []mech.Planned{p}, nil
+	}
+	asked, _ := v.([]pkcs11.MechanismType) // of another type it is refused with the rest of the template
+	for _, m := range asked {
+		if !slices.Contains(ofMaster, m) {
+			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_ALLOWED_MECHANISMS names %v, which a master secret is not for", m)
+		}
 	}
 	return []mech.Planned{p}, nil
 }
