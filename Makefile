@@ -9,8 +9,11 @@ SHELL := /bin/bash
 # runs elsewhere.
 EXPORTS := -extldflags=-Wl,--version-script=$(CURDIR)/cbridge/exports.map
 
-# What a release calls itself: make VERSION=1.2.3
-NAMED := $(if $(VERSION),-X main.version=$(VERSION))
+# What a release calls itself: make VERSION=1.2.3. The library tells its first two numbers in CK_VERSION, core/release the default.
+NAMED := $(if $(VERSION),-X github.com/coffer-hsm/coffer/core/release.version=$(VERSION))
+ifneq ($(VERSION),$(shell printf %s '$(VERSION)' | grep -Ex '[0-9]{1,2}\.[0-9]{1,2}([.~+-][0-9A-Za-z.~+-]*)?'))
+$(error VERSION=$(VERSION): expected one like 1.2.3, for it goes into a CK_VERSION too)
+endif
 
 .PHONY: all fips help deps deps-test demo demo-cluster cluster-test test check unit race conformance capi asan interop bench fuzz generate install uninstall clean FORCE
 .DEFAULT_GOAL := all
@@ -18,7 +21,7 @@ NAMED := $(if $(VERSION),-X main.version=$(VERSION))
 all: $(MODULE) build/coffer build/cofferd build/coffer-bench ## build the library and the commands into build/
 
 $(MODULE): FORCE
-	$(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o $@ ./cbridge
+	$(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS) $(NAMED)' -o $@ ./cbridge
 	@rm -f build/libcoffer_pkcs11.h
 
 build/coffer: FORCE
@@ -29,7 +32,7 @@ build/cofferd: FORCE
 
 # Go's certified cryptographic module, and FIPS mode from the start: a slot's or node's policy may say fips = true.
 fips: FORCE ## build the library and the commands for FIPS 140-3 mode into build/fips/
-	GOFIPS140=certified $(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/fips/$(notdir $(MODULE)) ./cbridge
+	GOFIPS140=certified $(GO) build -trimpath -buildmode=c-shared -ldflags '$(EXPORTS) $(NAMED)' -o build/fips/$(notdir $(MODULE)) ./cbridge
 	@rm -f build/fips/libcoffer_pkcs11.h
 	GOFIPS140=certified $(GO) build -trimpath -ldflags '$(NAMED)' -o build/fips/coffer ./cmd/coffer
 	GOFIPS140=certified $(GO) build -trimpath -ldflags '$(NAMED)' -o build/fips/cofferd ./cmd/cofferd
@@ -108,7 +111,7 @@ capi: deps-test all ## C programs against the built library; FORKS=500 is the nu
 	COFFER_MODULE=$(CURDIR)/$(MODULE) $(GO) test -v -count=1 -timeout 20m ./tests/capi/...
 
 asan: deps-test all ## the C program of random calls under AddressSanitizer, the library with it; COFFER_ROUNDS is how many calls
-	$(GO) build -asan -trimpath -buildmode=c-shared -ldflags '$(EXPORTS)' -o build/asan/$(notdir $(MODULE)) ./cbridge
+	$(GO) build -asan -trimpath -buildmode=c-shared -ldflags '$(EXPORTS) $(NAMED)' -o build/asan/$(notdir $(MODULE)) ./cbridge
 	@rm -f build/asan/libcoffer_pkcs11.h
 	$(BUILT) COFFER_ASAN_MODULE=$(CURDIR)/build/asan/$(notdir $(MODULE)) $(GO) test -v -count=1 -timeout 20m -run Hostile ./tests/capi
 

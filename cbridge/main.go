@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -49,7 +50,7 @@ func firstCall() *cryptoki.Library {
 	making.Do(func() {
 		debug.SetGCPercent(collectAt)
 		serveThreads()
-		instance.Store(cryptoki.New(cryptoki.Options{Slots: slots, Version: pkcs11.Version{Major: 0, Minor: 1}, Log: note}))
+		instance.Store(cryptoki.New(cryptoki.Options{Slots: slots, Version: release.Number(), Log: note}))
 	})
 	return instance.Load()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/cluster/member"
 	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/core/secret"
 )
 
@@ -204,7 +205,7 @@ func (a *app) createCluster(ctx context.Context, f *nodeFlags, label string, ope
 	if err != nil {
 		return err
 	}
-	options := member.CreateOptions{Node: n, Version: programVersion(), Label: label, Open: open, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
+	options := member.CreateOptions{Node: n, Version: release.Name(), Label: label, Open: open, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
 	if options.Certificate, err = readIfNamed(f.certificate); err != nil {
 		return err
 	}
@@ -273,7 +274,7 @@ func (a *app) joinCluster(ctx context.Context, f *nodeFlags, text string, addres
 	if err != nil {
 		return err
 	}
-	options := member.JoinOptions{Node: n, Version: programVersion(), Token: text, Addresses: addresses, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
+	options := member.JoinOptions{Node: n, Version: release.Name(), Token: text, Addresses: addresses, CSR: f.csr || f.certificate != "", Log: a.ceremonyLog()}
 	if options.Certificate, err = readIfNamed(f.certificate); err != nil {
 		return err
 	}

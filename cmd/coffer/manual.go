@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/coffer-hsm/coffer/core/release"
 )
 
 // manualCommand prints coffer(1). It is for "make install"; people read what it has installed.
@@ -24,7 +26,7 @@ func (a *app) manualCommand() *cobra.Command {
 
 func writeManual(out io.Writer, root *cobra.Command) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, ".TH COFFER 1 \"\" \"Coffer %s\" \"User Commands\"\n", roff(programVersion()))
+	fmt.Fprintf(w, ".TH COFFER 1 \"\" \"Coffer %s\" \"User Commands\"\n", roff(release.Name()))
 	fmt.Fprintf(w, ".SH NAME\ncoffer \\- %s\n", roff(root.Short))
 	fmt.Fprint(w, ".SH SYNOPSIS\n.B coffer\nCOMMAND [flags]\n.SH DESCRIPTION\n")
 	preformatted(w, root.Long)

@@ -7,18 +7,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/coffer-hsm/coffer/core/release"
 )
-
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
-var version string
-
-// programVersion is what nodes tell each other.
-func programVersion() string {
-	if version == "" {
-		return "devel"
-	}
-	return version
-}
 
 // about is what this program is.
 type about struct {
@@ -30,7 +21,7 @@ type about struct {
 }
 
 func versionOf() about {
-	v := about{programVersion(), "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
+	v := about{release.Name(), "", runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, "3.2"}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {

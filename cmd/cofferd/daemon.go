@@ -20,6 +20,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/engine"
 	"github.com/coffer-hsm/coffer/core/mech/all"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/sqlite"
@@ -54,7 +55,7 @@ type place interface {
 
 // run serves until ctx ends, or something ends the node.
 func (d *daemon) run(ctx context.Context) (err error) {
-	d.log.Info("cofferd starts", "version", programVersion(), "config", d.conf.Source, "state", d.conf.StateDir)
+	d.log.Info("cofferd starts", "version", release.Name(), "config", d.conf.Source, "state", d.conf.StateDir)
 	cluster, st, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -66,7 +67,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.engine.Close()) }()
 	debug.FreeOSMemory() // reading all records has left as much again behind
 	d.server, err = node.New(node.Options{
-		HSM: d.engine, Cluster: cluster, Version: programVersion(), Identify: d.place.Identify,
+		HSM: d.engine, Cluster: cluster, Version: release.Name(), Identify: d.place.Identify,
 		CredentialLifetime: d.conf.CredentialLifetime, Log: reasons(d.log, slog.LevelWarn, "a request was not answered as asked"),
 	})
 	if err != nil {
@@ -92,7 +93,7 @@ func (d *daemon) open(ctx context.Context) (node.Cluster, store.Store, error) {
 		return nil, nil, err
 	}
 	sum := d.conf.Policy.Digest()
-	o := member.Options{Node: d.conf, Version: programVersion(), Policy: hex.EncodeToString(sum[:]), Method: how, Bootstrap: engine.Bootstrap, Log: d.log, Now: timeOfDay}
+	o := member.Options{Node: d.conf, Version: release.Name(), Policy: hex.EncodeToString(sum[:]), Method: how, Bootstrap: engine.Bootstrap, Log: d.log, Now: timeOfDay}
 	if d.conf.Store == config.StoreFile {
 		s, st, err := member.OpenSingle(ctx, o, func(path string) (store.Store, error) {
 			return sqlite.Open(path, sqlite.Options{Create: true})

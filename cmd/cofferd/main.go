@@ -18,18 +18,8 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/config"
 	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
+	"github.com/coffer-hsm/coffer/core/release"
 )
-
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
-var version string
-
-// programVersion is what nodes tell each other.
-func programVersion() string {
-	if version == "" {
-		return "devel"
-	}
-	return version
-}
 
 // flags are what the command line says.
 type flags struct {
@@ -57,7 +47,7 @@ func command() *cobra.Command {
 SIGHUP has it read its log level again. The log goes to standard error.`,
 		Example:       "  cofferd --config /etc/coffer/cofferd.toml",
 		Args:          cobra.NoArgs,
-		Version:       programVersion(),
+		Version:       release.Name(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return start(cmd.Context(), f) },

@@ -64,7 +64,8 @@ type keeping struct {
 	public  bool   // nobody was logged in
 	user    pkcs11.UserType
 	person  person
-	joined  *session // that asks for it; nil: none
+	joined  *session      // that asks for it; nil: none
+	from    SessionHandle // that has asked for the id last, and so has let go of it
 	timer   *time.Timer
 	objects []string // after a C_Finalize: the token objects that it has made, by CKA_UNIQUE_ID
 }
@@ -93,7 +94,7 @@ func (l *Library) AsyncGetID(h SessionHandle, function string) (id uint, err err
 		if err != nil {
 			return err
 		}
-		if id, err = l.kept.add(p, info.Serial); err != nil {
+		if id, err = l.kept.add(p, h, info.Serial); err != nil {
 			return err
 		}
 		delete(x.pending, p.function)
@@ -105,11 +106,11 @@ func (l *Library) AsyncGetID(h SessionHandle, function string) (id uint, err err
 	return id, err
 }
 
-func (k *kept) add(p *pending, serial string) (uint, error) {
+func (k *kept) add(p *pending, from SessionHandle, serial string) (uint, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if p.kept.id != 0 { // it was joined, and is let go
-		p.kept.joined = nil
+		p.kept.joined, p.kept.from = nil, from
 		return p.kept.id, nil
 	}
 	if len(k.calls) >= mostKept {
@@ -118,7 +119,7 @@ func (k *kept) add(p *pending, serial string) (uint, error) {
 	if !p.untie() {
 		return 0, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED
 	}
-	p.kept = keeping{id: k.newID(), slot: p.slot.ID, serial: serial, public: p.login == nil}
+	p.kept = keeping{id: k.newID(), from: from, slot: p.slot.ID, serial: serial, public: p.login == nil}
 	if p.login != nil {
 		p.kept.user, p.kept.person = p.login.user, p.login.person
 	}
@@ -218,10 +219,21 @@ func (k *kept) erased(slot SlotID) {
 }
 
 func (k *kept) removeAll(slot SlotID) (gone []*pending) {
+	return k.removeThose(func(p *pending) bool { return p.kept.slot == slot })
+}
+
+// cancelled takes away the calls that a session cancels.
+func (k *kept) cancelled(x *session, flags pkcs11.Flags) []*pending {
+	return k.removeThose(func(p *pending) bool {
+		return p.namedBy(flags) && (p.kept.joined == x || p.kept.joined == nil && p.kept.from == x.handle)
+	})
+}
+
+func (k *kept) removeThose(are func(*pending) bool) (gone []*pending) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, p := range k.calls {
-		if p.kept.slot == slot {
+		if are(p) {
 			k.remove(p)
 			gone = append(gone, p)
 		}

@@ -52,7 +52,7 @@ func TestWhatIsClosedIsNotCounted(t *testing.T) {
 			s := b.rw()
 			r := b.run.Load()
 			x, _ := r.sessions.load(s)
-			x.leaving.Store(true)
+			x.stage.Store(leaving)
 			told := make(chan error, 1)
 			go func() { told <- alsoCloses(b, s) }()
 			for range 100 {
@@ -63,8 +63,7 @@ func TestWhatIsClosedIsNotCounted(t *testing.T) {
 					runtime.Gosched()
 				}
 			}
-			x.slot.census.leave(x, true)
-			x.out.Store(true)
+			x.countOut(true)
 			<-told
 			x.end()
 			if all, _ := r.slots[slot1].census.count(); all != 0 {
@@ -74,12 +73,18 @@ func TestWhatIsClosedIsNotCounted(t *testing.T) {
 	}
 }
 
-// TestFinalizeWaitsForNobodyWhoWaitsForIt: a thread that closes a session is stopped before it counts it out.
+// TestFinalizeWaitsForNobodyWhoWaitsForIt: a thread that closes a session is stopped before it counts it out. What C_Finalize
+// has closed stays closed when it goes on.
 func TestFinalizeWaitsForNobodyWhoWaitsForIt(t *testing.T) {
 	b := start(t)
 	x, _ := b.run.Load().sessions.load(b.rw())
-	x.leaving.Store(true)
+	x.stage.Store(leaving)
 	b.ok(b.Finalize(false))
+	x.countOut(true)
+	if x.stage.Load() != closed {
+		t.Errorf("the session is at stage %d, expected closed", x.stage.Load())
+	}
+	x.end()
 }
 
 // TestNoReadOnlySessionBesideTheSO lets threads open read-only sessions while another logs the SO in and out.

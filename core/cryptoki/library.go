@@ -109,7 +109,7 @@ func (l *Library) inSession(function string, h SessionHandle, f func(*session) e
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed {
+	if x.stage.Load() == closed {
 		return l.answer(function, r, pkcs11.CKR_SESSION_HANDLE_INVALID)
 	}
 	if x.work == nil {

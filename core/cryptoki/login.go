@@ -96,7 +96,7 @@ func (s *slot) mayEnter(x *session, user pkcs11.UserType, name string) error {
 
 // admits looks at the slot's sessions, which may change while a PIN is being checked. The caller holds mu.
 func (s *slot) admits(x *session, user pkcs11.UserType) error {
-	if x.leaving.Load() {
+	if x.stage.Load() != open {
 		return pkcs11.CKR_SESSION_CLOSED
 	}
 	if all, rw := s.census.count(); user == pkcs11.CKU_SO && rw < all {

@@ -44,9 +44,18 @@ func (x *session) adopt(o hsm.Object) (ObjectHandle, error) {
 // mayWrite says whether the session may make or change an object that is, or is not, a token object.
 func (x *session) mayWrite(token bool) error {
 	if token && !x.rw {
-		return pkcs11.Errorf(pkcs11.CKR_SESSION_READ_ONLY, "a read-only session leaves token objects as they are")
+		return x.readOnly()
 	}
 	return nil
+}
+
+// readOnly is the answer of a read-only session to what would change the token. That nobody may is said first (PKCS#11 v3.2,
+// section 5.1.6, CKR_TOKEN_WRITE_PROTECTED).
+func (x *session) readOnly() error {
+	if limits, err := x.hsm.limits(x.ctx); err == nil && limits.WriteProtected {
+		return pkcs11.Errorf(pkcs11.CKR_TOKEN_WRITE_PROTECTED, "the token may be read, and nothing on it changed")
+	}
+	return pkcs11.Errorf(pkcs11.CKR_SESSION_READ_ONLY, "a read-only session leaves the token as it is")
 }
 
 // sessionOnly is the template of a new key whose CKA_TOKEN may also come from elsewhere: the unwrapping or base key's

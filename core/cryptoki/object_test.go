@@ -18,7 +18,8 @@ func TestReadOnlySessionLeavesTokenObjectsAlone(t *testing.T) {
 	o := b.object(b.rw(), true, false, "a")
 	ro := b.open(0)
 	local := b.object(ro, false, false, "local")
-	fails := func(_ ObjectHandle, err error) { t.Helper(); b.want(pkcs11.CKR_SESSION_READ_ONLY, err) }
+	want := pkcs11.CKR_SESSION_READ_ONLY
+	fails := func(_ ObjectHandle, err error) { t.Helper(); b.want(want, err) }
 	fails(b.CreateObject(ro, onToken))
 	fails(b.CopyObject(ro, o, nil))
 	fails(b.CopyObject(ro, local, onToken))
@@ -31,6 +32,17 @@ func TestReadOnlySessionLeavesTokenObjectsAlone(t *testing.T) {
 	fails(0, err)
 	fails(0, b.DestroyObject(ro, o))
 	fails(0, b.SetAttributeValue(ro, o, label("b")))
+	fails(0, b.SetPIN(ro, []byte("1234"), []byte("5678")))
+
+	was := b.hsm.info
+	b.hsm.info.Flags |= pkcs11.CKF_WRITE_PROTECTED
+	want = pkcs11.CKR_TOKEN_WRITE_PROTECTED // goes before the other
+	fails(b.CreateObject(ro, onToken))
+	fails(b.GenerateKey(ro, stream, onToken))
+	fails(0, b.DestroyObject(ro, o))
+	fails(0, b.SetAttributeValue(ro, o, label("b")))
+	fails(0, b.SetPIN(ro, []byte("1234"), []byte("5678")))
+	b.hsm.info = was
 
 	_, err = b.CopyObject(ro, o, inSession)
 	b.ok(err)

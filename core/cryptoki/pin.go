@@ -40,7 +40,7 @@ func (l *Library) InitPIN(h SessionHandle, pin []byte) error {
 func (l *Library) SetPIN(h SessionHandle, oldPIN, newPIN []byte) error {
 	return l.inSession("SetPIN", h, func(x *session) error {
 		if !x.rw {
-			return pkcs11.CKR_SESSION_READ_ONLY
+			return x.readOnly()
 		}
 		x.slot.loginMu.Lock()
 		defer x.slot.loginMu.Unlock()

@@ -13,22 +13,29 @@ import (
 // session is one session. Its fields are constant, or guarded by mu, which a call holds from its beginning to its end.
 type session struct {
 	numbered[session]
-	slot    *slot
-	hsm     *token
-	ctx     context.Context
-	rw      bool
-	async   bool        // calls that take long run beside it
-	leaving atomic.Bool // somebody closes it
-	out     atomic.Bool // and has counted it out
+	slot  *slot
+	hsm   *token
+	ctx   context.Context
+	rw    bool
+	async bool          // calls that take long run beside it
+	stage atomic.Uint32 // of its life; it only grows, and becomes closed under mu
 
 	objects []*object // that it has made and that die with it; of localObjects
 
-	mu     sync.Mutex
-	closed bool
-	owner  bool   // it has made session objects
-	login  *login // the slot's login as the running call has found it
-	*work         // nil before the first call
+	mu    sync.Mutex
+	owner bool   // it has made session objects
+	login *login // the slot's login as the running call has found it
+	*work        // nil before the first call
 }
+
+// The stages of a session's life. Calls that run when somebody begins to close it go on to their end, and the next ones
+// may still come in until it is closed.
+const (
+	open    uint32 = iota
+	leaving        // somebody closes it
+	out            // and has counted it out
+	closed         // what it owned is gone
+)
 
 // work is what a session does. It serves another session afterwards: many are opened for one signature.
 type work struct {
@@ -111,20 +118,18 @@ func (l *Library) CloseSession(h SessionHandle) error {
 }
 
 func (s *slot) closeOne(x *session) error {
-	if !x.leaving.CompareAndSwap(false, true) {
+	if !x.stage.CompareAndSwap(open, leaving) {
 		x.countedOut()
 		return pkcs11.CKR_SESSION_HANDLE_INVALID
 	}
-	if s.census.leave(x, false) {
-		x.out.Store(true)
+	if x.countOut(false) {
 		x.end()
 		return nil
 	}
 	s.use.RLock() // C_Finalize waits for sessions to end, and for the logout so
 	defer s.use.RUnlock()
 	s.mu.Lock()
-	s.census.leave(x, true)
-	x.out.Store(true)
+	x.countOut(true)
 	var who *login
 	if all, _ := s.census.count(); all == 0 {
 		who = s.forget()
@@ -153,9 +158,8 @@ func (s *slot) closeAll() {
 			return
 		}
 		closing = append(closing, x)
-		if x.leaving.CompareAndSwap(false, true) {
-			s.census.leave(x, true)
-			x.out.Store(true)
+		if x.stage.CompareAndSwap(open, leaving) {
+			x.countOut(true)
 		}
 	})
 	s.mu.Unlock()
@@ -166,11 +170,20 @@ func (s *slot) closeAll() {
 	s.ended(who)
 }
 
+// countOut counts out a session that the caller closes; done and locked are those of the census. One that C_Finalize has
+// closed meanwhile stays closed.
+func (x *session) countOut(locked bool) (done bool) {
+	if done = x.slot.census.leave(x, locked); done {
+		x.stage.CompareAndSwap(leaving, out)
+	}
+	return done
+}
+
 // countedOut returns when the session that somebody else closes is in the census no more: whoever is told that it is
 // closed must not find it counted. That takes the other a few instructions, or his turn at mu, so nobody holds mu here.
 // C_Finalize, after which nobody counts, does not wait: the other may wait for it.
 func (x *session) countedOut() {
-	for !x.out.Load() && x.ctx.Err() == nil {
+	for x.stage.Load() < out && x.ctx.Err() == nil {
 		runtime.Gosched()
 	}
 }
@@ -180,10 +193,9 @@ func (x *session) countedOut() {
 func (x *session) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.closed {
+	if x.stage.Swap(closed) == closed {
 		return
 	}
-	x.closed = true
 	if x.work != nil {
 		x.stop()
 	}

@@ -149,6 +149,9 @@ func (e *Engine) drafts(cred hsm.Credential, row *mech.Mechanism, keys *bases, p
 			return nil, nil, pkcs11.Errorf(pkcs11.RVOf(err), "template %d: %w", i, err)
 		}
 		size, err := e.derivedLen(d)
+		if err == nil && row.LengthWithType {
+			err = lengthFits(d, t.Has(pkcs11.CKA_KEY_TYPE), size)
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -158,6 +161,20 @@ func (e *Engine) drafts(cred hsm.Credential, row *mech.Mechanism, keys *bases, p
 		list, sizes = append(list, d), append(sizes, size)
 	}
 	return list, sizes, nil
+}
+
+// lengthFits checks what a template says of key type and length together; size is what they come to. A base key's
+// CKA_DERIVE_TEMPLATE may have said the type. PKCS#11 v3.2, Miscellaneous simple key derivation mechanisms.
+func lengthFits(d *object.Draft, typed bool, size int) error {
+	kt, _ := d.KeyType()
+	asked, said := d.Template().Uint(pkcs11.CKA_VALUE_LEN)
+	switch {
+	case size == 0 && (typed || kt != pkcs11.CKK_GENERIC_SECRET):
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCOMPLETE, "CKA_VALUE_LEN is missing: a key of type %v has no length of its own", kt)
+	case said && asked != uint(size):
+		return pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_VALUE_LEN is %d, a key of type %v has %d bytes", asked, kt, size)
+	}
+	return nil
 }
 
 // publicFrom says which attributes a public key takes over from its private key, and from which of them (PKCS#11 v3.2,

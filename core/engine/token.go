@@ -11,6 +11,7 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/auth"
 	"github.com/coffer-hsm/coffer/core/hsm"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/vault"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -28,6 +29,8 @@ func (e *Engine) Info(context.Context) (info pkcs11.TokenInfo, err error) {
 	defer answer(&err)
 	const unknown = pkcs11.CK_UNAVAILABLE_INFORMATION
 	info = pkcs11.TokenInfo{
+		HardwareVersion:    release.Number(),
+		FirmwareVersion:    release.Number(),
 		Manufacturer:       Manufacturer,
 		Model:              model,
 		Flags:              pkcs11.CKF_RNG | pkcs11.CKF_LOGIN_REQUIRED,

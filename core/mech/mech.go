@@ -73,6 +73,9 @@ type Mechanism struct {
 	// of the call and one by each template inside the parameter.
 	DeriveKeys func(d *Derivation) (*Derived, error)
 	Plan       func(param any, template pkcs11.Template) ([]Planned, error)
+	// LengthWithType says that a template with a key type has a length too, unless the type has one of its own: the natural
+	// length is for generic secrets that nobody has asked for by name.
+	LengthWithType bool
 	// OneWay says that nobody learns the keys from what is derived, so that its CKA_EXTRACTABLE need not follow theirs.
 	OneWay bool
 	// ByName says that a sensitive key must name the mechanism in its CKA_ALLOWED_MECHANISMS: what is derived is not secret.

@@ -137,9 +137,9 @@ func (d *Draft) obeyBase() error {
 		for _, from := range d.op().template {
 			v, _ := base.Get(from)
 			demanded, _ := v.(pkcs11.Template)
-			merged, err := merge(d.asked, demanded, from)
-			if err != nil {
-				return err
+			merged, against, ok := merge(d.asked, demanded)
+			if !ok {
+				return pkcs11.Errorf(d.op().conflict, "%v is not what %v of the base key demands", against, from)
 			}
 			d.asked = merged
 		}

@@ -220,8 +220,18 @@ func TestEncapsulation(t *testing.T) {
 
 func TestTemplatesOfTheBaseKey(t *testing.T) {
 	inner := tmpl{flag(pkcs11.CKA_DECRYPT, false), flag(pkcs11.CKA_ENCRYPT, true), text(pkcs11.CKA_LABEL, "forced")}
-	for op, attr := range map[Op]pkcs11.AttributeType{OpUnwrap: pkcs11.CKA_UNWRAP_TEMPLATE, OpDerive: pkcs11.CKA_DERIVE_TEMPLATE} {
-		base := create(t, join(aesImport, pkcs11.Attr(attr, inner)))
+	// PKCS#11 v3.2, section 5.18, has an answer of its own for C_EncapsulateKey.
+	for op, c := range map[Op]struct {
+		attr     pkcs11.AttributeType
+		base     tmpl
+		conflict pkcs11.RV
+	}{
+		OpUnwrap:      {pkcs11.CKA_UNWRAP_TEMPLATE, aesImport, pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		OpDerive:      {pkcs11.CKA_DERIVE_TEMPLATE, aesImport, pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		OpEncapsulate: {pkcs11.CKA_ENCAPSULATE_TEMPLATE, ecPubImport, pkcs11.CKR_KEY_HANDLE_INVALID},
+		OpDecapsulate: {pkcs11.CKA_DECAPSULATE_TEMPLATE, ecImport, pkcs11.CKR_TEMPLATE_INCONSISTENT},
+	} {
+		base := create(t, join(c.base, pkcs11.Attr(c.attr, inner)))
 		req := Request{Op: op, User: true, Base: base}
 		o, _ := finish(t, req, aesImport[:2], aesImport[2:])
 		require.Equal(t, "forced", string(o.Bytes(pkcs11.CKA_LABEL)))
@@ -229,8 +239,8 @@ func TestTemplatesOfTheBaseKey(t *testing.T) {
 		require.False(t, o.Bool(pkcs11.CKA_DECRYPT))
 		_, err := Build(req, join(aesImport[:2], text(pkcs11.CKA_LABEL, "forced")))
 		require.NoError(t, err, "saying the same is no conflict")
-		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, req, join(aesImport[:2], text(pkcs11.CKA_LABEL, "mine")))
-		refused(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, req, join(aesImport[:2], flag(pkcs11.CKA_DECRYPT, true)))
+		refused(t, c.conflict, req, join(aesImport[:2], text(pkcs11.CKA_LABEL, "mine")))
+		refused(t, c.conflict, req, join(aesImport[:2], flag(pkcs11.CKA_DECRYPT, true)))
 	}
 	base := create(t, join(aesImport, pkcs11.Attr(pkcs11.CKA_UNWRAP_TEMPLATE, tmpl{flag(pkcs11.CKA_TRUSTED, true)})))
 	refused(t, pkcs11.CKR_ATTRIBUTE_READ_ONLY, Request{Op: OpUnwrap, User: true, Base: base}, aesImport[:2])

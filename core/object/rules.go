@@ -112,6 +112,7 @@ type operation struct {
 	secretKey   bool                   // without a class or type in the template it makes a generic secret
 	classes     []pkcs11.ObjectClass   // what it makes, where the mechanism does not say; nil: any
 	template    []pkcs11.AttributeType // of the base key: what it adds to the template
+	conflict    pkcs11.RV              // answer for a template that says otherwise
 	length      pkcs11.RV              // answer for a CKA_VALUE_LEN that is not the value's
 }
 
@@ -130,13 +131,13 @@ var operations = [...]operation{
 	OpGenerate: {name: "generate", must: generateMust, never: generateNever, past: pastNone, local: true,
 		length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
 	OpUnwrap: {name: "unwrap", must: unwrapMust, never: unwrapNever, extractable: true, classes: wrappedKeys,
-		template: unwrapTemplates, length: pkcs11.CKR_WRAPPED_KEY_LEN_RANGE},
+		template: unwrapTemplates, conflict: pkcs11.CKR_TEMPLATE_INCONSISTENT, length: pkcs11.CKR_WRAPPED_KEY_LEN_RANGE},
 	OpDerive: {name: "derive", never: generateNever, past: pastOfBase, secretKey: true, classes: secretKeys,
-		template: deriveTemplates, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		template: deriveTemplates, conflict: pkcs11.CKR_TEMPLATE_INCONSISTENT, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
 	OpEncapsulate: {name: "encapsulate", never: generateNever, extractable: true, secretKey: true, classes: secretKeys,
-		template: encapsTemplates, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		template: encapsTemplates, conflict: pkcs11.CKR_KEY_HANDLE_INVALID, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
 	OpDecapsulate: {name: "decapsulate", never: generateNever, extractable: true, secretKey: true, classes: secretKeys,
-		template: decapsTemplates, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
+		template: decapsTemplates, conflict: pkcs11.CKR_TEMPLATE_INCONSISTENT, length: pkcs11.CKR_TEMPLATE_INCONSISTENT},
 	OpCopy: {name: "copy", change: settable | onCopy},
 	OpSet:  {name: "set", change: settable},
 }

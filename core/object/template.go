@@ -78,19 +78,20 @@ func checkDate(a pkcs11.Attribute) error {
 	return nil
 }
 
-// merge adds what a base key's template demands to what the caller asked for, which it takes over.
-func merge(asked, demanded pkcs11.Template, from pkcs11.AttributeType) (pkcs11.Template, error) {
-	out := asked
+// merge adds what a base key's template demands to what the caller asked for, which it takes over; it is not ok if they say
+// two things of an attribute.
+func merge(asked, demanded pkcs11.Template) (out pkcs11.Template, against pkcs11.AttributeType, ok bool) {
+	out = asked
 	for _, a := range demanded {
 		v, there := asked.Get(a.Type)
 		switch {
 		case !there:
 			out = append(out, a)
 		case !pkcs11.EqualValue(v, a.Value):
-			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "%v is not what %v of the base key demands", a.Type, from)
+			return nil, a.Type, false
 		}
 	}
-	return out, nil
+	return out, 0, true
 }
 
 // Checks of an object as a whole, on all its attributes outside the secret part.

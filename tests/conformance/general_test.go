@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/cryptoki"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
@@ -165,5 +166,14 @@ func TestInfo(t *testing.T) {
 		require.Equal(t, "Coffer", info.Manufacturer)
 		require.NotEmpty(t, info.Description)
 		require.Zero(t, info.Flags)
+		require.Equal(t, release.Number(), info.LibraryVersion)
+
+		slot, err := e.GetSlotInfo(e.slot)
+		require.NoError(t, err)
+		token, err := e.GetTokenInfo(e.slot)
+		require.NoError(t, err)
+		for _, v := range []pkcs11.Version{slot.HardwareVersion, slot.FirmwareVersion, token.HardwareVersion, token.FirmwareVersion} {
+			require.Equal(t, release.Number(), v)
+		}
 	})
 }

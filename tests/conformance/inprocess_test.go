@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
 	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/core/release"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/core/store/sqlite"
@@ -83,7 +84,7 @@ func bare(t *testing.T, p policy.Policy, open opener) *cryptoki.Library {
 	registry, err := all.Full() // the suite executes what is not offered by default too
 	require.NoError(t, err)
 	l := cryptoki.New(cryptoki.Options{
-		Version: pkcs11.Version{Major: 0, Minor: 1},
+		Version: release.Number(),
 		Slots: func() ([]cryptoki.Slot, error) {
 			return []cryptoki.Slot{{Description: "conformance", Open: func() (hsm.HSM, error) {
 				return engine.New(engine.Options{OpenStore: open, Mechanisms: registry, Policy: p, KDF: cheap, Log: func(err error) { t.Log(err) }})

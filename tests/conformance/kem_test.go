@@ -140,19 +140,23 @@ func TestEncapsulatedKeys(t *testing.T) {
 			template T
 			want     pkcs11.RV
 		}{
-			"against the key's template": {with(aes, text(pkcs11.CKA_LABEL, "other")), pkcs11.CKR_TEMPLATE_INCONSISTENT},
-			"with a value":               {with(aes, octets(pkcs11.CKA_VALUE, message(32))), pkcs11.CKR_ATTRIBUTE_READ_ONLY},
-			"as data":                    {num(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.CKR_TEMPLATE_INCONSISTENT},
-			"as a private key":           {kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_EC), pkcs11.CKR_TEMPLATE_INCONSISTENT},
-			"of no length":               {aesKind, pkcs11.CKR_TEMPLATE_INCOMPLETE},
-			"without end":                {with(aesKind, num(pkcs11.CKA_VALUE_LEN, ^uint(0))), pkcs11.CKR_KEY_SIZE_RANGE},
-			"trusted":                    {with(aes, yes(pkcs11.CKA_TRUSTED)), pkcs11.CKR_ATTRIBUTE_READ_ONLY},
+			"with a value":     {with(aes, octets(pkcs11.CKA_VALUE, message(32))), pkcs11.CKR_ATTRIBUTE_READ_ONLY},
+			"as data":          {num(pkcs11.CKA_CLASS, pkcs11.CKO_DATA), pkcs11.CKR_TEMPLATE_INCONSISTENT},
+			"as a private key": {kind(pkcs11.CKO_PRIVATE_KEY, pkcs11.CKK_EC), pkcs11.CKR_TEMPLATE_INCONSISTENT},
+			"of no length":     {aesKind, pkcs11.CKR_TEMPLATE_INCOMPLETE},
+			"without end":      {with(aesKind, num(pkcs11.CKA_VALUE_LEN, ^uint(0))), pkcs11.CKR_KEY_SIZE_RANGE},
+			"trusted":          {with(aes, yes(pkcs11.CKA_TRUSTED)), pkcs11.CKR_ATTRIBUTE_READ_ONLY},
 		} {
 			_, err := e.EncapsulateKey(h, kem, pub, c.template, &out{Capacity: 99})
 			rv(t, c.want, err, "encapsulate", name)
 			_, err = e.DecapsulateKey(h, kem, priv, c.template, o.Bytes)
 			rv(t, c.want, err, "decapsulate", name)
 		}
+		against := with(aes, text(pkcs11.CKA_LABEL, "other")) // what the keys' templates demand
+		_, err = e.EncapsulateKey(h, kem, pub, against, &out{Capacity: 99})
+		rv(t, pkcs11.CKR_KEY_HANDLE_INVALID, err)
+		_, err = e.DecapsulateKey(h, kem, priv, against, o.Bytes)
+		rv(t, pkcs11.CKR_TEMPLATE_INCONSISTENT, err)
 		for name, m := range map[string]*mech{
 			"no mechanism":          nil,
 			"no encapsulation":      {Type: pkcs11.CKM_ECDSA},

@@ -23,11 +23,11 @@ import (
 	"github.com/coffer-hsm/coffer/core/hsm"
 	"github.com/coffer-hsm/coffer/core/mech/all"
 	"github.com/coffer-hsm/coffer/core/policy"
+	"github.com/coffer-hsm/coffer/core/release"
 	hidden "github.com/coffer-hsm/coffer/core/secret"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/core/store/mem"
 	"github.com/coffer-hsm/coffer/core/vault"
-	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // The stacks over nodes: the machine over a client, the wire, nodes and their engines, which share one store. The nodes
@@ -66,7 +66,7 @@ func overNodes(name string, s site) *Stack {
 func (s site) library(t *testing.T) *cryptoki.Library {
 	c := s.start(t)
 	l := cryptoki.New(cryptoki.Options{
-		Version: pkcs11.Version{Major: 0, Minor: 1},
+		Version: release.Number(),
 		Slots: func() ([]cryptoki.Slot, error) {
 			return []cryptoki.Slot{{Description: "conformance", Open: func() (hsm.HSM, error) { return client.New(c.options) }}}, nil
 		},

@@ -46,7 +46,7 @@ func (a *agent) wantReadable() {
 	a.want(pkcs11.CKR_PIN_INCORRECT, wrongPIN)
 	a.want(pkcs11.CKR_OK, "login u "+userPIN)
 	a.wantAll()
-	a.want(pkcs11.CKR_SESSION_READ_ONLY, "data d v", "set public v", "destroy public", "pair p", "setpin "+userPIN+" other-pin")
+	a.want(pkcs11.CKR_TOKEN_WRITE_PROTECTED, "data d v", "set public v", "destroy public", "pair p", "setpin "+userPIN+" other-pin")
 	a.want(pkcs11.CKR_OK, "logout", "close")
 	a.want(pkcs11.CKR_TOKEN_WRITE_PROTECTED, "setup "+soPIN)
 	a.want(pkcs11.CKR_OK, "fini", "init", "open r", "login u "+userPIN)

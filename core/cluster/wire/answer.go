@@ -62,7 +62,7 @@ func ToTypes(list []uint64) ([]pkcs11.AttributeType, error) {
 }
 
 // FromInfo returns the message for what a token says of itself. Counts of sessions and sizes of memory are left out:
-// they are the near side's, or unknown.
+// they are the near side's, or unknown. Hardware there is none; its version is the program's, as the firmware's is.
 func FromInfo(info pkcs11.TokenInfo) *Info {
 	return &Info{
 		Label:        Text(info.Label),
@@ -72,6 +72,7 @@ func FromInfo(info pkcs11.TokenInfo) *Info {
 		Flags:        uint64(info.Flags),
 		MinPin:       uint64(info.MinPinLen),
 		MaxPin:       uint64(info.MaxPinLen),
+		Release:      uint32(info.FirmwareVersion.Major)<<8 | uint32(info.FirmwareVersion.Minor),
 	}
 }
 
@@ -79,7 +80,10 @@ func FromInfo(info pkcs11.TokenInfo) *Info {
 // memory unknown.
 func ToInfo(m *Info) pkcs11.TokenInfo {
 	const unknown = pkcs11.CK_UNAVAILABLE_INFORMATION
+	release := pkcs11.Version{Major: byte(m.GetRelease() >> 8), Minor: byte(m.GetRelease())}
 	return pkcs11.TokenInfo{
+		HardwareVersion:    release,
+		FirmwareVersion:    release,
 		Label:              m.GetLabel(),
 		Manufacturer:       m.GetManufacturer(),
 		Model:              m.GetModel(),

@@ -63,6 +63,7 @@ func TestAnswersThatDoNotFitAreRefused(t *testing.T) {
 
 func TestInfoSurvives(t *testing.T) {
 	in := pkcs11.TokenInfo{
+		HardwareVersion: pkcs11.Version{Major: 7, Minor: 255}, FirmwareVersion: pkcs11.Version{Major: 7, Minor: 255},
 		Label: "label", Manufacturer: "maker", Model: "model", Serial: "0123456789abcdef",
 		Flags: pkcs11.CKF_RNG | pkcs11.CKF_TOKEN_INITIALIZED, MinPinLen: 4, MaxPinLen: 255,
 		TotalPublicMemory: pkcs11.CK_UNAVAILABLE_INFORMATION, FreePublicMemory: pkcs11.CK_UNAVAILABLE_INFORMATION,

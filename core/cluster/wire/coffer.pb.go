@@ -1777,6 +1777,7 @@ type Info struct {
 	Flags         uint64                 `protobuf:"varint,5,opt,name=flags,proto3" json:"flags,omitempty"`
 	MinPin        uint64                 `protobuf:"varint,6,opt,name=min_pin,json=minPin,proto3" json:"min_pin,omitempty"`
 	MaxPin        uint64                 `protobuf:"varint,7,opt,name=max_pin,json=maxPin,proto3" json:"max_pin,omitempty"`
+	Release       uint32                 `protobuf:"varint,8,opt,name=release,proto3" json:"release,omitempty"` // of the program: CK_VERSION's two numbers, the first times 256
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1856,6 +1857,13 @@ func (x *Info) GetMinPin() uint64 {
 func (x *Info) GetMaxPin() uint64 {
 	if x != nil {
 		return x.MaxPin
+	}
+	return 0
+}
+
+func (x *Info) GetRelease() uint32 {
+	if x != nil {
+		return x.Release
 	}
 	return 0
 }
@@ -6019,7 +6027,7 @@ const file_coffer_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x06\n" +
 	"\x04Done\"\t\n" +
 	"\aGetInfo\"\t\n" +
-	"\aMembers\"\xb6\x01\n" +
+	"\aMembers\"\xd0\x01\n" +
 	"\x04Info\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12\"\n" +
 	"\fmanufacturer\x18\x02 \x01(\tR\fmanufacturer\x12\x14\n" +
@@ -6027,7 +6035,8 @@ const file_coffer_proto_rawDesc = "" +
 	"\x06serial\x18\x04 \x01(\tR\x06serial\x12\x14\n" +
 	"\x05flags\x18\x05 \x01(\x04R\x05flags\x12\x17\n" +
 	"\amin_pin\x18\x06 \x01(\x04R\x06minPin\x12\x17\n" +
-	"\amax_pin\x18\a \x01(\x04R\x06maxPin\"S\n" +
+	"\amax_pin\x18\a \x01(\x04R\x06maxPin\x12\x18\n" +
+	"\arelease\x18\b \x01(\rR\arelease\"S\n" +
 	"\n" +
 	"MemberList\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12+\n" +

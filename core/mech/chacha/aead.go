@@ -86,4 +86,8 @@ func (m *mac) Verify(part, signature []byte) error {
 	return modes.VerifyTag(poly1305.TagSize, signature, func() ([]byte, error) { return m.Finish(m.tag[:0], part) })
 }
 
-func (m *mac) Close() { clear(m.tag[:]) }
+// Close wipes the tag and the state, in which the key is.
+func (m *mac) Close() {
+	clear(m.tag[:])
+	*m.state = poly1305.MAC{}
+}

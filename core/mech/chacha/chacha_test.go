@@ -199,4 +199,12 @@ func TestCloseWipes(t *testing.T) {
 	require.NoError(t, err)
 	op.Close()
 	require.Zero(t, op.(*stream).key)
+
+	row := rowOf(t, pkcs11.CKM_POLY1305)
+	signer, err := row.Sign(testKey(pkcs11.CKK_POLY1305), nil)
+	require.NoError(t, err)
+	require.NoError(t, signer.Update([]byte("some of a message")))
+	require.NotZero(t, *signer.(*mac).state)
+	signer.Close()
+	require.Zero(t, *signer.(*mac).state)
 }

@@ -52,11 +52,11 @@ func prfOf(m pkcs11.MechanismType, k mech.Key) (*prf, error) {
 	}}, nil
 }
 
-// hmacUnder returns HMAC under a key of any bytes.
+// hmacUnder returns HMAC under a key of any bytes. What it was given is overwritten by the padded key.
 func hmacUnder(h *hashes.Hash, key []byte) *prf {
 	mac := hmac.New(h.New, key)
 	return &prf{h.Size(), func(parts ...[]byte) ([]byte, error) {
-		mac.Reset()
+		defer mac.Reset()
 		for _, p := range parts {
 			mac.Write(p)
 		}

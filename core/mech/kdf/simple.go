@@ -10,7 +10,7 @@ import (
 
 // simple are the mechanisms that join keys and cut them. What they make tells of the keys that it is made of, so it is
 // never less protected than these.
-var simple = []mech.Mechanism{
+var simple = lengthWithType([]mech.Mechanism{
 	{Type: pkcs11.CKM_CONCATENATE_BASE_AND_KEY, KeyTypes: secrets, Min: 1, Max: maxKey, DeriveKeys: joinKeys},
 	{Type: pkcs11.CKM_CONCATENATE_BASE_AND_DATA, KeyTypes: secrets, Min: 1, Max: maxKey,
 		Derive: withData(func(base, data []byte) []byte { return join(base, data) })},
@@ -18,6 +18,13 @@ var simple = []mech.Mechanism{
 		Derive: withData(func(base, data []byte) []byte { return join(data, base) })},
 	{Type: pkcs11.CKM_XOR_BASE_AND_DATA, KeyTypes: secrets, Min: 1, Max: maxKey, Derive: withData(xor)},
 	{Type: pkcs11.CKM_EXTRACT_KEY_FROM_KEY, KeyTypes: secrets, Min: 1, Max: maxKey, Derive: extract},
+})
+
+func lengthWithType(rows []mech.Mechanism) []mech.Mechanism {
+	for i := range rows {
+		rows[i].LengthWithType = true
+	}
+	return rows
 }
 
 func join(a, b []byte) []byte { return append(append(make([]byte, 0, len(a)+len(b)), a...), b...) }

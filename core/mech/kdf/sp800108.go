@@ -58,14 +58,18 @@ func doublePipelineMode(d *mech.Derivation) (*mech.Derived, error) {
 	if !ok || p == nil {
 		return nil, wrongParam(d.Param)
 	}
-	return derive108(d, p.PRF, p.Data, false, func(k *kbkdf) (step, error) {
-		a := k.fixed() // A(0)
-		return func([]byte) (next []byte, err error) {
-			next, err = k.prf.sum(a...)
-			a = [][]byte{next}
-			return append([]byte{}, next...), err
-		}, nil
-	})
+	return derive108(d, p.PRF, p.Data, false, func(k *kbkdf) (step, error) { return k.pipeline(), nil })
+}
+
+// pipeline makes A(i) from the one before.
+func (k *kbkdf) pipeline() step {
+	a := k.fixed() // A(0)
+	return func([]byte) (next []byte, err error) {
+		next, err = k.prf.sum(a...)
+		secret.Wipe(k.last)
+		a, k.last = [][]byte{next}, next
+		return append([]byte{}, next...), err
+	}
 }
 
 // step gives the iteration variable of an iteration; before is the output of the one before, nil at first.
@@ -77,6 +81,7 @@ type kbkdf struct {
 	data   []pkcs11.PRFData
 	keys   map[int][]byte // values of the keys among the data
 	length uint64         // bits that are derived, as the data counts them
+	last   []byte         // A(i) of the double pipeline
 }
 
 // derive108 derives keys. Each begins with an output of its own of the pseudorandom function (PKCS#11 v3.2, Deriving
@@ -99,7 +104,10 @@ func derive108(d *mech.Derivation, m pkcs11.MechanismType, data []pkcs11.PRFData
 		return nil, err
 	}
 	out := make([]byte, 0, segments*k.prf.size)
-	defer func() { secret.Wipe(out) }()
+	defer func() {
+		secret.Wipe(out)
+		secret.Wipe(k.last)
+	}()
 	var before []byte
 	for i := 1; i <= segments; i++ {
 		variable, err := next(before)

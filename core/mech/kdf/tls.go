@@ -1,7 +1,6 @@
 package kdf
 
 import (
-	"crypto/hmac"
 	"slices"
 
 	"github.com/coffer-hsm/coffer/core/mech"
@@ -46,40 +45,50 @@ func tlsHash(m pkcs11.MechanismType) (*hashes.Hash, error) {
 	return h, nil
 }
 
-// tlsPRF is the pseudorandom function of TLS 1.2 (RFC 5246, 5): size bytes for a secret, a label and seeds.
-func tlsPRF(h *hashes.Hash, key []byte, size int, label string, seeds ...[]byte) []byte {
-	mac := hmac.New(h.New, key)
+// tlsPRF is the pseudorandom function of TLS 1.2 (RFC 5246, 5) over an HMAC under the secret: size bytes for a label and
+// seeds. What it is made of, A(i) and outputs, is wiped.
+func tlsPRF(f *prf, size int, label string, seeds ...[]byte) []byte {
+	said := append([][]byte{nil, []byte(label)}, seeds...)
 	write := func(first []byte) []byte {
-		mac.Reset()
-		mac.Write(first)
-		mac.Write([]byte(label))
-		for _, s := range seeds {
-			mac.Write(s)
-		}
-		return mac.Sum(nil)
+		said[0] = first
+		block, _ := f.sum(said...) // never fails
+		return block
 	}
-	out := make([]byte, 0, size+h.Size())
+	out := make([]byte, 0, size+f.size)
 	a := write(nil) // A(1)
 	for len(out) < size {
 		block := write(a)
 		out = append(out, block...)
 		secret.Wipe(block)
-		mac.Reset()
-		mac.Write(a)
-		a = mac.Sum(nil)
+		before := a
+		a, _ = f.sum(before) // never fails
+		secret.Wipe(before)
 	}
+	secret.Wipe(a)
 	secret.Wipe(out[size:cap(out)])
 	return out[:size:size]
 }
 
-// planMaster says that a master secret is a generic secret, which derives keys of a connection and nothing else.
+// ofMaster is what a master secret is for (PKCS#11 v3.2, Master key derivation).
+var ofMaster = []pkcs11.MechanismType{
+	pkcs11.CKM_TLS12_KEY_AND_MAC_DERIVE, pkcs11.CKM_TLS12_KEY_SAFE_DERIVE, pkcs11.CKM_TLS_KDF, pkcs11.CKM_TLS_MAC,
+	pkcs11.CKM_TLS12_KDF, pkcs11.CKM_TLS12_MAC,
+}
+
+// planMaster says that a master secret is a generic secret, which derives keys of a connection and nothing else. A template
+// may allow less, and no more.
 func planMaster(_ any, t pkcs11.Template) ([]mech.Planned, error) {
 	p := mech.Planned{Template: t, Fixed: true, Class: pkcs11.CKO_SECRET_KEY, Type: pkcs11.CKK_GENERIC_SECRET, Size: masterSize}
-	if !t.Has(pkcs11.CKA_ALLOWED_MECHANISMS) {
-		p.Template = append(slices.Clip(t), pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, []pkcs11.MechanismType{
-			pkcs11.CKM_TLS12_KEY_AND_MAC_DERIVE, pkcs11.CKM_TLS12_KEY_SAFE_DERIVE, pkcs11.CKM_TLS_KDF, pkcs11.CKM_TLS_MAC,
-			pkcs11.CKM_TLS12_KDF, pkcs11.CKM_TLS12_MAC,
-		}))
+	v, said := t.Get(pkcs11.CKA_ALLOWED_MECHANISMS)
+	if !said {
+		p.Template = append(slices.Clip(t), pkcs11.Attr(pkcs11.CKA_ALLOWED_MECHANISMS, slices.Clone(ofMaster)))
+		return []mech.Planned{p}, nil
+	}
+	asked, _ := v.([]pkcs11.MechanismType) // of another type it is refused with the rest of the template
+	for _, m := range asked {
+		if !slices.Contains(ofMaster, m) {
+			return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_ALLOWED_MECHANISMS names %v, which a master secret is not for", m)
+		}
 	}
 	return []mech.Planned{p}, nil
 }
@@ -101,7 +110,7 @@ func makeMaster(d *mech.Derivation, withVersion bool, version pkcs11.Output, m p
 	case d.Sizes[0] != 0 && d.Sizes[0] != masterSize:
 		return nil, pkcs11.Errorf(pkcs11.CKR_TEMPLATE_INCONSISTENT, "CKA_VALUE_LEN is %d, a master secret has %d bytes", d.Sizes[0], masterSize)
 	}
-	made := mech.One(tlsPRF(h, base, masterSize, label, seeds...))
+	made := mech.One(tlsPRF(hmacUnder(h, base), masterSize, label, seeds...))
 	made.Outputs = make([][]byte, 1)
 	if version.Wanted {
 		made.Outputs[0] = append([]byte{}, base[:2]...)
@@ -174,5 +183,5 @@ func export(d *mech.Derivation) (*mech.Derived, error) {
 	if len(p.Context) > 0 {
 		seeds = append(seeds, []byte{byte(len(p.Context) >> 8), byte(len(p.Context))}, p.Context)
 	}
-	return mech.One(tlsPRF(h, base, size, string(p.Label), seeds...)), nil
+	return mech.One(tlsPRF(hmacUnder(h, base), size, string(p.Label), seeds...)), nil
 }

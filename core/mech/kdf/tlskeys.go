@@ -92,7 +92,7 @@ func keyBlock(withIVs bool) func(d *mech.Derivation) (*mech.Derived, error) {
 		if iv > 0 && !(p.Made.ClientIV.Wanted && p.Made.ServerIV.Wanted) {
 			return nil, pkcs11.Errorf(pkcs11.CKR_MECHANISM_PARAM_INVALID, "no place for the IVs: NULL")
 		}
-		block := tlsPRF(h, base, 2*(mac+key+iv), "key expansion", p.Random.Server, p.Random.Client)
+		block := tlsPRF(hmacUnder(h, base), 2*(mac+key+iv), "key expansion", p.Random.Server, p.Random.Client)
 		rest := block
 		defer secret.Wipe(block)
 		next := func(n int) []byte {

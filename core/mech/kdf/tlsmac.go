@@ -74,14 +74,14 @@ func (f *finished) Update(part []byte) error {
 }
 
 func (f *finished) Finish(dst, part []byte) ([]byte, error) {
-	return append(dst, tlsPRF(f.hash, f.key, f.size, f.label, f.data, part)...), nil
+	return append(dst, tlsPRF(hmacUnder(f.hash, f.key), f.size, f.label, f.data, part)...), nil
 }
 
 func (f *finished) Verify(part, signature []byte) error {
 	if len(signature) != f.size {
 		return pkcs11.Errorf(pkcs11.CKR_SIGNATURE_LEN_RANGE, "a tag of %d bytes, want %d", len(signature), f.size)
 	}
-	tag := tlsPRF(f.hash, f.key, f.size, f.label, f.data, part)
+	tag := tlsPRF(hmacUnder(f.hash, f.key), f.size, f.label, f.data, part)
 	defer secret.Wipe(tag)
 	if !hmac.Equal(tag, signature) {
 		return pkcs11.CKR_SIGNATURE_INVALID

@@ -123,7 +123,7 @@ func TestExposedNodes(t *testing.T) {
 		require.Len(t, list, 1)
 		require.Equal(t, id(s, key), id(one, list[0]))
 		require.NoError(t, signs(p, one, list[0], value, "through one node"))
-		require.Equal(t, pkcs11.Error(pkcs11.CKR_SESSION_READ_ONLY), p.DestroyObject(one, list[0]))
+		require.Equal(t, pkcs11.Error(pkcs11.CKR_TOKEN_WRITE_PROTECTED), p.DestroyObject(one, list[0]))
 	}
 	require.NoError(t, p.DestroyObject(s, key))
 	for i, slot := range slots[1:] {

@@ -34,7 +34,7 @@ func earlier(t testing.TB, dir string) string {
 	out, err := run(harness.Root(), fmt.Sprintf("git archive %s | tar -x -C '%s'", commit, tree))
 	require.NoError(t, err, string(out))
 	bin := filepath.Join(dir, "earlier")
-	out, err = run(tree, fmt.Sprintf("go build -trimpath -ldflags '-X main.version=earlier' -o '%s' ./cmd/cofferd", bin))
+	out, err = run(tree, fmt.Sprintf("go build -trimpath -ldflags '-X github.com/coffer-hsm/coffer/core/release.version=earlier' -o '%s' ./cmd/cofferd", bin))
 	require.NoError(t, err, string(out))
 	return bin
 }
