@@ -2,6 +2,7 @@ package node
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
 	"github.com/coffer-hsm/coffer/pkcs11"
@@ -39,7 +40,8 @@ type row struct {
 
 	// Where it depends on the request; nil where it does not.
 	lasting func(body any) bool // whether what lasts does
-	slow    func(body any) bool // heavy instead of lane, and counts
+	counts  func(body any) bool // whether it counts
+	slow    func(body any) bool // heavy instead of lane
 	answer  func(body any) int  // room for the answer in bytes; usualAnswer else
 }
 
@@ -61,6 +63,10 @@ func lastingIf[B any](f func(B) bool) trait {
 
 func slowIf[B any](f func(B) bool) trait {
 	return func(r *row) { r.slow = func(body any) bool { return f(body.(B)) } }
+}
+
+func countingIf[B any](f func(B) bool) trait {
+	return func(r *row) { r.counts = func(body any) bool { return f(body.(B)) } }
 }
 
 func answers[B any](f func(B) int) trait {
@@ -108,6 +114,8 @@ var rows = table(
 	on("FindObjects", quick, findObjects, long),
 	on("GenerateKey", storing, generateKey, lastingIf(func(b *wire.Request_GenerateKey) bool {
 		return makesToken(b.GenerateKey.GetTemplate(), false)
+	}), slowIf(func(b *wire.Request_GenerateKey) bool {
+		return slices.Contains(slowGenerators, pkcs11.MechanismType(b.GenerateKey.GetMechanism().GetType()))
 	})),
 	on("GenerateKeyPair", heavy, generateKeyPair, lastingIf(func(b *wire.Request_GenerateKeyPair) bool {
 		return makesToken(b.GenerateKeyPair.GetPublic(), false) || makesToken(b.GenerateKeyPair.GetPrivate(), false)
@@ -125,9 +133,7 @@ var rows = table(
 	})),
 
 	on("Begin", quick, begin),
-	on("Step", quick, step, slowIf(func(b *wire.Request_Step) bool {
-		return b.Step.GetAct() == wire.Act_ACT_AUTHENTICATE
-	}), answers(func(b *wire.Request_Step) int {
+	on("Step", quick, step, slowIf(authenticates), countingIf(authenticates), answers(func(b *wire.Request_Step) int {
 		return len(b.Step.GetData()) + len(b.Step.GetState())
 	})),
 	on("Random", quick, random, stale, open, answers(func(b *wire.Request_Random) int {
@@ -155,6 +161,13 @@ func table(list ...*row) map[reflect.Type]*row {
 	return m
 }
 
+// authenticates says whether a step of an operation is the PIN that its key asks for.
+func authenticates(b *wire.Request_Step) bool { return b.Step.GetAct() == wire.Act_ACT_AUTHENTICATE }
+
+// slowGenerators are those of C_GenerateKey that take longer than waiting for the store: as long as the caller wants a password to
+// be hashed, or until primes are found.
+var slowGenerators = []pkcs11.MechanismType{pkcs11.CKM_PKCS5_PBKD2, pkcs11.CKM_DSA_PARAMETER_GEN}
+
 // makesToken says whether a template asks for a token object; usual is what holds if it does not say.
 func makesToken(m *wire.Template, usual bool) bool {
 	for _, a := range m.GetAttributes() {
@@ -176,7 +189,7 @@ func (r *row) effectOf(body any) effect {
 	switch {
 	case r.lasting != nil && !r.lasting(body):
 		return none
-	case r.slow != nil && r.slow(body):
+	case r.counts != nil && r.counts(body):
 		return counts
 	}
 	return r.effect

@@ -37,6 +37,32 @@ func TestEveryRequestHasARow(t *testing.T) {
 	require.Len(t, rows, len(all)-len(ofTheReader))
 }
 
+// TestWhatTakesLongHasItsLane: what may keep a processor for seconds is never among what waits for the store, and only a PIN is
+// counted.
+func TestWhatTakesLongHasItsLane(t *testing.T) {
+	generate := func(m pkcs11.MechanismType) any {
+		return &wire.Request_GenerateKey{GenerateKey: &wire.GenerateKey{Mechanism: &wire.Mechanism{Type: uint64(m)}}}
+	}
+	step := func(a wire.Act) any { return &wire.Request_Step{Step: &wire.Step{Act: a}} }
+	for _, c := range []struct {
+		body   any
+		lane   int
+		effect effect
+	}{
+		{generate(pkcs11.CKM_AES_KEY_GEN), storing, none},
+		{generate(pkcs11.CKM_PKCS5_PBKD2), heavy, none},
+		{generate(pkcs11.CKM_DSA_PARAMETER_GEN), heavy, none},
+		{&wire.Request_GenerateKeyPair{}, heavy, none},
+		{step(wire.Act_ACT_FINISH), quick, none},
+		{step(wire.Act_ACT_AUTHENTICATE), heavy, counts},
+		{&wire.Request_Login{}, heavy, counts},
+	} {
+		r := rows[reflect.TypeOf(c.body)]
+		require.Equal(t, c.lane, r.laneOf(c.body), "%v", c.body)
+		require.Equal(t, c.effect, r.effectOf(c.body), "%v", c.body)
+	}
+}
+
 // TestEveryRequestIsAnswered sends each body empty: whatever it comes to, the node answers, and lives.
 func TestEveryRequestIsAnswered(t *testing.T) {
 	for _, state := range []string{"without a token", "logged in"} {
