@@ -57,6 +57,7 @@ var rules = []struct {
 	{"core/cluster/custody", "core/secret core/vault", "github.com/cloudflare/circl github.com/miekg/pkcs11 golang.org/x/crypto"},
 	{"core/cluster/member", "pkcs11 core/hsm core/secret core/store core/store/etcd core/vault core/config core/cluster/wire core/cluster/node core/cluster/pki core/cluster/custody core/cluster/tally",
 		"go.etcd.io/etcd google.golang.org/grpc google.golang.org/protobuf golang.org/x/sys go.uber.org/zap"},
+	{"core/cluster/metrics", "pkcs11 core/cluster/member core/cluster/node core/cluster/tally", "github.com/prometheus/client_golang github.com/prometheus/client_model"},
 	{"core/remote", "pkcs11 core/hsm core/config core/cluster/client core/cluster/pki", ""},
 	{"cbridge/...", "pkcs11 pkcs11/spec core/...", "*"},
 	{"cbridge", "pkcs11 core/...", "*"},

@@ -143,6 +143,9 @@ func New(opts Options) (*Server, error) {
 // Drain sends new requests elsewhere, or takes them again; those that run go on.
 func (s *Server) Drain(on bool) { s.draining.Store(on) }
 
+// Stopping reports whether Drain sends requests elsewhere, or Shutdown; what the cluster says is not asked.
+func (s *Server) Stopping() bool { return s.draining.Load() }
+
 func (s *Server) isDraining() bool { return s.draining.Load() || s.opts.Cluster.Draining() }
 
 // Shutdown drains, lets what runs end until ctx does, and closes. It returns an error if something was cut off.

@@ -281,7 +281,7 @@ func (t *stream) admit(c *call, elements int) (err error) {
 	if q.TimeoutMs > 0 {
 		limit = min(time.Duration(q.TimeoutMs)*time.Millisecond, t.limits.Time)
 	}
-	c.limit = deadline{parent: t.ctx, at: time.Now().Add(limit)}
+	c.limit = deadline{parent: t.ctx, at: c.came.Add(limit)}
 	c.ctx = &c.limit
 	t.Server.running.Add(1)
 	t.mu.Lock()
