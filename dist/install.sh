@@ -22,6 +22,7 @@ dist/sysusers.conf 644 $PREFIX/lib/sysusers.d/coffer.conf
 dist/tmpfiles.conf 644 $PREFIX/lib/tmpfiles.d/coffer.conf
 $made/coffer.1 644 $DATADIR/man/man1/coffer.1
 dist/cofferd.8 644 $DATADIR/man/man8/cofferd.8
+dist/prometheus-alerts.yml 644 $DATADIR/coffer/prometheus-alerts.yml
 $made/bash 644 $DATADIR/bash-completion/completions/coffer
 $made/zsh 644 $DATADIR/zsh/site-functions/_coffer
 $made/fish 644 $DATADIR/fish/vendor_completions.d/coffer.fish
@@ -53,7 +54,7 @@ install)
 uninstall)
 	list | while read -r from mode to; do rm -f "$DESTDIR$to"; done
 	rm -f "$DESTDIR$link"
-	rmdir "$DESTDIR$PREFIX/include/coffer" 2>/dev/null || :
+	rmdir "$DESTDIR$PREFIX/include/coffer" "$DESTDIR$DATADIR/coffer" 2>/dev/null || :
 	echo "Tokens, nodes and configurations are left: /var/lib/coffer, /etc/coffer, and ~/.local/share/coffer of each user."
 	;;
 *)

@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -98,6 +99,15 @@ func MechanismTypes() []MechanismType {
 		}
 	}
 	return list
+}
+
+// RVs lists the return values of the standard, in ascending order.
+func RVs() []RV {
+	list := make([]RV, len(namesRV.all))
+	for i, n := range namesRV.all {
+		list[i] = RV(n.value)
+	}
+	return slices.Compact(list)
 }
 
 // parse is the inverse of text. It also takes deprecated names and a number alone, decimal or with 0x.

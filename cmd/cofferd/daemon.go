@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,6 +43,8 @@ type daemon struct {
 	place  place
 	engine *engine.Engine
 	server *node.Server
+
+	serving atomic.Bool // place and server are there, and clients are answered
 }
 
 // place is the node's place in the world: a cluster's member, or a node without others.
@@ -50,12 +53,20 @@ type place interface {
 	Serial() string
 	Identify(*x509.Certificate) (node.Identity, error)
 	ServerTLS() (*tls.Config, error)
+	Ready() error
+	Size() *member.Size
+	Expiries() map[string]time.Time
 	Close() error
 }
 
 // run serves until ctx ends, or something ends the node.
 func (d *daemon) run(ctx context.Context) (err error) {
 	d.log.Info("cofferd starts", "version", release.Name(), "config", d.conf.Source, "state", d.conf.StateDir)
+	monitor, err := newMonitor(d.conf, d.ready, d.log)
+	if err != nil {
+		return err
+	}
+	defer monitor.close()
 	cluster, st, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -81,8 +92,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if m, ok := d.place.(*member.Member); ok {
 		m.Serve(d.engine)
 	}
+	d.tell(monitor)
+	defer monitor.close() // before what it tells of
 	notify("READY=1\nSTATUS=serving")
-	d.log.Info("the node serves", "cluster", cluster.ID(), "member", cluster.Self().GetId(), "socket", d.conf.Socket, "listen", d.conf.Listen)
+	d.log.Info("the node serves", "cluster", cluster.ID(), "member", cluster.Self().GetId(), "socket", d.conf.Socket, "listen", d.conf.Listen, "metrics", d.conf.Metrics)
 	return d.wait(ctx, failed)
 }
 

@@ -14,14 +14,18 @@ import (
 	"github.com/coffer-hsm/coffer/core/config"
 )
 
-// listenUnix makes the socket. One that a dead process has left is replaced; one that answers, or a file that is no
-// socket, is not.
+// listenUnix makes the socket of clients.
 func listenUnix(n *config.Node) (*net.UnixListener, error) {
-	path := n.Socket
+	return listenUnixAt(n.Socket, "socket", n)
+}
+
+// listenUnixAt makes a socket; key is what the configuration calls it. One that a dead process has left is replaced; one that
+// answers, or a file that is no socket, is not.
+func listenUnixAt(path, key string, n *config.Node) (*net.UnixListener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("the socket's directory cannot be made: %w; make it, or set socket", err)
+		return nil, fmt.Errorf("the socket's directory cannot be made: %w; make it, or set %s", err, key)
 	}
-	if err := removeStale(path); err != nil {
+	if err := removeStale(path, key); err != nil {
 		return nil, err
 	}
 	// Made closed to all, then opened to those whom the configuration names.
@@ -29,7 +33,7 @@ func listenUnix(n *config.Node) (*net.UnixListener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(before)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen at %s: %w; check the directory's owner, or set socket", path, err)
+		return nil, fmt.Errorf("cannot listen at %s: %w; check the directory's owner, or set %s", path, err, key)
 	}
 	if err := open(path, n); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -37,7 +41,7 @@ func listenUnix(n *config.Node) (*net.UnixListener, error) {
 	return l, nil
 }
 
-func removeStale(path string) error {
+func removeStale(path, key string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -45,11 +49,11 @@ func removeStale(path string) error {
 	case err != nil:
 		return fmt.Errorf("the socket %s cannot be looked at: %w", path, err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there and is no socket; set socket to another path", path)
+		return fmt.Errorf("%s is there and is no socket; set %s to another path", path, key)
 	}
 	if conn, err := net.Dial("unix", path); err == nil {
 		_ = conn.Close()
-		return fmt.Errorf("another process listens at %s; stop it, or set socket to another path", path)
+		return fmt.Errorf("another process listens at %s; stop it, or set %s to another path", path, key)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("the socket that was left at %s cannot be removed: %w", path, err)

@@ -57,6 +57,7 @@ const (
 	defaultPeerPort   = "2224"
 	defaultStorePort  = "2225"
 	defaultEtcdPort   = "2379"
+	defaultMetrics    = "9464" // the port that OpenTelemetry's exporters for Prometheus have
 	defaultSocketMode = 0o660
 
 	defaultLifetime = 24 * time.Hour

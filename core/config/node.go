@@ -29,6 +29,10 @@ type Node struct {
 	AllowUIDs   []uint32 // who may use the socket, beside root and the daemon's own user;
 	AllowGIDs   []uint32 // both empty: whom its mode lets in
 
+	// Metrics is where a monitoring system fetches: host:port, or UnixPrefix and a socket's path, of the mode and group of
+	// Socket; empty: nowhere.
+	Metrics string
+
 	// With StoreEmbedded: where the store talks to its peers, and to the nodes that have no store.
 	PeerListen, PeerAdvertise   string
 	StoreListen, StoreAdvertise string

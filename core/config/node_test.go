@@ -89,6 +89,11 @@ key_file = "u.key"
 		{"policy", "[policy]\ndates = true\nmin_bits = { rsa = 3072 }", func(n *Node) {
 			n.Policy = policy.Policy{Dates: true, MinBits: map[pkcs11.KeyType]uint{pkcs11.CKK_RSA: 3072}}
 		}},
+		{"metrics", "metrics = '127.0.0.1:9000'", func(n *Node) { n.Metrics = "127.0.0.1:9000" }},
+		{"metrics on the usual port", "metrics = 'localhost'", func(n *Node) { n.Metrics = "localhost:9464" }},
+		{"metrics on every address", "metrics = ':9464'", func(n *Node) { n.Metrics = ":9464" }},
+		{"metrics on a socket", "metrics = 'unix:m.sock'", func(n *Node) { n.Metrics = "unix:/etc/coffer/m.sock" }},
+		{"no metrics", "metrics = ''", func(n *Node) {}},
 		{"no socket", "socket = ''", func(n *Node) { n.Socket = "" }},
 		{"unseal without method", "[unseal]\nkey_file = '/k'", func(n *Node) { n.Unseal.KeyFile = "/k" }},
 		{"passphrase is asked for", "[unseal]\nmethod = 'passphrase'", func(n *Node) { n.Unseal = Unseal{Method: UnsealPassphrase, PassphraseFD: -1} }},
@@ -141,7 +146,15 @@ func TestNodeFileIsRefusedWithLineAndHint(t *testing.T) {
 	}{
 		{"syntax", "name = \n", 1, "not valid TOML", "state_dir"},
 		{"unknown key", "name = 'a'\nport = 3\n", 2, `"port"`, "listen"},
-		{"unknown table", "name = 'a'\n[metrics]\nlisten = ':1'\n", 2, `"metrics"`, "known are name"},
+		{"unknown table", "name = 'a'\n[listeners]\nlisten = ':1'\n", 2, `"listeners"`, "known are name"},
+		{"metrics is a table", "name = 'a'\n[metrics]\nlisten = ':1'\n", 2, "a table", "127.0.0.1:9464"},
+		{"metrics without port", "metrics = ':'\n", 1, "no port", "127.0.0.1:9464"},
+		{"metrics is a URL", "metrics = 'http://127.0.0.1:9464/metrics'\n", 1, "http://", "127.0.0.1:9464"},
+		{"metrics on a socket without a name", "metrics = 'unix:'\n", 1, "empty", "unix:/run"},
+		{"metrics on a socket with too long a name", "metrics = 'unix:/" + strings.Repeat("x", 107) + "'\n", 1, "108 bytes", "unix:/run"},
+		{"metrics at the port of clients", "metrics = '127.0.0.1:2223'\n", 1, "listen and metrics", "of its own"},
+		{"metrics at the store's port", "name = 'a'\nmetrics = ':2225'\n", 2, "store_listen and metrics", "of its own"},
+		{"metrics at the socket of clients", "metrics = 'unix:/run/coffer/cofferd.sock'\n", 1, "socket and metrics", "of its own"},
 		{"unknown key of unseal", "[unseal]\nmethod = 'file'\nkeyfile = 'x'\n", 3, `"keyfile"`, "key_file"},
 		{"unseal is text", "unseal = 'file'\n", 1, `the text "file"`, "[unseal]"},
 		{"name is empty", "name = ''\n", 1, "empty", "name ="},

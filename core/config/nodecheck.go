@@ -110,6 +110,19 @@ func (n *Node) completeAddresses(p *parser, host string) error {
 		}
 		*e.advertise = at
 	}
+	return n.checkMetrics(p, endpoints)
+}
+
+// checkMetrics refuses a place for a monitoring system that is taken.
+func (n *Node) checkMetrics(p *parser, endpoints []endpoint) error {
+	for _, e := range endpoints {
+		if overlap(n.Metrics, *e.listen) {
+			return p.fail(p.lineOfName("metrics"), fmt.Sprintf("%s and metrics are both %s", e.name, n.Metrics), "give each a port of its own")
+		}
+	}
+	if n.Socket != "" && n.Metrics == UnixPrefix+n.Socket {
+		return p.fail(p.lineOfName("metrics"), "socket and metrics are both "+n.Socket, "give each a path of its own")
+	}
 	return nil
 }
 

@@ -36,6 +36,26 @@ func listener[T any](field func(*T) *string, port string) setter[T] {
 	}
 }
 
+// UnixPrefix begins what is a unix socket where host:port could be.
+const UnixPrefix = "unix:"
+
+// watched takes where to listen for a monitoring system: as listener, or a unix socket.
+func watched[T any](field func(*T) *string) setter[T] {
+	at, socket := listener(field, defaultMetrics), socketPath(field)
+	return func(p *parser, name string, t *T, v any) string {
+		s, _ := v.(string)
+		path, isSocket := strings.CutPrefix(s, UnixPrefix)
+		if !isSocket {
+			return at(p, name, t, v)
+		}
+		problem := socket(p, name, t, path)
+		if problem == "" {
+			*field(t) = UnixPrefix + *field(t)
+		}
+		return problem
+	}
+}
+
 // reachable takes an address that others can connect to.
 func reachable[T any](field func(*T) *string, port string) setter[T] {
 	return func(p *parser, name string, t *T, v any) string {

@@ -34,6 +34,7 @@ var nodeKeys = []key[Node]{
 	{"socket_group", anyStore, 0, `text in quotes, such as socket_group = "coffer"`, word(func(n *Node) *string { return &n.SocketGroup })},
 	{"allow_uids", anyStore, 0, "a list of numbers, such as allow_uids = [33]", numbers(func(n *Node) *[]uint32 { return &n.AllowUIDs })},
 	{"allow_gids", anyStore, 0, "a list of numbers, such as allow_gids = [33]", numbers(func(n *Node) *[]uint32 { return &n.AllowGIDs })},
+	{"metrics", anyStore, 0, `host:port, such as metrics = "127.0.0.1:9464", or a socket, "unix:/run/coffer/metrics.sock", or "" for none`, watched(func(n *Node) *string { return &n.Metrics })},
 	{"store", anyStore, 0, `"etcd", "external" or "file"`, oneOf(func(n *Node) *string { return &n.Store }, StoreEmbedded, StoreExternal, StoreFile)},
 	{"peer_listen", storeEmbedded, 0, `host:port, such as peer_listen = ":2224"`, listener(func(n *Node) *string { return &n.PeerListen }, defaultPeerPort)},
 	{"peer_advertise", storeEmbedded, 0, `host:port, such as peer_advertise = "hsm1.example.org:2224"`, reachable(func(n *Node) *string { return &n.PeerAdvertise }, defaultPeerPort)},

@@ -57,6 +57,12 @@ func (c *cache[V]) drop(key [sha256.Size]byte) {
 	}
 }
 
+func (c *cache[V]) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.items)
+}
+
 func (c *cache[V]) purge() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,6 +29,7 @@ var places = map[string]fs.FileMode{
 	"lib/sysusers.d/coffer.conf":                   0o644,
 	"lib/tmpfiles.d/coffer.conf":                   0o644,
 	"share/bash-completion/completions/coffer":     0o644,
+	"share/coffer/prometheus-alerts.yml":           0o644,
 	"share/fish/vendor_completions.d/coffer.fish":  0o644,
 	"share/man/man1/coffer.1":                      0o644,
 	"share/man/man8/cofferd.8":                     0o644,
@@ -120,6 +121,7 @@ func TestInstalled(t *testing.T) {
 	require.Contains(t, out, "are left")
 	require.Equal(t, map[string]fs.FileMode{"share/p11-kit/modules/other.module": 0o644}, found(t, prefix))
 	require.NoDirExists(t, filepath.Join(prefix, "include", "coffer"))
+	require.NoDirExists(t, filepath.Join(prefix, "share", "coffer"))
 }
 
 // TestPackaged: a package is made in another place than it is for, and nothing in it names that place.

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/coffer-hsm/coffer/core/cluster/tally"
 	"github.com/coffer-hsm/coffer/core/store"
 	"github.com/coffer-hsm/coffer/pkcs11"
 )
@@ -30,6 +32,12 @@ type settled struct {
 	linearize func(ctx context.Context) (int64, error)
 	log       *slog.Logger
 	floor     floor
+
+	// What was counted: how long Commit's changes waited for the others, how many were given up meanwhile, and the leases that
+	// were taken away for that.
+	waited  tally.Histogram
+	givenUp atomic.Uint64
+	fenced  atomic.Uint64
 }
 
 // prefixOperation begins the keys of the records that let a request be sent twice and done once.
@@ -41,9 +49,12 @@ func (s *settled) Commit(ctx context.Context, compares []store.Compare, ops []st
 	revision, err := s.Store.Commit(ctx, compares, ops)
 	switch {
 	case err == nil && len(ops) > 0:
+		began := time.Now()
 		if err := s.settle(ctx, revision); err != nil {
+			s.givenUp.Add(1)
 			return revision, err
 		}
+		s.waited.Observe(time.Since(began))
 		s.floor.raise(revision)
 		return revision, nil
 	case errors.Is(err, store.ErrConflict) && repeated(compares):
@@ -216,6 +227,7 @@ func (s *settled) takeLease(ctx context.Context, dead func(), id string, revisio
 		if err := s.fence(ctx, id, have); err != nil {
 			continue
 		}
+		s.fenced.Add(1)
 		if sleep(ctx, have.claimOver()) {
 			dead()
 		}

@@ -49,6 +49,23 @@ func TestClusterGrowsAndEveryNodeHasEveryKey(t *testing.T) {
 			}
 			return s.Quorum && s.Voters == 3 && ready == 3 && len(s.Members) == 3 && leaders == 1
 		})
+		n.eventually("and each knows that by itself", func() bool {
+			s, leaders := n.m.Stats(), 0
+			for _, n := range nodes {
+				if n.m.Stats().Leads {
+					leaders++
+				}
+			}
+			return n.m.Ready() == nil && s.Quorum && s.Votes && s.Voters == 3 && s.States["ready"] == 3 && leaders == 1
+		})
+		size := n.m.Size()
+		require.Positive(t, size.Used)
+		require.LessOrEqual(t, size.Used, size.Bytes)
+		require.Less(t, size.Bytes, size.Limit)
+		ends := n.m.Expiries()
+		require.Len(t, ends, 4)
+		require.WithinDuration(t, time.Now().Add(pki.LeafLifetime), ends["peer"], time.Hour)
+		require.Greater(t, time.Until(ends["node-authority"]), 9*365*24*time.Hour)
 		n.eventually("nodes that know the same say the same", func() bool { return nodes[0].m.Members().Version == n.m.Members().Version })
 	}
 
@@ -165,9 +182,17 @@ func TestWithoutAQuorumKeysSignAndNothingChanges(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, s.Quorum)
 	require.ErrorIs(t, a.m.Remove(within(t), b.m2()), pkcs11.CKR_DEVICE_ERROR)
+	require.ErrorContains(t, a.m.Ready(), "no majority")
+	cut := a.m.Stats()
+	require.False(t, cut.Quorum)
+	require.Positive(t, cut.Unconfirmed)
+	require.Equal(t, 1, cut.States["dead"], "this node itself, as others must see it; of the other nothing new is known")
 
 	b.start()
 	a.current()
+	a.eventually("ready", func() bool { return a.m.Ready() == nil })
+	require.Equal(t, map[string]int{"ready": 2, "draining": 0, "impaired": 0, "joining": 0, "dead": 0}, a.m.Stats().States)
+	require.Less(t, a.m.Stats().Unconfirmed, cut.Unconfirmed)
 	require.NoError(t, b.sign(b.user(), a.generate(cred).ID()))
 }
 
@@ -272,7 +297,12 @@ func TestNodeThatDoesNotConfirmIsNotAliveWhenTheChangeReturns(t *testing.T) {
 	b.server.Close() // it renews its lease, and answers nobody
 	gaveUp := b.claims()
 	start := time.Now()
+	before := a.m.Stats()
 	a.generate(cred)
+	after := a.m.Stats()
+	require.Greater(t, after.Fenced, before.Fenced)
+	require.Equal(t, before.Settled.Count+1, after.Settled.Count)
+	require.Greater(t, after.Settled.Sum-before.Settled.Sum, patienceFor(fast.Claim), "it has waited")
 	require.True(t, gaveUp(), "the change returned while the node that did not confirm it counted as alive")
 	require.Less(t, time.Since(start), patience/4)
 }
@@ -346,6 +376,10 @@ func TestFailedStoreShowsAndItsVoteGoesToAnother(t *testing.T) {
 		}
 	}
 	a.eventually("the failed store shows", state("impaired"))
+	require.ErrorContains(t, failing.m.Ready(), "copy of the store")
+	require.Nil(t, failing.m.Size())
+	require.NoError(t, a.m.Ready())
+	require.Equal(t, 1, a.m.Stats().States["impaired"])
 	require.NoError(t, failing.sign(failing.user(), id))
 	a.eventually("the standby votes in its place", func() bool {
 		voters := map[string]bool{}

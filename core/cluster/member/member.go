@@ -55,6 +55,7 @@ type Member struct {
 	leaderless  time.Time // since when that copy has had no leader; alive.keep's alone
 	late        bool      // it was started without a quorum, and there has been none yet: run's alone
 
+	confirmed atomic.Pointer[time.Time] // when it was last known that nothing is missing here
 	cutOff    atomic.Pointer[time.Time] // until when nobody tries to catch up again: there was no quorum
 	listed    atomic.Pointer[listed]
 	refused   atomic.Pointer[revokedClients]
@@ -147,8 +148,12 @@ func (m *Member) begin(ctx context.Context) error {
 			m.endpoints.fail()
 		}
 	}
+	now := time.Now()
+	m.confirmed.Store(&now)
 	first := true
 	m.alive.done = func() {
+		now := time.Now()
+		m.confirmed.Store(&now)
 		m.cutOff.Store(nil)
 		m.endpoints.succeed()
 		if first { // so that nobody who comes now has to wait while the others are asked

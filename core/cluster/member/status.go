@@ -107,7 +107,7 @@ func (m *Member) Status(ctx context.Context) (*wire.StatusReply, error) {
 		out.Revision = max(out.Revision, s.Revision)
 		s.State = stateOf(w, records[w.Id], time.Now())
 		if !out.Quorum && s.Revision < 0 && w.Alive {
-			s.State = "dead" // what is known of its being alive is old
+			s.State = stateDead // what is known of its being alive is old
 		}
 		s.Since = uint64(m.sinceWhen(w.Id, s.State).Unix())
 		if w.Votes {
@@ -149,15 +149,15 @@ const joiningFor = 600
 func stateOf(w *wire.Member, r Record, now time.Time) string {
 	switch {
 	case w.Alive && r.StoreFailed:
-		return "impaired"
+		return stateImpaired
 	case w.Alive && w.Draining:
-		return "draining"
+		return stateDraining
 	case w.Alive:
-		return "ready"
+		return stateReady
 	case !w.Votes && now.Unix()-r.Joined < joiningFor:
-		return "joining"
+		return stateJoining
 	}
-	return "dead"
+	return stateDead
 }
 
 func (m *Member) sinceWhen(id, state string) time.Time {

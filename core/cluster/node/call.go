@@ -22,6 +22,8 @@ type call struct {
 	stream  *stream
 	request *wire.Request
 	row     *row
+	kind    int // as it is counted
+	came    time.Time
 	lane    int
 	// What it has taken of the stream's, the holder's and the server's room, of what it will need in all.
 	ofStream, ofHolder, ofServer, room int
@@ -140,6 +142,7 @@ const smallReply = 32 << 10
 // himself.
 func (c *call) reply(r *wire.Reply, reader bool) {
 	t := c.stream
+	t.ledger.answered(c.kind, c.came, r)
 	c.limit.end()
 	wipeRequest(c.request)
 	t.mu.Lock()

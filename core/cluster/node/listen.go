@@ -33,7 +33,7 @@ const (
 // ServeUnix serves the users of this machine whom allow lets in. It returns when the listener or the Server is closed;
 // an error after Close is nil.
 func (s *Server) ServeUnix(l *net.UnixListener, allow Peers) error {
-	return s.serve(l, socketCredentials{allow: allow, log: s.log, frames: s.serveFrames}, false)
+	return s.serve(l, socketCredentials{allow: allow, log: s.refusing(notAllowed), frames: s.serveFrames}, false)
 }
 
 // ServeTLS serves whoever shows a certificate of conf.ClientCAs, and joining machines without one. It returns as
@@ -55,7 +55,7 @@ func (s *Server) ServeTLS(l net.Listener, conf *tls.Config) error {
 			return hardened(other.Clone()), nil
 		}
 	}
-	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.holderOf, s.log, s.serveFrames}, true)
+	return s.serve(l, tlsCredentials{credentials.NewTLS(hardened(conf)), s.holderOf, s.refusing(noTLS), s.serveFrames}, true)
 }
 
 func checkTLS(conf *tls.Config) error {
@@ -111,7 +111,7 @@ func (s *Server) serve(l net.Listener, creds credentials.TransportCredentials, j
 	}
 	s.servers = append(s.servers, g)
 	s.mu.Unlock()
-	return g.Serve(newPlaces(l, s.limits.Connections, s.log))
+	return g.Serve(newPlaces(l, s.limits.Connections, s.refusing(tooMany)))
 }
 
 // tlsCredentials logs what is refused.

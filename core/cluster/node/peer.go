@@ -155,13 +155,13 @@ func (s *Server) identify(ctx context.Context) (guest, error) {
 		g := guest{chain: info.State.VerifiedChains[0]}
 		who, err := s.welcome(g)
 		if err != nil {
-			s.log("%v: certificate of %q refused: %w", p.Addr, g.chain[0].Subject.CommonName, err)
+			s.refusing(notAllowed)("%v: certificate of %q refused: %w", p.Addr, g.chain[0].Subject.CommonName, err)
 			return guest{}, errUnwelcome
 		}
 		g.Identity = who
 		return g, nil
 	}
-	s.log("%v: no certificate was shown", p.Addr)
+	s.refusing(notAllowed)("%v: no certificate was shown", p.Addr)
 	return guest{}, status.Error(codes.Unauthenticated, "a client certificate is needed")
 }
 

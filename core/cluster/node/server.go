@@ -93,6 +93,7 @@ type Server struct {
 	lanes   [numLanes]*lane
 	bytes   *room // of all requests and replies
 	holders holders
+	ledger  *ledger
 	lagging atomic.Bool // the last look whether this node is current has taken time
 
 	draining atomic.Bool
@@ -123,7 +124,7 @@ func New(opts Options) (*Server, error) {
 		opts.CredentialLifetime = usualLifetime
 	}
 	limits := opts.Limits.withDefaults()
-	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), journal: newJournal(opts.Log),
+	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), journal: newJournal(opts.Log), ledger: newLedger(),
 		stopping: make(chan struct{}), framed: map[*framed]bool{}, holders: holders{list: map[string]*holder{}}}
 	for i, limit := range laneLimits() {
 		s.lanes[i] = newLane(limit)
@@ -141,6 +142,9 @@ func New(opts Options) (*Server, error) {
 
 // Drain sends new requests elsewhere, or takes them again; those that run go on.
 func (s *Server) Drain(on bool) { s.draining.Store(on) }
+
+// Stopping reports whether Drain sends requests elsewhere, or Shutdown; what the cluster says is not asked.
+func (s *Server) Stopping() bool { return s.draining.Load() }
 
 func (s *Server) isDraining() bool { return s.draining.Load() || s.opts.Cluster.Draining() }
 

@@ -69,24 +69,26 @@ func (s *Server) converse(p pipe) error {
 	}
 	defer s.streams.Add(-1)
 	if n := s.streams.Add(1); n > int64(s.limits.Streams) {
-		s.log("%s: refused, %d streams are open", who.Holder, n-1)
+		s.refusing(tooMany)("%s: refused, %d streams are open", who.Holder, n-1)
 		return status.Error(codes.ResourceExhausted, "too many streams are open")
 	}
 	holder, ok := s.holders.enter(who.Holder, s.limits)
 	if !ok {
-		s.log("%s: refused, so many streams of this client are open that others need the rest", who.Holder)
+		s.refusing(tooMany)("%s: refused, so many streams of this client are open that others need the rest", who.Holder)
 		return status.Error(codes.ResourceExhausted, "too many streams of this client are open")
 	}
 	defer s.holders.leave(who.Holder)
 	arriving := p.Arriving()
 	defer func() {
 		if arriving.end() {
-			s.log("%s: a connection was closed: %w", who.Holder, errArriving)
+			s.refusing(tooMany)("%s: a connection was closed: %w", who.Holder, errArriving)
 		}
 	}()
 	if err := arriving.belongs(s.limits.Patience, holder.bytes, s.bytes); err != nil {
+		s.ledger.refused[tooMany].Add(1)
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
+	s.ledger.streams.Add(1)
 	t := &stream{
 		Server: s, pipe: p, who: who, holder: holder, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
 		now: make(chan outgoing, 16), over: make(chan error, 1),
@@ -178,7 +180,7 @@ func (t *stream) receive() (q *wire.Request, elements int, err error) {
 		if !errors.Is(err, errBusy) {
 			break
 		}
-		if err := t.answerNow(t.failed(q.Id, errBusy)); err != nil {
+		if err := t.refuse(q.Id, unknownKind, time.Now(), errBusy); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -186,7 +188,7 @@ func (t *stream) receive() (q *wire.Request, elements int, err error) {
 		return nil, 0, err
 	}
 	if _, err := t.welcome(t.who); err != nil {
-		t.log("%s is not welcome any more: %w", t.who.Holder, err)
+		t.refusing(notAllowed)("%s is not welcome any more: %w", t.who.Holder, err)
 		return nil, 0, errUnwelcome
 	}
 	return q, elements, nil
@@ -205,13 +207,14 @@ func (t *stream) take(q *wire.Request, elements int, alone bool) (still bool, er
 		return true, nil
 	}
 	row, known := rows[reflect.TypeOf(q.Body)]
+	came, kind := time.Now(), kindOf(row, q.Body)
 	if !known {
-		return true, t.answerNow(t.failed(q.Id, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request")))
+		return true, t.refuse(q.Id, kind, came, pkcs11.Errorf(pkcs11.CKR_FUNCTION_NOT_SUPPORTED, "this node does not know the request"))
 	}
-	c := &call{stream: t, request: q, row: row, lane: row.laneOf(q.Body)}
+	c := &call{stream: t, request: q, row: row, kind: kind, came: came, lane: row.laneOf(q.Body)}
 	if err := t.admit(c, elements); err != nil {
 		wipeRequest(q)
-		return true, t.answerNow(t.failed(q.Id, err))
+		return true, t.refuse(q.Id, kind, came, err)
 	}
 	if alone {
 		if here, still := t.serveHere(c); here {
@@ -222,6 +225,13 @@ func (t *stream) take(q *wire.Request, elements int, alone bool) (still bool, er
 		c.reply(c.failure(errClosing), false)
 	}
 	return true, nil
+}
+
+// refuse answers a request that does not run.
+func (t *stream) refuse(id uint64, kind int, came time.Time, why error) error {
+	r := t.failed(id, why)
+	t.ledger.answered(kind, came, r)
+	return t.answerNow(r)
 }
 
 var (
@@ -271,7 +281,7 @@ func (t *stream) admit(c *call, elements int) (err error) {
 	if q.TimeoutMs > 0 {
 		limit = min(time.Duration(q.TimeoutMs)*time.Millisecond, t.limits.Time)
 	}
-	c.limit = deadline{parent: t.ctx, at: time.Now().Add(limit)}
+	c.limit = deadline{parent: t.ctx, at: c.came.Add(limit)}
 	c.ctx = &c.limit
 	t.Server.running.Add(1)
 	t.mu.Lock()
@@ -296,7 +306,7 @@ func (t *stream) giveUp(id uint64) {
 
 func (t *stream) greet(id uint64, h *wire.Hello) error {
 	if h.GetProtocol() < wire.MinProtocol {
-		t.log("%s speaks protocol %d, this node from %d on", t.who.Holder, h.GetProtocol(), wire.MinProtocol)
+		t.refusing(oldProtocol)("%s speaks protocol %d, this node from %d on", t.who.Holder, h.GetProtocol(), wire.MinProtocol)
 		return status.Errorf(codes.FailedPrecondition, "protocol %d is too old, this node speaks %d to %d", h.GetProtocol(), wire.MinProtocol, wire.Protocol)
 	}
 	r := t.reply(id)

@@ -29,6 +29,7 @@ const (
 // row is what a node does with one kind of request.
 type row struct {
 	name   string
+	number int // of all rows
 	body   reflect.Type
 	run    func(*call) error
 	lane   int
@@ -155,7 +156,8 @@ var rows = table(
 
 func table(list ...*row) map[reflect.Type]*row {
 	m := make(map[reflect.Type]*row, len(list))
-	for _, r := range list {
+	for i, r := range list {
+		r.number = i
 		m[r.body] = r
 	}
 	return m

@@ -276,11 +276,18 @@ func (c *cluster) invite(t testing.TB, n *node, name string) string {
 	return file
 }
 
-// join makes a node and starts it.
-func (c *cluster) join(t testing.TB, from *node, name string) *node {
+// joined makes a node that is a member and has not been started.
+func (c *cluster) joined(t testing.TB, from *node, name string) *node {
 	t.Helper()
 	n := c.place(t, name)
 	c.coffer(t, append([]string{"cluster", "join", "--token-file", c.invite(t, from, name)}, n.flags()...)...)
+	return n
+}
+
+// join makes a node and starts it.
+func (c *cluster) join(t testing.TB, from *node, name string) *node {
+	t.Helper()
+	n := c.joined(t, from, name)
 	n.start(t)
 	n.serves(t)
 	return n

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/coffer-hsm/coffer/core/config"
+)
+
+// TestFewConnections: who is too many is sent away at once, and those who are there stay; a place that is given up is another's.
+func TestFewConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f := few{l, make(chan struct{}, 2)}
+	accepted := make(chan net.Conn)
+	go func() {
+		defer close(accepted)
+		for {
+			c, err := f.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	dial()
+	first := <-accepted
+	dial()
+	second := <-accepted
+	_, err = dial().Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NoError(t, first.Close())
+	_ = first.Close() // gives back one place only
+	dial()
+	third := <-accepted
+	_, err = dial().Read(make([]byte, 1))
+	require.Error(t, err)
+	require.NoError(t, second.Close())
+	require.NoError(t, third.Close())
+	require.NoError(t, l.Close())
+	_, open := <-accepted
+	require.False(t, open)
+}
+
+func TestMonitorOnASocket(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m")
+	var log bytes.Buffer
+	var reason atomic.Pointer[error]
+	ready := func() error {
+		if e := reason.Load(); e != nil {
+			return *e
+		}
+		return nil
+	}
+	n := &config.Node{Metrics: config.UnixPrefix + path, SocketMode: 0o640}
+	m, err := newMonitor(n, ready, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	defer m.close()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	_, err = newMonitor(n, ready, slog.Default())
+	require.ErrorContains(t, err, "set metrics")
+
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	get := func(path string) (int, string) {
+		r, err := c.Get("http://node" + path)
+		require.NoError(t, err)
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		return r.StatusCode, string(b)
+	}
+	code, text := get("/healthz")
+	require.Equal(t, 200, code, text)
+	code, text = get("/metrics")
+	require.Equal(t, 200, code)
+	require.Contains(t, text, "\ncoffer_ready 1\n")
+	why := errors.New("the reason")
+	reason.Store(&why)
+	code, text = get("/healthz")
+	require.Equal(t, 503, code)
+	require.Equal(t, "the reason\n", text)
+	_, text = get("/metrics")
+	require.Contains(t, text, "\ncoffer_ready 0\n")
+	m.close()
+	m.close()
+	_, err = os.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.Empty(t, log.String())
+}
+
+// TestSilenceIsNotWaitedForLong: a request that does not come ends its connection.
+func TestSilenceIsNotWaitedForLong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m")
+	m, err := newMonitor(&config.Node{Metrics: config.UnixPrefix + path, SocketMode: 0o600}, func() error { return nil }, slog.Default())
+	require.NoError(t, err)
+	defer m.close()
+	c, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Write([]byte("GET /metrics HTTP/1.1\r\nHost: "))
+	require.NoError(t, err)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*askTime)))
+	_, err = io.ReadAll(c)
+	require.NoError(t, err, "the node has not ended the connection")
+}
+
+func TestMonitorIsOffWhereNothingIsSaid(t *testing.T) {
+	m, err := newMonitor(&config.Node{}, func() error { return nil }, slog.Default())
+	require.NoError(t, err)
+	require.Nil(t, m.http)
+	m.close()
+}
