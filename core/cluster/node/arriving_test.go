@@ -36,7 +36,7 @@ func TestWhatArrivesIsBounded(t *testing.T) {
 		"gRPC in small frames": func(t testing.TB, address string) {
 			r := rawOn(t, rawTLS(t, a, address, greedy), wire.Node_Calls_FullMethodName)
 			r.hello()
-			r.part(whole, each/40, 1)
+			r.part(whole, each/60, 1) // less than the holder's share, for one that is alone may take more
 		},
 		"frames": func(t testing.TB, address string) {
 			conf := a.config(greedy)
