@@ -149,6 +149,24 @@ func TestCertificatesAreRenewedAndClientsCertified(t *testing.T) {
 	require.ErrorContains(t, err, "expired")
 }
 
+// shorten has the node use a certificate that ends in ten minutes.
+func shorten(t *testing.T, s *Single, host string) {
+	t.Helper()
+	f, err := s.state.seed(s.id, s.root)
+	require.NoError(t, err)
+	signer, err := f.Nodes.open()
+	require.NoError(t, err)
+	key, err := s.state.key(fileNodeKey)
+	require.NoError(t, err)
+	id := pki.Identity{Kind: pki.Node, Cluster: s.id.Cluster, Name: s.id.Member}
+	request, err := pki.NewRequest(key, id, []string{host})
+	require.NoError(t, err)
+	der, err := signer.Issue(request, id, []string{host}, 10*time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, s.state.write(fileNodeCert, pki.CertificatesPEM(der, signer.Certificate().Raw)))
+	require.Less(t, time.Until(s.Expiries()[expiresNode]), time.Hour)
+}
+
 func TestNodeWithItsTokenInAFile(t *testing.T) {
 	t.Parallel()
 	h := newMachine(t)
@@ -193,6 +211,11 @@ func TestNodeWithItsTokenInAFile(t *testing.T) {
 		require.Len(t, list.Certificates, len(revoked))
 		_, err = s.ServerTLS()
 		require.NoError(t, err)
+		require.Eventually(t, func() bool { return time.Until(s.Expiries()[expiresNode]) > 300*24*time.Hour }, 20*time.Second, 10*time.Millisecond,
+			"the node's own is not renewed")
+		if round == 0 {
+			shorten(t, s, h.host())
+		}
 		require.NoError(t, e.Close())
 		require.NoError(t, s.Close())
 	}

@@ -3,7 +3,6 @@ package member
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -194,72 +193,6 @@ func (m *Member) Identify(cert *x509.Certificate) (node.Identity, error) {
 	}, m.admits)
 }
 
-// renewCertificates replaces this node's certificates in the last third of their time, where the cluster's own authority
-// signs them; for the customer's it says what is to be done.
-func (m *Member) renewCertificates(ctx context.Context) {
-	n := m.opts.Node
-	for _, c := range []struct {
-		kind      pki.Kind
-		authority string
-		cert, key string
-		hosts     []string
-		with      [][]byte
-	}{
-		{pki.Node, authorityNodes, fileNodeCert, fileNodeKey, hosts(n.Advertise), nil},
-		{pki.Peer, authorityPeers, filePeerCert, filePeerKey, hosts(n.PeerAdvertise, n.StoreAdvertise), nil},
-	} {
-		have, err := m.state.certificate(c.cert, c.key)
-		if err != nil {
-			m.log.Error("a certificate of this node cannot be read", "reason", err)
-			continue
-		}
-		leaf, err := x509.ParseCertificate(have.Certificate[0])
-		if err != nil || !pki.NeedsRenewal(leaf, time.Now()) {
-			continue
-		}
-		if c.kind == pki.Node && m.id.Customer {
-			m.log.Warn("this node's certificate expires; have a new one signed and put it in place", "file", m.state.path(c.cert), "expires", leaf.NotAfter)
-			continue
-		}
-		key, ok := have.PrivateKey.(*ecdsa.PrivateKey)
-		if !ok {
-			m.log.Error("this node's private key is not on P-256", "file", m.state.path(c.key))
-			continue
-		}
-		if err := m.renew(ctx, c.kind, c.authority, c.cert, have.Certificate[0], key, c.hosts); err != nil {
-			m.log.Error("this node's certificate was not renewed and is tried again", "file", m.state.path(c.cert), "expires", leaf.NotAfter, "reason", err)
-			continue
-		}
-		m.log.Info("this node's certificate was renewed", "file", m.state.path(c.cert))
-	}
-}
-
-func (m *Member) renew(ctx context.Context, kind pki.Kind, name, file string, old []byte, key *ecdsa.PrivateKey, at []string) error {
-	id := pki.Identity{Kind: kind, Cluster: m.id.Cluster, Name: m.id.Member}
-	request, err := pki.NewRequest(key, id, at)
-	if err != nil {
-		return err
-	}
-	var a authority
-	if _, err := m.records.get(ctx, kindAuthority, name, &a); err != nil {
-		return err
-	}
-	chain, err := a.issue(request, id, at)
-	if err != nil {
-		return err
-	}
-	if kind == pki.Peer {
-		err := m.records.change(ctx, m.id.Member, func(r *Record) bool {
-			r.renewPeer(serialOf(old), serialOf(chain[0]))
-			return true
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return m.state.write(file, pki.CertificatesPEM(chain...))
-}
-
 // issue signs a request. The chain ends with the authority itself: a machine that joins knows no more than its digest.
 func (a authority) issue(request []byte, id pki.Identity, at []string) ([][]byte, error) {
 	signer, err := a.open()
@@ -270,7 +203,7 @@ func (a authority) issue(request []byte, id pki.Identity, at []string) ([][]byte
 	if err != nil {
 		return nil, err
 	}
-	return [][]byte{leaf, signer.Certificate().Raw}, nil
+	return [][]byte{leaf, bytes.Clone(signer.Certificate().Raw)}, nil // that one is a part of a.Key, which the caller wipes
 }
 
 func serialOf(der []byte) string {

@@ -200,7 +200,7 @@ func (m *Member) updateOwn(ctx context.Context) error {
 // run looks after the node until ctx ends.
 func (m *Member) run(ctx context.Context) {
 	election := &election{m: m}
-	renewal := time.NewTicker(time.Hour)
+	renewal := time.NewTicker(renewEvery)
 	defer renewal.Stop()
 	tick := time.NewTicker(m.opts.Timing.Tick)
 	defer tick.Stop()

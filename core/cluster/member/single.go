@@ -30,6 +30,9 @@ type Single struct {
 
 	seeds        sync.Mutex // over the file of the seed
 	certificates atomic.Pointer[[]certificate]
+
+	closing chan struct{}
+	tasks   sync.WaitGroup
 }
 
 // OpenSingle takes the state directory into service. open opens the token's file; what the first start has to write is
@@ -39,7 +42,7 @@ func OpenSingle(ctx context.Context, o Options, open func(path string) (store.St
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &Single{state: state, opts: o}
+	s := &Single{state: state, opts: o, closing: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -61,6 +64,7 @@ func OpenSingle(ctx context.Context, o Options, open func(path string) (store.St
 	if err := s.bootstrap(ctx, st); err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
+	s.tasks.Go(s.lookAfter)
 	return s, st, nil
 }
 
@@ -147,8 +151,10 @@ func (s *Single) Identify(cert *x509.Certificate) (node.Identity, error) {
 	return identify(cert, s.id.Cluster, func(string) error { return errors.New("this node has no others beside it") }, s.admits)
 }
 
-// Close wipes the root and unlocks the state directory; the store is the caller's.
+// Close wipes the root and unlocks the state directory; the store is the caller's. It is called once.
 func (s *Single) Close() error {
+	close(s.closing)
+	s.tasks.Wait()
 	s.root.Zero()
 	return s.state.Close()
 }
