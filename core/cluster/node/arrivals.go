@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -16,11 +18,14 @@ type arrivals struct {
 	net.Conn
 	skip   int // of the client's preface
 	header [9]byte
-	have   int  // of header
-	left   int  // of the frame's payload
-	opens  bool // the frame ends the header of a stream
-	padded bool // the frame is of data, and the length of its padding comes next
-	held   []byte
+	have   int    // of header
+	left   int    // of the frame's payload
+	opens  bool   // the frame ends the header of a stream
+	padded bool   // the frame is of data, and the length of its padding comes next
+	held   []byte // read, and not yet given on
+	given  int    // of held
+
+	turnedAway atomic.Int32 // machines that wanted to join
 
 	mu      sync.Mutex
 	streams map[uint32]*arriving
@@ -55,16 +60,20 @@ func countArrivals(conn net.Conn, info credentials.AuthInfo) (net.Conn, credenti
 // Read implements net.Conn. It reads no further than the header of a stream: before gRPC reads on, it calls expect, so that
 // whose the data is that follows is known.
 func (a *arrivals) Read(p []byte) (n int, err error) {
-	if len(a.held) > 0 {
-		n = copy(p, a.held)
-		clear(a.held[:n])
-		a.held = a.held[n:]
-	} else if n, err = a.Conn.Read(p); n == 0 {
+	if a.given < len(a.held) {
+		n = a.scan(a.held[a.given:min(len(a.held), a.given+len(p))])
+		copy(p, a.held[a.given:a.given+n])
+		clear(a.held[a.given : a.given+n])
+		if a.given += n; a.given == len(a.held) {
+			a.held, a.given = nil, 0
+		}
+		return n, nil
+	}
+	if n, err = a.Conn.Read(p); n == 0 {
 		return n, err
 	}
-	seen := a.scan(p[:n])
-	if seen < n {
-		a.held = append(append([]byte{}, p[seen:n]...), a.held...)
+	if seen := a.scan(p[:n]); seen < n {
+		a.held = bytes.Clone(p[seen:n])
 		clear(p[seen:n])
 		return seen, nil // an error shows again
 	}
@@ -151,17 +160,25 @@ type arrivingKey struct{}
 
 // expect counts what comes for a stream that begins, until ctx ends: it is called when the stream's header has been read and
 // nothing after it.
-func expect(ctx context.Context) context.Context {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
+func expect(ctx context.Context) context.Context { return expectUpTo(ctx, nobodys) }
+
+// arrivalsOf is the connection of a stream; nil for one of which nothing is counted.
+func arrivalsOf(ctx context.Context) *arrivals {
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(metered); ok {
+			return info.of
+		}
+	}
+	return nil
+}
+
+// expectUpTo is expect for a stream that may hold this much as long as nobody knows whose it is.
+func expectUpTo(ctx context.Context, most int) context.Context {
+	a := arrivalsOf(ctx)
+	if a == nil {
 		return ctx
 	}
-	info, ok := p.AuthInfo.(metered)
-	if !ok {
-		return ctx
-	}
-	a := info.of
-	s := &arriving{refuse: func() { _ = a.Conn.Close() }}
+	s := &arriving{refuse: func() { _ = a.Conn.Close() }, nobodys: most}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	id := a.latest
@@ -179,5 +196,5 @@ func arrivingOn(ctx context.Context) *arriving {
 	if s, ok := ctx.Value(arrivingKey{}).(*arriving); ok {
 		return s
 	}
-	return new(arriving)
+	return &arriving{nobodys: nobodys}
 }

@@ -82,7 +82,7 @@ func TestArrivalsAreCountedByStream(t *testing.T) {
 
 // TestWhatIsTakenIsNotCounted: of several messages, in frames of all sizes, nothing is left.
 func TestWhatIsTakenIsNotCounted(t *testing.T) {
-	a := &arriving{refuse: func() { t.Error("refused") }}
+	a := &arriving{refuse: func() { t.Error("refused") }, nobodys: nobodys}
 	whole := 0
 	for _, n := range []int{1, 1, 3, 5000, 1, 16 << 10, 16 << 10, 700, 40, 2} {
 		a.add(n, n+frameCost)

@@ -14,7 +14,8 @@ import (
 // belongs, resize and add wait for room; the others do not.
 type arriving struct {
 	// refuse ends the connection, when add has found no room.
-	refuse func()
+	refuse  func()
+	nobodys int // what it may hold as long as it has no rooms
 
 	mu       sync.Mutex
 	rooms    [2]*room // the holder's and the server's; nil: nobody has said yet whose stream it is
@@ -88,7 +89,7 @@ func (a *arriving) add(data, cost int) {
 		a.runs = append(a.runs, run{data, cost})
 	}
 	a.size += cost
-	if a.ask(patienceRPC) != nil {
+	if a.ask(patienceRPC) != nil && !a.over {
 		a.refused = true
 		a.refuse()
 	}
@@ -116,20 +117,21 @@ func (a *arriving) remove(data int) {
 // ask takes from the rooms what the size wants more. What it wants less is for the request that has come: handOver or forgo
 // says what becomes of that, and of what two have taken at the same time. The caller holds mu, which is free while it waits.
 func (a *arriving) ask(times time.Duration) error {
-	if a.over || a.size > mostArriving || a.rooms[0] == nil && a.size > nobodys {
+	if a.over || a.size > mostArriving || a.rooms[0] == nil && a.size > a.nobodys {
 		return errArriving
 	}
 	if a.rooms[0] == nil {
 		return nil
 	}
 	want := asked(a.size)
+	end := time.Now().Add(times * a.patience)
 	for i, r := range a.rooms {
 		more := min(want, r.size) - a.taken[i]
 		if more <= 0 {
 			continue
 		}
 		a.mu.Unlock()
-		_, ok := r.take(context.Background(), more, times*a.patience)
+		_, ok := r.take(context.Background(), more, time.Until(end))
 		a.mu.Lock()
 		switch {
 		case !ok:

@@ -103,6 +103,23 @@ func TestWhoJoinsSendsLittle(t *testing.T) {
 	}
 }
 
+// TestWhoIsTurnedAwayGoes: who asks to join again and again on one connection, for years if he may, loses it.
+func TestWhoIsTurnedAwayGoes(t *testing.T) {
+	a := newOffice(t)
+	_, address := onTLS(t, a, Options{HSM: newEngine(t), Cluster: newGroup("n1")})
+	r := rawOn(t, rawTLS(t, a, address), wire.Joining_Join_FullMethodName)
+	for stream := uint32(3); stream < 200; stream += 2 {
+		if _, err := r.conn.Write(rawHeaders(stream, wire.Joining_Join_FullMethodName, [2]string{"grpc-timeout", "99999999H"})); err != nil {
+			break
+		}
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(patience):
+		t.Error("the connection stands")
+	}
+}
+
 // TestARequestWithoutRoomIsRefused, and the connection goes on, where it is of frames.
 func TestARequestWithoutRoomIsRefused(t *testing.T) {
 	s, path := onSocket(t, Options{HSM: newEngine(t), Limits: Limits{Patience: time.Millisecond}})
@@ -141,7 +158,7 @@ func TestArrivingIsGivenBack(t *testing.T) {
 	holder, server := newRoom(3<<20), newRoom(4<<20)
 	var all []*arriving
 	for range 8 {
-		a := &arriving{refuse: func() {}}
+		a := &arriving{refuse: func() {}, nobodys: nobodys}
 		a.add(100, 100<<10)
 		require.NoError(t, a.belongs(time.Microsecond, holder, server))
 		all = append(all, a)

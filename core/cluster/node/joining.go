@@ -33,12 +33,24 @@ const (
 	joinTime    = time.Minute
 )
 
+// Who comes when there are too many: how often on one connection, how much he may send, and in what time.
+const (
+	turnsAway      = 4
+	turnedAwaySize = 16 << 10
+	turnAwayTime   = time.Second
+)
+
+var errCrowded = status.Error(codes.ResourceExhausted, "too many machines want to join at once; try again later")
+
 func newJoining(s *Server) *doorway {
 	return &doorway{server: s, limit: rate.NewLimiter(joinRate, joinBurst)}
 }
 
 // Join takes a machine in that shows an invitation.
 func (j *doorway) Join(ctx context.Context, r *wire.JoinRequest) (*wire.JoinReply, error) {
+	if ctx.Value(turnedAway{}) != nil {
+		return nil, errCrowded
+	}
 	if proto.Size(r) > maxJoinSize {
 		return nil, status.Errorf(codes.InvalidArgument, "a request to join has at most %d bytes", maxJoinSize)
 	}

@@ -186,7 +186,9 @@ func newRoom(n int) *room { return &room{size: n, free: n} }
 // take waits for n, at most for as long as patience; false if there was none. More than the whole room counts as the
 // whole room: what it took is returned for give.
 func (r *room) take(ctx context.Context, n int, patience time.Duration) (taken int, ok bool) {
-	n = min(n, r.size)
+	if n = min(n, r.size); n <= 0 {
+		return n, true
+	}
 	r.mu.Lock()
 	if len(r.queue) == 0 && r.free >= n {
 		r.free -= n

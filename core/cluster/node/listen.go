@@ -10,10 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
@@ -175,7 +173,7 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 	}
 	if j.waiting.Add(1) > joinsAtOnce || !j.limit.Allow() {
 		j.waiting.Add(-1)
-		return nil, status.Error(codes.ResourceExhausted, "too many machines want to join at once; try again later")
+		return turnAway(ctx), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	context.AfterFunc(ctx, func() { // it was answered, or given up
@@ -183,4 +181,17 @@ func (j *doorway) knock(ctx context.Context, info *tap.Info) (context.Context, e
 		j.waiting.Add(-1)
 	})
 	return expect(ctx), nil
+}
+
+type turnedAway struct{}
+
+// turnAway has Join answer errCrowded, when what little it may send has come. An error from knock itself would leave the timer of a
+// deadline that the client has named running in gRPC until then, be that in years.
+func turnAway(ctx context.Context) context.Context {
+	if a := arrivalsOf(ctx); a != nil && a.turnedAway.Add(1) > turnsAway {
+		go func() { _ = a.Conn.Close() }() // whoever reads from it has called
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, turnedAway{}, true), turnAwayTime)
+	context.AfterFunc(ctx, cancel)
+	return expectUpTo(ctx, turnedAwaySize)
 }

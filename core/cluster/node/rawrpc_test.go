@@ -36,18 +36,23 @@ func rawOn(t testing.TB, conn net.Conn, method string) *rawRPC {
 	r := &rawRPC{t: t, conn: conn, ended: make(chan struct{})}
 	r.more = sync.NewCond(&r.mu)
 	t.Cleanup(func() { _ = conn.Close(); <-r.ended })
+	_, err := conn.Write(append([]byte(preface), rawHeaders(1, method)...))
+	require.NoError(t, err)
+	go r.read()
+	return r
+}
+
+// rawHeaders begins a stream of a method.
+func rawHeaders(stream uint32, method string, more ...[2]string) []byte {
 	var block []byte
-	for _, h := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "node"},
-		{"content-type", "application/grpc"}, {"te", "trailers"}} {
+	for _, h := range append([][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "node"},
+		{"content-type", "application/grpc"}, {"te", "trailers"}}, more...) {
 		block = append(block, 0) // a literal that is not indexed: RFC 7541, 6.2.2
 		for _, s := range h {
 			block = append(append(block, byte(len(s))), s...)
 		}
 	}
-	_, err := conn.Write(append([]byte(preface), rawFrame(typeHeaders, flagEndHeaders, 1, block)...))
-	require.NoError(t, err)
-	go r.read()
-	return r
+	return rawFrame(typeHeaders, flagEndHeaders, stream, block)
 }
 
 func rawFrame(typ, flags byte, stream uint32, payload []byte) []byte {
