@@ -184,7 +184,7 @@ type part struct {
 
 func (c *call) rooms() [3]part {
 	t := c.stream
-	return [...]part{{t.bytes, &c.ofStream}, {t.holder.bytes, &c.ofHolder}, {t.Server.bytes, &c.ofServer}}
+	return [...]part{{t.bytes, &c.ofStream}, {t.holder.bytes, &c.ofHolder}, {t.shared, &c.ofServer}}
 }
 
 // leaveRooms gives back what the call has taken so far, and its place.

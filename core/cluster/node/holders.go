@@ -15,6 +15,10 @@ type holder struct {
 	streams int
 }
 
+// kept is what is there for other nodes beside the n that clients share: a node that cannot ask another what it has taken in has
+// it counted as dead, and no client may bring that about.
+func kept(n int) int { return (n + 7) / 8 }
+
 // share is the most of n that one holder may have.
 func share(n int) int { return n - n/4 }
 

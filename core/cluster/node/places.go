@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 )
 
@@ -121,18 +122,29 @@ var errNoPlace = errors.New("no place is left for the connection")
 
 // identified gives a connection a place among those of its holder. It may be called once.
 func (v *visitor) identified(holder string) error {
+	err := v.settle(holder)
+	if errors.Is(err, errNoPlace) {
+		v.at.log("%s: refused: %w", holder, err)
+	}
+	return err
+}
+
+// settle is identified, without the log, which may be slow: others wait for mu.
+func (v *visitor) settle(holder string) error {
 	p := v.at
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	most := p.most
+	if strings.HasPrefix(holder, "node:") {
+		most += kept(most)
+	}
 	switch {
 	case v.gone:
 		return net.ErrClosed
-	case p.all == p.most:
-		p.log("%s: refused, %d connections are open", holder, p.all)
-		return errNoPlace
+	case p.all >= most:
+		return fmt.Errorf("%w: %d are open", errNoPlace, p.all)
 	case p.known[holder] == share(p.most):
-		p.log("%s: refused, so many connections of this client are open that others need the rest", holder)
-		return errNoPlace
+		return fmt.Errorf("%w: so many connections of this client are open that others need the rest", errNoPlace)
 	}
 	p.unqueue(v)
 	v.holder = holder

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/coffer-hsm/coffer/core/cluster/wire"
+	"github.com/coffer-hsm/coffer/pkcs11"
 )
 
 // overTLS connects with a certificate and greets.
@@ -91,6 +92,40 @@ func TestThreeQuartersOfThePlacesAreOnes(t *testing.T) {
 	require.Len(t, book.all(), 1)
 	require.Contains(t, book.all()[0], "so many connections of this client")
 	overTLS(t, a, address, a.issue(t, person("other"), time.Hour)).must(randomQ())
+}
+
+// TestClientsLeaveNodesTheirs: when clients have all connections, streams and bytes that there are for them, another node can
+// still ask.
+func TestClientsLeaveNodesTheirs(t *testing.T) {
+	a := newOffice(t)
+	s, address := onTLS(t, a, Options{HSM: newEngine(t), Cluster: newGroup("n1", "n2"),
+		Limits: Limits{Connections: 4, Streams: 4, Patience: time.Millisecond}})
+	var held *client
+	for i := range 4 {
+		held = overTLS(t, a, address, a.issue(t, person(string(rune('a'+i))), time.Hour))
+	}
+	taken, ok := s.bytes.take(t.Context(), s.limits.Bytes, time.Second)
+	require.True(t, ok)
+	defer s.bytes.give(taken)
+	failed(t, pkcs11.CKR_DEVICE_MEMORY, wire.Retry_RETRY_ELSEWHERE, held.ask(randomQ()))
+
+	node := overTLS(t, a, address, a.issue(t, machine("n2"), time.Hour))
+	node.must(&wire.Request{Body: &wire.Request_Await{Await: &wire.Await{}}})
+	require.Equal(t, 1, kept(4))
+	p, from := placed(4)
+	for i := range 4 {
+		v := from("x")
+		p.enter(v)
+		require.NoError(t, v.identified("client:"+string(rune('a'+i))))
+	}
+	for who, want := range map[string]error{"client:e": errNoPlace, "node:n2": nil} {
+		v := from("x")
+		p.enter(v)
+		require.ErrorIs(t, v.identified(who), want, who)
+	}
+	v := from("x")
+	p.enter(v)
+	require.ErrorIs(t, v.identified("node:n3"), errNoPlace)
 }
 
 // placed is a listener's accounts without a listener.

@@ -37,7 +37,8 @@ type Options struct {
 	Limits Limits
 }
 
-// Limits are what clients may cost a node. One holder has three quarters of the connections, the streams and the bytes at most.
+// Limits are what clients may cost a node; an eighth more is there for other nodes. One holder has three quarters of the connections, the
+// streams and the bytes at most.
 type Limits struct {
 	Connections int           // of one listener; a quarter more of those who have not shown yet who they are
 	Streams     int           // of the Server
@@ -86,15 +87,16 @@ const (
 
 // Server serves one HSM.
 type Server struct {
-	opts    Options
-	limits  Limits
-	hello   *wire.HelloReply
-	journal *journal
-	lanes   [numLanes]*lane
-	bytes   *room // of all requests and replies
-	holders holders
-	ledger  *ledger
-	lagging atomic.Bool // the last look whether this node is current has taken time
+	opts         Options
+	limits       Limits
+	hello        *wire.HelloReply
+	journal      *journal
+	lanes        [numLanes]*lane
+	bytes        *room // of all requests and replies of clients
+	membersBytes *room // and of other nodes
+	holders      holders
+	ledger       *ledger
+	lagging      atomic.Bool // the last look whether this node is current has taken time
 
 	draining atomic.Bool
 	stopping chan struct{} // closed when nothing runs any more
@@ -124,7 +126,7 @@ func New(opts Options) (*Server, error) {
 		opts.CredentialLifetime = usualLifetime
 	}
 	limits := opts.Limits.withDefaults()
-	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), journal: newJournal(opts.Log), ledger: newLedger(),
+	s := &Server{opts: opts, limits: limits, bytes: newRoom(limits.Bytes), membersBytes: newRoom(kept(limits.Bytes)), journal: newJournal(opts.Log), ledger: newLedger(),
 		stopping: make(chan struct{}), framed: map[*framed]bool{}, holders: holders{list: map[string]*holder{}}}
 	for i, limit := range laneLimits() {
 		s.lanes[i] = newLane(limit)

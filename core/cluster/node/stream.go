@@ -27,6 +27,7 @@ type stream struct {
 	pipe   pipe
 	who    guest
 	holder *holder
+	shared *room           // with other holders
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 
@@ -68,7 +69,11 @@ func (s *Server) converse(p pipe) error {
 		return err
 	}
 	defer s.streams.Add(-1)
-	if n := s.streams.Add(1); n > int64(s.limits.Streams) {
+	most, shared := s.limits.Streams, s.bytes
+	if who.Member != "" {
+		most, shared = most+kept(most), s.membersBytes
+	}
+	if n := s.streams.Add(1); n > int64(most) {
 		s.refusing(tooMany)("%s: refused, %d streams are open", who.Holder, n-1)
 		return status.Error(codes.ResourceExhausted, "too many streams are open")
 	}
@@ -84,13 +89,13 @@ func (s *Server) converse(p pipe) error {
 			s.refusing(tooMany)("%s: a connection was closed: %w", who.Holder, errArriving)
 		}
 	}()
-	if err := arriving.belongs(s.limits.Patience, holder.bytes, s.bytes); err != nil {
+	if err := arriving.belongs(s.limits.Patience, holder.bytes, shared); err != nil {
 		s.ledger.refused[tooMany].Add(1)
 		return status.Error(codes.ResourceExhausted, err.Error())
 	}
 	s.ledger.streams.Add(1)
 	t := &stream{
-		Server: s, pipe: p, who: who, holder: holder, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
+		Server: s, pipe: p, who: who, holder: holder, shared: shared, places: newRoom(s.limits.Running), bytes: newRoom(s.limits.StreamBytes),
 		now: make(chan outgoing, 16), over: make(chan error, 1),
 		running: map[uint64]*call{}, opened: map[string]openedCredential{},
 	}
