@@ -41,6 +41,9 @@ type monitor struct {
 // newMonitor listens where the configuration says. ready says why the node is not ready, or nil.
 func newMonitor(n *config.Node, ready func() error, log *slog.Logger) (*monitor, error) {
 	m := &monitor{registry: metrics.New(release.Name(), ready)}
+	if n.Store != config.StoreFile {
+		m.registry.Wait()
+	}
 	if n.Metrics == "" {
 		return m, nil
 	}

@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/config"
@@ -125,6 +127,21 @@ func TestSilenceIsNotWaitedForLong(t *testing.T) {
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*askTime)))
 	_, err = io.ReadAll(c)
 	require.NoError(t, err, "the node has not ended the connection")
+}
+
+// TestQuorumIsToldFromTheStart of a node that may have to wait for one, and of no other.
+func TestQuorumIsToldFromTheStart(t *testing.T) {
+	for store, told := range map[string]bool{config.StoreEmbedded: true, config.StoreExternal: true, config.StoreFile: false} {
+		m, err := newMonitor(&config.Node{Store: store}, func() error { return errStarting }, slog.Default())
+		require.NoError(t, err)
+		list, err := m.registry.Gather()
+		require.NoError(t, err)
+		at := slices.IndexFunc(list, func(f *dto.MetricFamily) bool { return f.GetName() == "coffer_cluster_quorum" })
+		require.Equal(t, told, at >= 0, store)
+		if told {
+			require.Zero(t, list[at].Metric[0].GetGauge().GetValue())
+		}
+	}
 }
 
 func TestMonitorIsOffWhereNothingIsSaid(t *testing.T) {
