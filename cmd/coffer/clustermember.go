@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"maps"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/coffer-hsm/coffer/core/cluster/client"
 	"github.com/coffer-hsm/coffer/core/cluster/pki"
-	"github.com/coffer-hsm/coffer/core/remote"
 )
 
 // onMember is a command about one member, by an administrator.
@@ -182,83 +179,4 @@ func (a *app) certify(ctx context.Context, t *token, c *client.Client, name, dir
 	return a.emit(map[string]any{"name": name, "directory": dir}, func(w io.Writer) {
 		fmt.Fprintf(w, "Wrote %s.key, %s.crt and ca.pem to %s.\nA slot with them: nodes = [\"HOST:2223\"], ca, certificate and key\n", name, name, dir)
 	})
-}
-
-// nodeDigest is what one node holds in memory, in short.
-type nodeDigest struct {
-	Node     string `json:"node"`
-	Objects  uint64 `json:"objects"`
-	Revision int64  `json:"revision"`
-	Sum      string `json:"sum"`
-	Error    string `json:"error,omitempty"`
-}
-
-func (a *app) clusterVerifyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "verify",
-		Short:   "Compare the copies that the nodes hold",
-		Long:    "Asks each of the slot's nodes for a digest of all objects that it holds, and compares them. How many are private is told\nto nobody who has not logged in, so the public ones are counted. The exit code is 1 where the digests differ or a node\ncannot be reached.",
-		Example: "  coffer cluster verify",
-		Args:    arguments(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.atCluster(func(t *token, c *client.Client) error { return a.verifyCopies(cmd.Context(), t, c) })
-		},
-	}
-}
-
-func (a *app) verifyCopies(ctx context.Context, t *token, c *client.Client) error {
-	slot := t.slot
-	if len(slot.Nodes) == 0 {
-		return usage("a socket reaches one node only", "name a slot with nodes")
-	}
-	list, err := c.Members(ctx)
-	if err != nil {
-		return err
-	}
-	slot.Nodes = nil
-	var names []string
-	for _, m := range list.GetMembers() {
-		slot.Nodes, names = append(slot.Nodes, m.GetAddress()), append(names, m.GetName())
-	}
-	slot.Timeout = min(slot.Timeout, 10*time.Second)
-	var digests []nodeDigest
-	different, sum := 0, []byte(nil)
-	for i := range slot.Nodes {
-		d := nodeDigest{Node: names[i]}
-		answer, err := func() ([]byte, error) {
-			one, err := remote.OpenNode(slot, i, nil)
-			if err != nil {
-				return nil, err
-			}
-			defer one.Close()
-			sum, objects, revision, err := one.Digest(ctx)
-			d.Objects, d.Revision, d.Sum = objects, revision, hex.EncodeToString(sum)
-			return sum, err
-		}()
-		if err != nil {
-			d.Error = explain(err).text
-			different++
-		} else if sum == nil {
-			sum = answer
-		} else if !bytes.Equal(sum, answer) {
-			different++
-		}
-		digests = append(digests, d)
-	}
-	err = a.emit(map[string]any{"same": different == 0, "nodes": digests}, func(w io.Writer) {
-		var rows [][]string
-		for _, d := range digests {
-			rows = append(rows, []string{d.Node, fmt.Sprint(d.Objects), fmt.Sprint(d.Revision), d.Sum[:min(16, len(d.Sum))], d.Error})
-		}
-		table(w, []string{"NODE", "PUBLIC OBJECTS", "REVISION", "DIGEST", "PROBLEM"}, rows)
-	})
-	if err == nil && different > 0 {
-		for _, d := range digests {
-			if d.Error != "" {
-				return failed("node %s could not be asked", "coffer cluster status tells how it is", d.Node)
-			}
-		}
-		err = failed("the copies are not all the same", "a change may have come in between: try again; then: coffer cluster replace NODE")
-	}
-	return err
 }

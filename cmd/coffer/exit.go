@@ -13,6 +13,7 @@ const (
 	exitNotFound
 	exitPIN
 	exitInvalid
+	exitChanging
 )
 
 // exitCodes is the one list of them; the help prints it.
@@ -26,6 +27,7 @@ var exitCodes = []struct {
 	{exitNotFound, "a slot, token, key or file was not found"},
 	{exitPIN, "a PIN is missing, wrong or locked, or a login is needed"},
 	{exitInvalid, "a signature is not valid, or encrypted data was changed"},
+	{exitChanging, "the copies of the nodes could not be compared, for the token is being changed"},
 }
 
 func exitHelp() string {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,14 +21,14 @@ import (
 	"github.com/coffer-hsm/coffer/core/release"
 )
 
-// What whoever reaches the monitor's address may cost. A monitoring system has one connection, and asks once in some seconds.
+// What whoever reaches the monitor's address may cost. A monitoring system asks once in some seconds, and a connection is for one
+// request: one that is kept would be a place taken for nothing.
 const (
 	monitorConnections = 32
 	scrapesAtOnce      = 4
 	scrapeTime         = 10 * time.Second
-	askTime            = 5 * time.Second // for a request to come
-	monitorIdle        = 2 * time.Minute
-	maxAsked           = 8 << 10 // bytes of headers
+	askTime            = 2 * time.Second // for a request to come
+	maxAsked           = 8 << 10         // bytes of headers
 	monitorParting     = time.Second
 )
 
@@ -41,6 +42,9 @@ type monitor struct {
 // newMonitor listens where the configuration says. ready says why the node is not ready, or nil.
 func newMonitor(n *config.Node, ready func() error, log *slog.Logger) (*monitor, error) {
 	m := &monitor{registry: metrics.New(release.Name(), ready)}
+	if n.Store != config.StoreFile {
+		m.registry.Wait()
+	}
 	if n.Metrics == "" {
 		return m, nil
 	}
@@ -49,11 +53,12 @@ func newMonitor(n *config.Node, ready func() error, log *slog.Logger) (*monitor,
 		return nil, err
 	}
 	m.http = &http.Server{
-		Handler: m.handler(ready, log), ReadHeaderTimeout: askTime, ReadTimeout: askTime, WriteTimeout: scrapeTime + askTime,
-		IdleTimeout: monitorIdle, MaxHeaderBytes: maxAsked, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: answered(m.handler(ready, log)), ConnContext: withPlace, ReadHeaderTimeout: askTime, ReadTimeout: askTime, WriteTimeout: scrapeTime + askTime,
+		MaxHeaderBytes: maxAsked, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	m.http.SetKeepAlivesEnabled(false)
 	go func() {
-		if err := m.http.Serve(few{l, make(chan struct{}, monitorConnections)}); !errors.Is(err, http.ErrServerClosed) {
+		if err := m.http.Serve(&few{Listener: l, most: monitorConnections}); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("nothing is told to a monitoring system any more", "reason", err)
 		}
 	}()
@@ -102,38 +107,79 @@ func (m *monitor) close() {
 	}
 }
 
-// few closes connections at once that are too many.
+// few keeps no more connections than most. One that is too many takes the place of the oldest whose request has not come, so that
+// silent ones shut nobody out; it is closed at once where all are being answered.
 type few struct {
 	net.Listener
-	places chan struct{}
+	most int
+
+	mu   sync.Mutex
+	held []*placed // the oldest first
 }
 
 // Accept implements net.Listener.
-func (f few) Accept() (net.Conn, error) {
+func (f *few) Accept() (net.Conn, error) {
 	for {
 		c, err := f.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case f.places <- struct{}{}:
-			return placed{c, sync.OnceFunc(func() { <-f.places })}, nil
-		default:
-			_ = c.Close()
+		if p := f.place(c); p != nil {
+			return p, nil
 		}
+		_ = c.Close()
 	}
+}
+
+// place returns nil where there is no room.
+func (f *few) place(c net.Conn) *placed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.held) >= f.most {
+		i := slices.IndexFunc(f.held, func(p *placed) bool { return !p.asked })
+		if i < 0 {
+			return nil
+		}
+		_ = f.held[i].Conn.Close() // whoever reads from it closes it once more
+		f.held = slices.Delete(f.held, i, i+1)
+	}
+	p := &placed{Conn: c, few: f}
+	f.held = append(f.held, p)
+	return p
 }
 
 // placed gives its place back with its end.
 type placed struct {
 	net.Conn
-	leave func()
+	few   *few
+	asked bool // its request has come; guarded by few.mu
 }
 
 // Close implements net.Conn.
-func (p placed) Close() error {
-	p.leave()
+func (p *placed) Close() error {
+	p.few.mu.Lock()
+	p.few.held = slices.DeleteFunc(p.few.held, func(q *placed) bool { return q == p })
+	p.few.mu.Unlock()
 	return p.Conn.Close()
+}
+
+// placedKey is the context key of a request's *placed.
+type placedKey struct{}
+
+func withPlace(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, placedKey{}, c)
+}
+
+// answered keeps a request's connection until it is answered.
+func answered(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p, ok := r.Context().Value(placedKey{}).(*placed); ok {
+			p.few.mu.Lock()
+			p.asked = true
+			p.few.mu.Unlock()
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 var (

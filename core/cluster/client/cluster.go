@@ -181,6 +181,9 @@ func (c *Client) Coverage(ctx context.Context, cred hsm.Credential, objects []hs
 	return nodes, members, nil
 }
 
+// Observe has all answers from now on reflect that revision of the token, or a later one, as if this client had heard of it.
+func (c *Client) Observe(revision int64) { raise(&c.observed, revision) }
+
 // Digest is a hash over all objects that a node holds, with the revision that it is of and the number of the public ones. With
 // Options.Only the nodes of a cluster can be compared.
 func (c *Client) Digest(ctx context.Context) (sum []byte, objects uint64, revision int64, err error) {

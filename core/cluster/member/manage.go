@@ -45,16 +45,22 @@ func (m *Member) Self() *wire.Member {
 // Members implements node.Cluster. It costs two comparisons while nothing has changed. The version is made from the
 // content, so that all nodes that know the same say the same.
 func (m *Member) Members() *wire.MemberList {
+	list, _ := m.listMembers()
+	return list
+}
+
+// listMembers is Members, with why there is none: one that was read once is told while it cannot be read again.
+func (m *Member) listMembers() (*wire.MemberList, error) {
 	records, living := m.cluster.Changed(), m.alive.count()
 	if l := m.listed.Load(); l != nil && l.records == records && l.alive == living {
-		return l.list
+		return l.list, nil
 	}
 	all, err := m.records.members(context.Background())
 	if err != nil {
 		if l := m.listed.Load(); l != nil {
-			return l.list
+			return l.list, nil
 		}
-		return &wire.MemberList{}
+		return &wire.MemberList{}, err
 	}
 	who, _ := m.alive.now()
 	list := &wire.MemberList{}
@@ -72,7 +78,7 @@ func (m *Member) Members() *wire.MemberList {
 	}
 	list.Version = h.Sum64() | 1 // never 0
 	m.listed.Store(&listed{records, living, list})
-	return list
+	return list, nil
 }
 
 // Draining implements node.Cluster.

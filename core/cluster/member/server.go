@@ -19,7 +19,7 @@ import (
 
 // What the store's servers are set to.
 const (
-	storeQuota      = 4 << 30          // bytes of the database: 100,000 keys with their history are below 1 GiB
+	storeQuota      = 4 << 30          // bytes of the database's file: 100,000 keys with their history are below 1 GiB
 	compactionAfter = 10 * time.Minute // of history that the store keeps for nodes that were away
 	startWithin     = 30 * time.Second // a server that starts beside others
 )

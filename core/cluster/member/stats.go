@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -86,7 +87,11 @@ var unready = map[string]error{
 // Ready returns nil while this node's state is the one that "coffer cluster status" calls ready, else why it is not, in a
 // sentence.
 func (m *Member) Ready() error {
-	for _, w := range m.Members().Members {
+	list, err := m.listMembers()
+	if err != nil {
+		return fmt.Errorf("the node has not read yet who its cluster's members are: %w", err)
+	}
+	for _, w := range list.Members {
 		if w.Id == m.id.Member {
 			return unready[m.stateOf(w)]
 		}

@@ -7,6 +7,7 @@ package metrics
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type Sources struct {
 // Registry is all that one node tells. It may be asked by many goroutines at once.
 type Registry struct {
 	own     *prometheus.Registry
+	waiting prometheus.Collector        // of a cluster's node that does not serve yet; nil: of another
+	change  sync.RWMutex                // no scrape is between what waiting tells and what takes its place
 	hasCopy atomic.Pointer[func() bool] // whether there is a copy of the store in this process; nil: never
 }
 
@@ -48,8 +51,20 @@ func New(version string, ready func() error) *Registry {
 	return r
 }
 
+// Wait says that the node is a cluster's, which has no majority until it serves: a node that waits for one, however long,
+// is then known to have none. It is called before Serve, at most once.
+func (r *Registry) Wait() {
+	r.waiting = collectorOf([]metric[member.Stats]{quorum}, func() member.Stats { return member.Stats{} })
+	r.own.MustRegister(r.waiting)
+}
+
 // Serve adds what there is to tell of a node that serves. It is called once.
 func (r *Registry) Serve(s Sources) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	if r.waiting != nil {
+		r.own.Unregister(r.waiting)
+	}
 	r.own.MustRegister(collectorOf(nodeTable, s.Node), expiries(s.Expiries), collectorOf(sizeTable, s.Size))
 	if s.Cluster == nil {
 		return
@@ -61,6 +76,8 @@ func (r *Registry) Serve(s Sources) {
 
 // Gather implements prometheus.Gatherer.
 func (r *Registry) Gather() ([]*dto.MetricFamily, error) {
+	r.change.RLock()
+	defer r.change.RUnlock()
 	from := prometheus.Gatherers{r.own}
 	if has := r.hasCopy.Load(); has != nil && (*has)() {
 		from = append(from, prometheus.GathererFunc(fromEtcd))

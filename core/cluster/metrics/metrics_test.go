@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -152,6 +153,42 @@ func TestValues(t *testing.T) {
 	}
 	notReady.Store(true)
 	require.Zero(t, told(t, r)["coffer_ready"].Metric[0].GetGauge().GetValue())
+}
+
+// TestAClustersNodeHasNoMajorityUntilItServes, and says so in each scrape; then it says what is so.
+func TestAClustersNodeHasNoMajorityUntilItServes(t *testing.T) {
+	r, s := New("1.2.3", func() error { return errors.New("not yet") }), everything()
+	r.Wait()
+	before := told(t, r)
+	require.Contains(t, before, "coffer_cluster_quorum")
+	require.Zero(t, before["coffer_cluster_quorum"].Metric[0].GetGauge().GetValue())
+	require.NotContains(t, before, "coffer_cluster_voters")
+
+	var missing atomic.Int64
+	var scrapes sync.WaitGroup
+	served := make(chan struct{})
+	for range 4 {
+		scrapes.Go(func() {
+			for last := false; !last; {
+				select {
+				case <-served:
+					last = true
+				default:
+				}
+				list, err := r.Gather()
+				if err != nil || !slices.ContainsFunc(list, func(f *dto.MetricFamily) bool { return f.GetName() == "coffer_cluster_quorum" }) {
+					missing.Add(1)
+				}
+			}
+		})
+	}
+	r.Serve(s)
+	close(served)
+	scrapes.Wait()
+	require.Zero(t, missing.Load())
+	after := told(t, r)
+	require.Len(t, after["coffer_cluster_quorum"].Metric, 1)
+	require.Equal(t, 1.0, after["coffer_cluster_quorum"].Metric[0].GetGauge().GetValue())
 }
 
 // TestANodeWithoutOthersTellsOfNone, nor of a store that it has not.

@@ -72,6 +72,10 @@ func size(name, help string, of func(*member.Size) int64) metric[*member.Size] {
 	}}
 }
 
+// quorum is told from before a cluster's node serves.
+var quorum = gauge("coffer_cluster_quorum", "1 while a majority of the voters hears from this node; 0 until it serves.",
+	func(s member.Stats) float64 { return flag(s.Quorum) })
+
 // clusterTable is what a node of a cluster tells of it.
 var clusterTable = []metric[member.Stats]{
 	{"coffer_cluster_members", "Members of the cluster by state, as this node knows them.", "state",
@@ -83,7 +87,7 @@ var clusterTable = []metric[member.Stats]{
 	number("coffer_cluster_voters", "Members that vote.", func(s member.Stats) int { return s.Voters }),
 	gauge("coffer_cluster_votes", "1 where this node votes.", func(s member.Stats) float64 { return flag(s.Votes) }),
 	gauge("coffer_cluster_leads", "1 where this node leads the store.", func(s member.Stats) float64 { return flag(s.Leads) }),
-	gauge("coffer_cluster_quorum", "1 while a majority of the voters hears from this node.", func(s member.Stats) float64 { return flag(s.Quorum) }),
+	quorum,
 	gauge("coffer_cluster_unconfirmed_seconds", "Time since it was last known that this node has all that the others have.",
 		func(s member.Stats) float64 { return s.Unconfirmed.Seconds() }),
 	gauge("coffer_cluster_revision", "Revision of the store that this node has taken in.", func(s member.Stats) float64 { return float64(s.Revision) }),

@@ -296,6 +296,8 @@ func TestClusterTellsOfItsMajority(t *testing.T) {
 	require.Contains(t, sentence, "waits for a majority")
 	m, _ = a.scrape(t, "")
 	require.Zero(t, m.of("coffer_ready"))
+	require.Contains(t, m, "coffer_cluster_quorum", "without it CofferNoMajority knows nothing")
+	require.Zero(t, m.of("coffer_cluster_quorum"))
 	require.NotContains(t, m, "coffer_requests_total")
 	c.nodes[1].start(t)
 	within(t, patience, ready(a))
