@@ -153,20 +153,22 @@ func (c *crowd) leave() {
 	}
 }
 
+func (c *crowd) iv(size int) []byte {
+	iv := make([]byte, size)
+	binary.BigEndian.PutUint64(iv, c.random.Uint64())
+	return iv
+}
+
 func (c *crowd) gcm() *pkcs11.Mechanism {
 	aad := c.some(400)
 	if c.random.IntN(2) == 0 {
 		aad = nil
 	}
-	iv := make([]byte, 12)
-	binary.BigEndian.PutUint64(iv, c.random.Uint64())
-	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: iv, IVBits: 96, AAD: aad, TagBits: 128}}
+	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_GCM, Params: &pkcs11.GCMParams{IV: c.iv(12), IVBits: 96, AAD: aad, TagBits: 128}}
 }
 
 func (c *crowd) cbc() *pkcs11.Mechanism {
-	iv := make(pkcs11.IV, aes.BlockSize)
-	binary.BigEndian.PutUint64(iv, c.random.Uint64())
-	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC_PAD, Params: iv}
+	return &pkcs11.Mechanism{Type: pkcs11.CKM_AES_CBC_PAD, Params: pkcs11.IV(c.iv(aes.BlockSize))}
 }
 
 // chains encrypts by block chaining, in two parts.
