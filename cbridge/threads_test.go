@@ -3,6 +3,8 @@ package main
 import (
 	"runtime"
 	"testing"
+
+	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
 )
 
 // TestMoreProcessorsUnlessTheUserSays: four times as many as the process may use, or what GOMAXPROCS says.
@@ -16,5 +18,8 @@ func TestMoreProcessorsUnlessTheUserSays(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "")
 	if serveThreads(); runtime.GOMAXPROCS(0) != 2*perProcessor {
 		t.Errorf("%d where two may be used", runtime.GOMAXPROCS(0))
+	}
+	if crowd, ok := kernel.Crowd(); !ok || crowd != max(3, 2*min(2, runtime.NumCPU())) { // three are the fewest that it is worth it for
+		t.Errorf("signatures are done together from %d on (at all: %v)", crowd, ok)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/coffer-hsm/coffer/core/config"
+	"github.com/coffer-hsm/coffer/core/mech/rsa/kernel"
 )
 
 func TestSocketIsMadeForThoseWhoMay(t *testing.T) {
@@ -114,4 +115,6 @@ func TestWhatCannotStartSaysSoInOneSentence(t *testing.T) {
 		require.Error(t, err, name)
 		require.NotEmpty(t, sentence(err), name)
 	}
+	crowd, together := kernel.Crowd()
+	require.True(t, together && crowd == 0, "a daemon's callers are goroutines, whose signatures are done together")
 }

@@ -31,7 +31,6 @@ type flags struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	kernel.Together(func() time.Duration { runtime.Gosched(); return 0 }, 0)
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "cofferd: "+sentence(err))
 		os.Exit(1)
@@ -59,6 +58,7 @@ SIGHUP has it read its log level again. The log goes to standard error.`,
 }
 
 func start(ctx context.Context, f flags) error {
+	kernel.Together(func() time.Duration { runtime.Gosched(); return 0 }, 0)
 	conf, err := config.LoadNode(f.config)
 	if err != nil {
 		return err

@@ -46,6 +46,14 @@ func Together(yield func() (used time.Duration), crowd int) {
 	together.Store(&company{yield: yield, crowd: int32(crowd)})
 }
 
+// Crowd is what Together was told; ok says whether operations wait for each other at all.
+func Crowd() (crowd int, ok bool) {
+	if c := together.Load(); c != nil {
+		return int(c.crowd), true
+	}
+	return 0, false
+}
+
 // queue is of one size of keys.
 type queue struct {
 	begun atomic.Int32 // operations under way
