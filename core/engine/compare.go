@@ -37,7 +37,7 @@ const lookEach = 1024
 // Digest hashes the token objects in memory, in the order of their identities: for each the identity, the version counter,
 // the revision and the hash of its sealed record. Nodes at the same revision with the same objects give the same sum. It is
 // keyed, so that who may not see private objects cannot compare it with one of his own making; only those that the caller
-// may see are counted. Nobody else waits while it is computed.
+// may see are counted. Others wait while the objects are listed, and not while they are hashed, but for who asks for a digest too.
 func (e *Engine) Digest(ctx context.Context, cred hsm.Credential) (sum []byte, objects int, revision int64, err error) {
 	defer answer(&err)
 	if e.node == nil {
